@@ -1,4 +1,4 @@
-"""The per-device batch that fills 60 to 80 % of a GPU's memory, with the effective batch unchanged."""
+"""The per-device batch that fits into memory, with the effective batch unchanged: found beforehand, or halved when memory runs out."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from common.args import print_once
+from common.errors import InputError
 from common.text import row_lengths
-from common.training import set_batch
 
 LOW, HIGH = 0.6, 0.8  # share of the memory; the rule of the paper that the collection starts from (Park et al., Casual Grid Search)
 
@@ -29,6 +29,26 @@ def largest_batch(memory: Callable[[int], float], rows: int) -> int:
         if share >= LOW:
             break
     return chosen
+
+
+def halve_batch(training_args: TrainingArguments) -> None:
+    """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a batch of one row."""
+    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    batch = training_args.per_device_train_batch_size // 2
+    if batch == 0:
+        raise InputError("out of memory with one row per device: lower max_length, or use gradient_checkpointing, bf16 or lora_r")
+    set_batch(training_args, next(b for b in range(batch, 0, -1) if rows % b == 0))
+    print_once(
+        f"out of memory: going on with per_device_train_batch_size {training_args.per_device_train_batch_size}, "
+        f"gradient_accumulation_steps {training_args.gradient_accumulation_steps}"
+    )
+
+
+def set_batch(training_args: TrainingArguments, batch: int) -> None:
+    """per_device_train_batch_size, with the accumulation that keeps the effective batch; batch must divide it."""
+    training_args.gradient_accumulation_steps *= training_args.per_device_train_batch_size
+    training_args.gradient_accumulation_steps //= batch
+    training_args.per_device_train_batch_size = batch
 
 
 def fit_batch_size(

@@ -8,8 +8,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from common.batches import token_budget_sizes
 from common.logits import Logits
-from common.text import row_lengths, token_budget_sizes
+from common.text import row_lengths
 
 
 @torch.inference_mode()

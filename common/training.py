@@ -19,10 +19,11 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel,
 from transformers.utils.logging import disable_progress_bar
 
 from common.args import print_once
+from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
 from common.checks import WATCHED
 from common.errors import InputError
 from common.metrics import compute_metrics
-from common.text import LengthBatchSampler, TokenBudgetBatchSampler, row_lengths
+from common.text import row_lengths
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EXTRA_STATE = "extra_state.safetensors"  # in a checkpoint: what the optional pieces must remember
@@ -198,6 +199,8 @@ def train_fold(
         return {key: metrics[key] for key in WATCHED}
 
     while True:
+        gc.collect()  # what the fold before, or the try that ran out of memory, held
+        torch.cuda.empty_cache()
         set_seed(training_args.seed)
         model = make_model()
         if args.lora_r > 0:
@@ -228,10 +231,10 @@ def train_fold(
                 raise
             if args.tokens_per_batch:  # its micro-batches cannot be halved with the same effective batches
                 raise InputError(f"out of memory with tokens_per_batch {args.tokens_per_batch}: lower tokens_per_batch") from error
+            from common.batch_size import halve_batch
+
             halve_batch(training_args)
         del trainer, model  # outside the except block, whose traceback holds the tensors
-        gc.collect()
-        torch.cuda.empty_cache()
     finish_model(trainer)
     # Trainer divides the rows of the whole fold by the seconds of this start
     share_trained = (trainer.state.global_step - started_at) / trainer.state.max_steps
@@ -260,26 +263,6 @@ def finish_model(trainer: FoldTrainer) -> None:
         from common.lora import merge_lora
 
         trainer.model = merge_lora(trainer.accelerator.unwrap_model(trainer.model))
-
-
-def halve_batch(training_args: TrainingArguments) -> None:
-    """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a batch of one row."""
-    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
-    batch = training_args.per_device_train_batch_size // 2
-    if batch == 0:
-        raise InputError("out of memory with one row per device: lower max_length, or use gradient_checkpointing, bf16 or lora_r")
-    set_batch(training_args, next(b for b in range(batch, 0, -1) if rows % b == 0))
-    print_once(
-        f"out of memory: going on with per_device_train_batch_size {training_args.per_device_train_batch_size}, "
-        f"gradient_accumulation_steps {training_args.gradient_accumulation_steps}"
-    )
-
-
-def set_batch(training_args: TrainingArguments, batch: int) -> None:
-    """per_device_train_batch_size, with the accumulation that keeps the effective batch; batch must divide it."""
-    training_args.gradient_accumulation_steps *= training_args.per_device_train_batch_size
-    training_args.gradient_accumulation_steps //= batch
-    training_args.per_device_train_batch_size = batch
 
 
 def last_complete_checkpoint(folder: Path, training_args: TrainingArguments) -> Path | None:

@@ -93,7 +93,7 @@ def main() -> None:
             [u.text for u in test_lines],
             [u.dialogue for u in train_lines],
             [u.dialogue for u in test_lines],
-            args.seed,
+            args.fold_seed,
         )
         notes.append(f"adversarial validation: AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f} of telling train from test lines")
 
@@ -125,6 +125,7 @@ def main() -> None:
                 parts["held_out"] = eval_rows
             logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES) for name, rows in parts.items()}
         finish_fold(run, fold, trainer, tokenizer, logits, info)
+        del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
 
     if args.fold is None:

@@ -5,18 +5,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
 
+from common.batches import LengthBatchSampler, TokenBudgetBatchSampler, token_budget_sizes
 from common.errors import InputError
 from common.examples import TextExample
 from common.text import (
     Collator,
-    LengthBatchSampler,
     PairFormat,
-    TokenBudgetBatchSampler,
     find_max_length,
     load_model,
     load_tokenizer,
     row_lengths,
-    token_budget_sizes,
     tokenize,
     truncate,
 )

@@ -240,10 +240,21 @@ def test_a_runs_config_passed_back_gives_the_same_bits(short, tmp_path):
 
 def test_a_copied_folder_trains_on_its_own_sample(tmp_path):
     shutil.copytree(ROOT / "friends", tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    launch(sys.executable, "my_contest/train.py", *QUIET, "--num_train_epochs", "1", "--num_folds", "2", cwd=tmp_path)
+    launch(
+        sys.executable,
+        "my_contest/train.py",
+        *QUIET,
+        "--num_train_epochs",
+        "1",
+        "--num_folds",
+        "2",
+        "--adversarial_validation",
+        cwd=tmp_path,
+    )
     run = tmp_path / "runs/my_contest/demo"
     assert read(run, "run.json")["data"]["train_file"]["path"] == str(tmp_path / "my_contest/sample/train.json")
     assert (run / "submission.csv").exists()
+    assert "adversarial validation: AUC" in (run / "report.md").read_text()
 
 
 # Two processes

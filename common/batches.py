@@ -1,0 +1,102 @@
+"""Which rows share a batch: rows of similar length, so that little is padded, in an order that resuming and more processes keep."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from common.errors import InputError
+
+BUCKET = 50  # effective batches that are sorted by length together
+
+
+class LengthBatchSampler(Sampler[list[int]]):
+    """Micro-batches of one process, of similar length, as row numbers.
+
+    An effective batch (one optimizer step: batch_size * accumulation * world_size rows) is a function of (seed, epoch) alone. So two
+    processes, or half the batch with double accumulation, take the same steps as one, and a resumed epoch goes on in the same order.
+    Rows are shuffled, sorted by length within buckets of 50 effective batches, and the effective batches are shuffled again; the
+    incomplete one comes last. It is shared out evenly; where it has fewer rows than there are processes, rows are repeated.
+
+    lengths: (N,) tokens. by_length False: random batches. `epoch` is set by the trainer before each pass.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        by_length: bool = True,
+    ):
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.accumulation, self.rank, self.world_size, self.by_length = accumulation, rank, world_size, by_length
+        self.effective = batch_size * accumulation * world_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.lengths), self.effective)
+        return whole * self.accumulation + math.ceil(rest / (self.batch_size * self.world_size))
+
+    def effective_batches(self) -> list[np.ndarray]:
+        """The row numbers of each optimizer step of this epoch, over all processes."""
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        if self.by_length:
+            size = self.effective * BUCKET
+            buckets = [order[i : i + size] for i in range(0, len(order), size)]
+            order = np.concatenate([bucket[np.argsort(self.lengths[bucket], kind="stable")] for bucket in buckets])
+        batches = [order[i : i + self.effective] for i in range(0, len(order), self.effective)]
+        incomplete = [batches.pop()] if len(batches[-1]) < self.effective else []
+        return [batches[i] for i in generator.permutation(len(batches))] + incomplete
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.effective_batches():
+            parts = math.ceil(len(batch) / (self.batch_size * self.world_size)) * self.world_size
+            if len(batch) < parts:
+                batch = np.resize(batch, parts)
+            yield from (part.tolist() for part in np.array_split(batch, parts)[self.rank :: self.world_size])
+
+
+class TokenBudgetBatchSampler(LengthBatchSampler):
+    """Micro-batches of at most tokens_per_batch tokens, padding included, however many rows that is; else as LengthBatchSampler.
+
+    Which lengths share a batch is the same in every epoch (so that an epoch always has the same number of steps); which rows of a length
+    do, and the order of the batches, are drawn anew. An effective batch is accumulation * world_size micro-batches.
+    """
+
+    def __init__(self, lengths: np.ndarray, tokens_per_batch: int, seed: int, *, accumulation: int = 1, rank: int = 0, world_size: int = 1):
+        super().__init__(lengths, 1, seed, accumulation=accumulation, rank=rank, world_size=world_size)
+        self.sizes = token_budget_sizes(np.sort(lengths), tokens_per_batch)
+        while len(self.sizes) % world_size:  # every process takes the same number of micro-batches
+            largest = int(np.argmax(self.sizes))
+            if self.sizes[largest] == 1:
+                raise InputError(f"train_file: {len(lengths)} rows are too few for {world_size} processes")
+            half = self.sizes[largest] // 2
+            self.sizes[largest : largest + 1] = [half, self.sizes[largest] - half]
+
+    def __len__(self) -> int:
+        return len(self.sizes) // self.world_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        batches = np.split(order, np.cumsum(self.sizes)[:-1])
+        for number in generator.permutation(len(batches) // self.world_size):
+            yield batches[number * self.world_size + self.rank].tolist()
+
+
+def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> list[int]:
+    """Rows of consecutive batches over ascending lengths, so that rows * longest is at most tokens_per_batch (but at least one row)."""
+    sizes, size = [], 0
+    for length in sorted_lengths:
+        if size and (size + 1) * int(length) > tokens_per_batch:
+            sizes.append(size)
+            size = 0
+        size += 1
+    return [*sizes, size] if size else sizes
