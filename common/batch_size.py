@@ -52,9 +52,16 @@ def set_batch(training_args: TrainingArguments, batch: int) -> None:
 
 
 def fit_batch_size(
-    make_model: Callable[[], PreTrainedModel], dataset: datasets.Dataset, collate: Callable, training_args: TrainingArguments
+    make_model: Callable[[], PreTrainedModel],
+    dataset: datasets.Dataset,
+    collate: Callable,
+    training_args: TrainingArguments,
+    passes: int = 1,
 ) -> None:
-    """Set per_device_train_batch_size and gradient_accumulation_steps from steps on the longest row; without a GPU it says so."""
+    """Set per_device_train_batch_size and gradient_accumulation_steps from steps on the longest row; without a GPU it says so.
+
+    passes: how often a row stands in the model's batch (2 with R-Drop).
+    """
     if not torch.cuda.is_available():
         print_once("auto_batch_size: needs a CUDA GPU; per_device_train_batch_size stays as it is")
         return
@@ -67,7 +74,7 @@ def fit_batch_size(
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)  # its two moments take memory; the weights do not move
 
     def memory(batch: int) -> float:
-        inputs = {key: value.to(training_args.device) for key, value in collate([dataset[longest]] * batch).items()}
+        inputs = {key: value.to(training_args.device) for key, value in collate([dataset[longest]] * batch * passes).items()}
         torch.cuda.reset_peak_memory_stats()
         try:
             with torch.autocast("cuda", dtype, enabled=training_args.bf16 or training_args.fp16):

@@ -37,6 +37,6 @@ def check_examples(examples: Sequence[TextExample], source: str, *, to_train: bo
         unlabelled = [example.id for example in examples if example.label < 0]
         if unlabelled:
             counts = f"{len(unlabelled)} of {len(examples)} rows have no label (first: id {unlabelled[0]})"
-            raise InputError(f"{source}: {counts}, expected one in each row to train on")
+            raise InputError(f"{source}: {counts}, expected one in each row")
         if len({example.label for example in examples}) < 2:
-            raise InputError(f"{source}: all {len(examples)} rows have the same label, expected two classes or more to train on")
+            raise InputError(f"{source}: all {len(examples)} rows have the same label, expected two classes or more")

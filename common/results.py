@@ -115,7 +115,9 @@ def push_folds(run: Run, training_args: TrainingArguments) -> None:
     folders = sorted(run.dir.glob("fold*/fold.json"))
     for path in folders:
         inside = path.parent.name if len(folders) > 1 else None
-        api.upload_folder(repo_id=repository, folder_path=path.parent, path_in_repo=inside, ignore_patterns=["checkpoints/*", "*.npz"])
+        api.upload_folder(
+            repo_id=repository, folder_path=path.parent, path_in_repo=inside, ignore_patterns=["checkpoints/*", "rows/*", "*.npz"]
+        )
     print_once(f"pushed {len(folders)} models to {repository}")
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +49,6 @@ class Run:
         # one fold writes into its own folder only: others may run at the same time
         self.record_dir = self.dir if args.fold is None else self.fold_dir(args.fold)
         self.record: dict[str, Any] = {}
-        self.cache = tempfile.TemporaryDirectory(prefix="rows-", ignore_cleanup_errors=True)
 
     def agree(self, choose: Any) -> Any:
         """What the first process chooses, on every process; its InputError too."""
@@ -111,6 +109,10 @@ class Run:
                     raise InputError(f"{entry['path']}: has changed since the run in {self.dir} started; name another --output_dir")
         path = self.record_dir / "run.json"
         before = read_json(path) if path.exists() else {}
+        all_done = all(self.is_done(fold) for fold in range(self.config["num_folds"]))
+        if not all_done and before.get("num_processes", self.state.num_processes) != self.state.num_processes:
+            change = f"was started with {before['num_processes']} processes, now there are {self.state.num_processes}"
+            raise InputError(f"{path}: {change}; the effective batch would change, start as many, or name another --output_dir")
         for key, value in before.get("seconds", {}).items():
             self.seconds[key] = self.seconds.get(key, 0.0) + value
         self.record = {
@@ -146,8 +148,8 @@ class Run:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
     def cache_file(self, name: str) -> Path:
-        """Where this process keeps the tokenized rows called `name` while it runs."""
-        return Path(self.cache.name) / f"{name}.arrow"
+        """Where this process keeps the tokenized rows called `name` until finish(); after a kill the next start writes them anew."""
+        return self.record_dir / "rows" / f"{name}-{self.state.process_index}.arrow"
 
     def fold_dir(self, fold: int) -> Path:
         return self.dir / f"fold{fold}"
@@ -162,7 +164,7 @@ class Run:
         if self.state.is_main_process:
             for name, part in logits.items():
                 part.save(folder / f"{name}_logits.npz")
-            write_json(folder / "fold.json", info)
+            write_json(folder / "fold.json", {**info, "logits": list(logits)})
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.state.wait_for_everyone()
         self.write_record("running")
@@ -170,13 +172,16 @@ class Run:
     def load_fold(self, fold: int) -> tuple[dict[str, Logits], dict[str, Any]]:
         """What finish_fold() wrote: the logits by name, and the fold's record."""
         folder = self.fold_dir(fold)
-        parts = {path.name.removesuffix("_logits.npz"): Logits.load(path) for path in sorted(folder.glob("*_logits.npz"))}
-        return parts, read_json(folder / "fold.json")
+        info = read_json(folder / "fold.json")
+        return {name: Logits.load(folder / f"{name}_logits.npz") for name in info["logits"]}, info
 
     def finish(self) -> None:
         self.seconds["total"] = self.seconds.get("total", 0.0) + time.perf_counter() - self.began
         self.write_record("done")
         self.state.wait_for_everyone()
+        if self.state.is_main_process:
+            for path in (self.record_dir / "rows", *self.record_dir.glob("fold*/rows")):
+                shutil.rmtree(path, ignore_errors=True)
         self.state.destroy_process_group()  # or a process that ends first can bring the others down at exit
 
 

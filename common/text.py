@@ -4,6 +4,7 @@ A row is one to three segments. They are joined as the tokenizer joins a pair: [
 RoBERTa; a third segment follows the second in the same way.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def load_model(
         )
     except BROKEN_FILES as error:
         raise unavailable(name_or_path, error) from error
+    logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # which weights are new is said once, not for every fold
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return model

@@ -187,12 +187,20 @@ def train_fold(
     training_args.push_to_hub = False  # the finished folds are pushed, not the checkpoints
     labels = np.array(train_dataset["labels"])
     eval_dataset = eval_dataset.select(np.argsort(-row_lengths(eval_dataset), kind="stable"))  # metrics do not depend on the order
+
+    def adapted_model() -> torch.nn.Module:
+        if args.lora_r == 0:
+            return make_model()
+        from common.lora import add_lora
+
+        return add_lora(make_model(), args.lora_r, args.lora_alpha, args.lora_dropout)
+
     if args.auto_batch_size and args.tokens_per_batch:
         print_once("auto_batch_size: tokens_per_batch sets the batches; nothing is searched for")
     elif args.auto_batch_size:
         from common.batch_size import fit_batch_size
 
-        fit_batch_size(make_model, train_dataset, collate, training_args)
+        fit_batch_size(adapted_model, train_dataset, collate, training_args, passes=2 if args.rdrop_alpha > 0 else 1)
 
     def watch(prediction: EvalPrediction) -> dict[str, float]:
         metrics = compute_metrics(prediction.predictions, prediction.label_ids, label_names)
@@ -202,11 +210,7 @@ def train_fold(
         gc.collect()  # what the fold before, or the try that ran out of memory, held
         torch.cuda.empty_cache()
         set_seed(training_args.seed)
-        model = make_model()
-        if args.lora_r > 0:
-            from common.lora import add_lora
-
-            model = add_lora(model, args.lora_r, args.lora_alpha, args.lora_dropout)
+        model = adapted_model()
         trainer = FoldTrainer(
             model,
             args,

@@ -80,6 +80,7 @@ def main() -> None:
         tokenizer = load_tokenizer(args.model_name_or_path, texts, new_tokens, args.trust_remote_code)
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
+        load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)  # or damaged weights would be found too late
         run.start({name: len(rows) for name, rows in examples.items()})
         datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
     collate = Collator(tokenizer)

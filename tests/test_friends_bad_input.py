@@ -381,6 +381,13 @@ def nothing(folder: Path) -> None:
     pass
 
 
+def started_by_two(folder: Path) -> None:
+    """A run that two processes had begun, with its only fold not done."""
+    (folder / "run/fold0/fold.json").unlink()
+    path = folder / "run/run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_processes": 2}))
+
+
 PREDICT = ["--run_dir", "run", "--test_file", TEST]
 RESUME = [*DEMO, "--train_file", "train.json", "--resume"]
 RUNS = {
@@ -427,6 +434,13 @@ RUNS = {
     ),
     "resume-with-a-changed-train-file": ("train.py", RESUME, write("train.json", GOOD[:-1] + " ]"), ["train.json", "has changed", "run"]),
     "run-again-without-resume": ("train.py", RESUME[:-1], nothing, ["run", "not empty", "--resume"]),
+    "resume-with-fewer-processes": ("train.py", RESUME, started_by_two, ["run/run.json", "2 processes", "effective batch"]),
+    "model-weights-cut": (
+        "train.py",
+        [*DEMO, "--output_dir", "other", "--train_file", "train.json", "--model_name_or_path", "run/fold0"],
+        cut("run/fold0/model.safetensors"),
+        ["model_name_or_path", "run/fold0"],
+    ),
     "resume-config-damaged": ("train.py", RESUME, write("run/config.yaml", "a: [1"), ["run/config.yaml, row 1", "YAML"]),
     "resume-config-a-list": ("train.py", RESUME, write("run/config.yaml", "- a"), ["run/config.yaml", "mapping"]),
     "resume-record-damaged": ("train.py", RESUME, cut("run/run.json"), ["run/run.json", "damaged"]),
@@ -434,7 +448,6 @@ RUNS = {
 }
 
 
-# Faults that are known: a traceback in place of the line. A case that is mended fails here until it is taken out.
 @pytest.mark.parametrize(
     ("script", "argv", "damage", "fragments"),
     [pytest.param(*case, id=name) for name, case in RUNS.items()],
@@ -457,17 +470,17 @@ def test_a_runs_own_config_is_a_preset_that_resumes_it(worker, trained):
     assert code == 0, errors
 
 
-@pytest.mark.parametrize("damaged", ["fold.json", "held_out_logits.npz", "test_logits.npz"])
-def test_collecting_a_damaged_fold_names_the_file(worker, trained, tmp_path, damaged):
+@pytest.mark.parametrize(
+    ("damaged", "damage"),
+    [("fold.json", cut), ("held_out_logits.npz", cut), ("held_out_logits.npz", remove)],
+    ids=["fold-cut", "logits-cut", "logits-missing"],
+)
+def test_collecting_a_damaged_fold_names_the_file(worker, trained, tmp_path, damaged, damage):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
     config = folder / "run/config.yaml"
     config.write_text(config.read_text().replace(str(trained), str(folder)))
-    shutil.copy(TEST, folder / "test.csv")
-    path = folder / "run/fold0" / damaged
-    if not path.exists():
-        path.parent.joinpath("held_out_logits.npz").rename(path)
-    path.write_bytes(path.read_bytes()[:50])
+    damage(f"run/fold0/{damaged}")(folder)
     code, errors = worker.run(folder, "train.py", *RESUME)
     assert code == 2, errors
     assert errors.splitlines()[-1].startswith(f"error: run/fold0/{damaged}")
