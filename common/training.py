@@ -26,7 +26,8 @@ from common.metrics import compute_metrics
 from common.text import row_lengths
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
-EXTRA_STATE = "extra_state.safetensors"  # in a checkpoint: what the optional pieces must remember
+# In a checkpoint, what the optional pieces must remember. Averages are the same in all processes, queues are not.
+EMA_STATE, OVERSAMPLER_STATE = "ema.safetensors", "oversampler_{}.safetensors"
 
 
 class FoldTrainer(Trainer):
@@ -139,17 +140,20 @@ class FoldTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
-        state = {**(self.ema.state_dict() if self.ema else {}), **(self.oversampler.state_dict() if self.oversampler else {})}
-        if state and self.args.should_save:
-            save_file({key: value.contiguous() for key, value in state.items()}, Path(output_dir) / EXTRA_STATE)
+        folder = Path(output_dir)
+        if self.ema and self.args.should_save:
+            save_file(self.ema.state_dict(), folder / EMA_STATE)
+        if self.oversampler:
+            folder.mkdir(parents=True, exist_ok=True)  # the first process may not have made it yet
+            state = {key: value.contiguous() for key, value in self.oversampler.state_dict().items()}
+            save_file(state, folder / OVERSAMPLER_STATE.format(self.args.process_index))
 
     def load_extra_state(self, checkpoint: str | Path) -> None:
         """Averages and queues as they were when the checkpoint was written."""
-        if self.ema or self.oversampler:
-            state = load_file(Path(checkpoint) / EXTRA_STATE)
-            for piece in (self.ema, self.oversampler):
-                if piece:
-                    piece.load_state_dict(state)
+        if self.ema:
+            self.ema.load_state_dict(load_file(Path(checkpoint) / EMA_STATE))
+        if self.oversampler:
+            self.oversampler.load_state_dict(load_file(Path(checkpoint) / OVERSAMPLER_STATE.format(self.args.process_index)))
 
 
 class StepHooks(TrainerCallback):

@@ -73,6 +73,23 @@ def main() -> None:
     else:
         splits = [hold_out(labels, groups, args.fold_seed)]
 
+    if args.adversarial_validation and "test" in utterances:
+        from common.shift import adversarial_validation
+
+        train_lines, test_lines = utterances["train"], utterances["test"]
+        shift = adversarial_validation(
+            [u.text for u in train_lines],
+            [u.text for u in test_lines],
+            [u.dialogue for u in train_lines],
+            [f"test {u.dialogue}" for u in test_lines],
+            args.fold_seed,
+        )
+        telling = ", ".join(f"{feature['feature']!r}" for feature in shift["features"][:5])
+        notes.append(
+            f"adversarial validation: AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f} of telling train from test lines; "
+            f"most telling: {telling}"
+        )
+
     # Tokenize once for all folds.
     with run.phase("tokenize"):
         texts = [segment for row in examples["train"] for segment in row.segments]
@@ -84,19 +101,6 @@ def main() -> None:
         run.start({name: len(rows) for name, rows in examples.items()})
         datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
     collate = Collator(tokenizer)
-
-    if args.adversarial_validation and "test" in utterances:
-        from common.shift import adversarial_validation
-
-        train_lines, test_lines = utterances["train"], utterances["test"]
-        shift = adversarial_validation(
-            [u.text for u in train_lines],
-            [u.text for u in test_lines],
-            [u.dialogue for u in train_lines],
-            [u.dialogue for u in test_lines],
-            args.fold_seed,
-        )
-        notes.append(f"adversarial validation: AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f} of telling train from test lines")
 
     def make_model():
         model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)

@@ -88,7 +88,7 @@ def test_first_command_fills_the_default_run_folder(demo):
     }  # fmt: skip
     assert expected <= files
     assert "eval_logits.npz" not in files
-    assert not [path for path in demo.rglob("*") if path.name in ("checkpoints", "extra_state.safetensors") or path.suffix == ".tmp"]
+    assert not [path for path in demo.rglob("*") if path.name in ("checkpoints", "rows") or path.suffix == ".tmp"]
     record = read(demo, "run.json")
     assert (record["status"], record["threads"], record["num_processes"], record["starts"]) == ("done", 1, 1, 1)
     assert record["data"]["train_file"]["path"] == str(SAMPLE / "train.json")
@@ -297,6 +297,48 @@ def test_two_processes_at_batch_4_learn_what_one_learns_at_batch_8(tmp_path):
     assert two.ids.tolist() == one.ids.tolist() == [str(i) for i in range(rows)]
     assert np.abs(two.logits - one.logits).max() < 1e-4
     assert one.logits.std() > 0.1
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import tests.test_common_training as t
+out, stop = Path(sys.argv[1]), int(sys.argv[2])
+options = {"ema_decay": 0.9, "feature_oversample_ratio": 1.0}
+training = {**t.SAVE, "per_device_train_batch_size": 4, "save_steps": 1}
+steps = 0
+
+def fragile():
+    model = t.make_bert()
+    def count(module, *_):
+        global steps
+        steps += module.training
+        if stop and steps > stop:
+            raise t.Killed
+    model.register_forward_pre_hook(count)
+    return model
+
+try:
+    trainer, _ = t.train(out, fragile, options, **training)
+except t.Killed:
+    raise SystemExit
+if trainer.args.process_index == 0:
+    torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), out / "weights.pt")
+trainer.accelerator.wait_for_everyone()
+trainer.accelerator.end_training()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_stopped_end_with_the_bits_of_two_that_were_not(tmp_path):
+    """With averages, which the processes share, and queues of sentence vectors, which they do not."""
+    (tmp_path / "script.py").write_text(STOPPED)
+    for folder, stop in [("whole", 0), ("stopped", 5), ("stopped", 0)]:
+        launch("env", f"PYTHONPATH={ROOT}", *TORCHRUN, "script.py", tmp_path / folder, stop, cwd=tmp_path)
+    whole, stopped = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
 # Help
