@@ -136,6 +136,8 @@ def parse_train_args(
     preset = resolve_preset(read_yaml(config), task_dir)
     if "train_file" in given:  # another training set: the preset's other files do not belong to it
         preset = {key: value for key, value in preset.items() if key not in DATA_FIELDS}
+    elif "test_file" in given:
+        preset.pop("sample_submission_file", None)
     parser.set_preset(preset, config)
     print_once(f"preset {config} ({why})")
     try:
@@ -144,9 +146,10 @@ def parse_train_args(
         raise InputError(f"training arguments: {' '.join(str(error).split())}") from error
     if "output_dir" not in given and preset.get("output_dir") is None:
         training_args.output_dir = None  # transformers puts "trainer_output" there
-    if getattr(args, "early_stopping_patience", None) and training_args.metric_for_best_model is None:
-        training_args.metric_for_best_model, training_args.greater_is_better = "accuracy", True
+    if getattr(args, "early_stopping_patience", None):
         training_args.load_best_model_at_end = True
+        if training_args.metric_for_best_model is None:
+            training_args.metric_for_best_model, training_args.greater_is_better = "accuracy", True
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
     args.config = str(config)
@@ -197,11 +200,16 @@ def choose_preset(config: str | None, task_dir: Path, competition_files: dict[st
 def resolve_preset(preset: dict[str, Any], base: Path) -> dict[str, Any]:
     """Paths in a preset are relative to the task folder `base`; those in a run's config.yaml are absolute already."""
     resolved = dict(preset)
-    for key in (*DATA_FIELDS, "model_name_or_path"):
+    for key in (*DATA_FIELDS, "output_dir", "model_name_or_path"):
         value = preset.get(key)
-        if isinstance(value, str) and (key in DATA_FIELDS or os.path.isdir(base / value)):
+        if isinstance(value, str) and (key != "model_name_or_path" or is_folder(value, base)):
             resolved[key] = str(base / value)
     return resolved
+
+
+def is_folder(model_name_or_path: str, base: Path = Path()) -> bool:
+    """Whether the model is named by a folder; `scratch` never is, though one may be called so."""
+    return model_name_or_path != "scratch" and os.path.isdir(base / model_name_or_path)
 
 
 def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]) -> None:
@@ -209,7 +217,11 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
     if args.train_file is None:
         for key, name in competition_files.items():
             path = task_dir / "data" / name
-            if getattr(args, key) is not None:
+            of_another_test = key == "sample_submission_file" and args.test_file not in (
+                None,
+                str(path.with_name(competition_files["test_file"])),
+            )
+            if getattr(args, key) is not None or of_another_test:
                 continue
             if path.exists():
                 setattr(args, key, str(path))
@@ -226,7 +238,7 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             if not os.path.exists(value):  # Path.exists() raises for a name that is too long
                 raise InputError(f"{value}: no such file or folder ({key})")
             setattr(args, key, str(Path(value).resolve()))
-    if hasattr(args, "model_name_or_path") and os.path.isdir(args.model_name_or_path):
+    if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
         args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
 
 

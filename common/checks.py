@@ -24,11 +24,13 @@ def check_values(args: Any, training_args: Any) -> None:
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
     check_number("fold_seed", args.fold_seed, 0, MAX_SEED)
     check_number("seed", training_args.seed, 0, MAX_SEED - args.num_folds)  # fold k trains with seed + k
+    for key in ("class_weight_strength", "min_speaker_share"):
+        check_number(key, getattr(args, key, None), 0, 1)
     for key in ("oversample_ratio", "undersample_ratio", "feature_oversample_ratio", "lora_dropout", "ema_decay", "layerwise_lr_decay"):
         check_number(key, getattr(args, key, None), 0, 1)
     for key in ("label_smoothing_factor", "adam_beta1", "adam_beta2"):
         check_number(key, getattr(training_args, key), 0, 1)
-    for key in ("weight_decay", "max_grad_norm", "adam_epsilon", "dataloader_num_workers", "neftune_noise_alpha"):
+    for key in ("weight_decay", "warmup_steps", "max_grad_norm", "adam_epsilon", "dataloader_num_workers", "neftune_noise_alpha"):
         check_number(key, getattr(training_args, key), 0)
     for key in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
         check_number(key, getattr(training_args, key), 1)
@@ -61,6 +63,11 @@ def check_predict_values(args: Any) -> None:
     if os.path.realpath(args.submission_file) in map(os.path.realpath, (args.test_file, args.sample_submission_file or args.test_file)):
         raise InputError(f"{args.submission_file}: would overwrite an input file; name another --submission_file")
     check_folder(Path(args.submission_file).parent, "submission_file")
+    for suffix in (".logits.npz", ".metrics.json"):
+        beside = Path(args.submission_file).with_suffix(suffix)
+        if os.path.isdir(beside):
+            raise InputError(f"{beside}: is a folder, and this file stands beside the submission")
+        check_folder(beside.with_name(f".{beside.name}.{os.getpid()}.tmp"), "submission_file")  # a name that is too long
     for key in ("max_predict_samples", "tokens_per_batch"):
         check_number(key, getattr(args, key), 1)
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
@@ -79,14 +86,51 @@ def check_trainer(args: Any, training_args: Any) -> None:
         raise InputError(f"metric_for_best_model: {metric!r} is not one of {', '.join(('loss', *WATCHED))}")
     if training_args.save_strategy == "best" and metric is None:
         raise InputError("save_strategy: best needs a metric_for_best_model")
-    if getattr(args, "early_stopping_patience", None) and training_args.eval_strategy == "no":
-        raise InputError("early_stopping_patience: needs evaluations, eval_strategy is no")
+    for key in ("prediction_loss_only", "batch_eval_metrics", "label_names"):
+        if getattr(training_args, key):
+            raise InputError(f"{key}: cannot be set, the collection measures by itself")
+    if getattr(args, "early_stopping_patience", None):
+        evaluates = training_args.eval_strategy.value, training_args.eval_steps
+        saves = training_args.save_strategy.value, training_args.save_steps
+        if evaluates[0] == "no":
+            raise InputError("early_stopping_patience: needs evaluations, eval_strategy is no")
+        if saves[0] not in ("best", evaluates[0]) or saves[0] == "steps" and saves[1] != evaluates[1]:
+            raise InputError("early_stopping_patience: each evaluation needs a checkpoint; give save_strategy and save_steps as for eval")
     if not isinstance(training_args.lr_scheduler_kwargs, dict | None):
         raise InputError(f"lr_scheduler_kwargs: {training_args.lr_scheduler_kwargs!r} is not a mapping")
+    check_optimizer(training_args)
     available = get_available_reporting_integrations()
     for name in training_args.report_to:
         if name not in available:
             raise InputError(f"report_to: {name} is unknown or not installed; installed are {', '.join(['none', *available])}")
+
+
+def check_optimizer(training_args: Any) -> None:
+    """Make optimizer and schedule as the Trainer will, for one number. Raises InputError where they take other options or packages."""
+    import torch
+    from transformers import Trainer, get_scheduler
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(training_args)
+        if "model" not in options and "params" not in options:
+            optimizer_class([weight], **options)
+    except (ValueError, TypeError, ImportError, KeyError, AssertionError) as error:
+        raise InputError(f"optim, optim_args: {first_line(error)}") from error
+    try:
+        get_scheduler(
+            training_args.lr_scheduler_type,
+            torch.optim.SGD([weight], lr=1.0),
+            num_warmup_steps=1,
+            num_training_steps=10,
+            scheduler_specific_kwargs=dict(training_args.lr_scheduler_kwargs or {}),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"lr_scheduler_type, lr_scheduler_kwargs: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def check_number(name: str, value: float | None, least: float, most: float = math.inf) -> None:

@@ -25,18 +25,20 @@ def labels_of(examples: Sequence[TextExample]) -> np.ndarray:
     return np.array([example.label for example in examples], dtype=np.int64)
 
 
-def check_examples(examples: Sequence[TextExample], source: str, *, to_train: bool = False) -> None:
-    """Raise InputError for a file without rows, for a repeated id and, where a model is to be trained on them, for rows without a label
-    and for fewer than two classes."""
+def check_examples(examples: Sequence[TextExample], source: str, *, labelled: bool = False, least_classes: int = 1) -> None:
+    """Raise InputError for a file without rows, for a repeated id or one that no CSV can hold and, where the rows must be labelled, for
+    rows without a label and for fewer than least_classes."""
     if not examples:
         raise InputError(f"{source}: holds no rows")
     example_id, count = Counter(example.id for example in examples).most_common(1)[0]
     if count > 1:
         raise InputError(f"{source}: id {example_id} occurs {count} times, expected once")
-    if to_train:
+    if broken := [example.id for example in examples if "\r" in example.id]:  # Python's csv writes it without quotes
+        raise InputError(f"{source}: id {broken[0]!r} holds a carriage return")
+    if labelled:
         unlabelled = [example.id for example in examples if example.label < 0]
         if unlabelled:
             counts = f"{len(unlabelled)} of {len(examples)} rows have no label (first: id {unlabelled[0]})"
             raise InputError(f"{source}: {counts}, expected one in each row")
-        if len({example.label for example in examples}) < 2:
+        if len({example.label for example in examples}) < least_classes:
             raise InputError(f"{source}: all {len(examples)} rows have the same label, expected two classes or more")

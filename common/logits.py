@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 
 from common.errors import InputError
 from common.files import atomic_write
@@ -81,6 +80,8 @@ class Logits:
 
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits, float64 (N, C)."""
+        from scipy.special import softmax  # data.py imports this module, and --help answers at once
+
         return softmax(self.logits.astype(np.float64), axis=1)
 
 

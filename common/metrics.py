@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import log_softmax
-from scipy.stats import t as student_t
 from sklearn.metrics import average_precision_score, f1_score
 
 from common.errors import InputError
@@ -64,20 +63,6 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-
-
-def paired_t_p(differences: Sequence[float], overlap: float = 0.0) -> float:
-    """Two-sided p-value of the paired t-test that the mean of n >= 2 differences (one a seed or a fold) is 0.
-
-    overlap: 0 for seeds; test rows / training rows, 1 / (K - 1), for folds: their training sets overlap, and the plain test
-    is too sure (Nadeau and Bengio, 2003, "Inference for the Generalization Error", corrected resampled t-test).
-    """
-    differences = np.asarray(differences, dtype=np.float64)
-    n = len(differences)
-    standard_error = differences.std(ddof=1) * np.sqrt(1 / n + overlap)
-    if standard_error == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    return float(2 * student_t.sf(abs(differences.mean()) / standard_error, df=n - 1))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

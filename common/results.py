@@ -63,7 +63,7 @@ def model_card(config: dict[str, Any], info: dict[str, Any]) -> str:
     )
 
 
-def collect(run: Run, train_ids: list[str], num_folds: int, args: Any, notes: list[str]) -> dict[str, Logits]:
+def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str]) -> dict[str, Logits]:
     """Join the folds: oof (K >= 2) in the order of train_ids, eval and test averaged. Writes the npz files, metrics.json and report.md.
 
     Returns the logits by name: "oof", "eval", "test", as far as there are any.
@@ -78,12 +78,14 @@ def collect(run: Run, train_ids: list[str], num_folds: int, args: Any, notes: li
     infos = [info for _, info in folds]
     scored = {name: results[name] for name in ("oof", "eval") if name in results}
     metrics = {name: compute_metrics(logits.logits, logits.labels, logits.label_names) for name, logits in scored.items()}
-    if num_folds > 1 and (args.early_stopping_patience or run.config.get("load_best_model_at_end")):
-        notes = [*notes, "the checkpoint of each fold was chosen on its held-out rows: oof is optimistic"]
+    if run.config.get("load_best_model_at_end"):
+        rows = "each fold was chosen on its held-out rows: oof" if num_folds > 1 else "the model was chosen on the rows of eval: eval"
+        notes = [*notes, f"the checkpoint of {rows} is optimistic"]
     if run.state.is_main_process:
         for name, logits in results.items():
             logits.save(run.dir / f"{name}_logits.npz")
-        speed = float(np.mean([info["train_samples_per_second"] for info in infos]))
+        speeds = [info["train_samples_per_second"] for info in infos if info["train_samples_per_second"] > 0]  # 0: resumed at its end
+        speed = float(np.mean(speeds)) if speeds else None
         write_json(run.dir / "metrics.json", {**metrics, "folds": [info["metrics"] for info in infos], "train_samples_per_second": speed})
         with run.phase("report"):
             write_report(

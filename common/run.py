@@ -1,7 +1,9 @@
 """The run folder: config.yaml, run.json, and what a finished fold leaves behind (see README.md for the list of files)."""
 
+import glob
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,7 +77,7 @@ class Run:
             config = Path(args.config)
             name = config.resolve().parent.name if config.stem == "config" else config.stem
             base = Path("runs") / task_dir.resolve().name / name
-            numbers = [p.name.removeprefix(f"{name}-") for p in base.parent.glob(f"{name}-*")]
+            numbers = [p.name.removeprefix(f"{name}-") for p in base.parent.glob(f"{glob.escape(name)}-*")]
             taken = [base, *(base.with_name(f"{name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal()))]
             if args.fold is not None or not base.exists():
                 folder = base
@@ -92,8 +94,11 @@ class Run:
         """Raise InputError where a run that is to go on was started with other values."""
         before = read_yaml(path)
         for key in sorted(set(before) | set(self.config)):
-            if key not in FREE and before.get(key) != self.config.get(key):
-                change = f"was made with {key} {before.get(key)}, now it is {self.config.get(key)}"
+            then, now = before.get(key), self.config.get(key)
+            if key in DATA_FIELDS and then and now:  # another machine has them elsewhere; start() compares their contents
+                continue
+            if key not in FREE and then != now:
+                change = f"was made with {key} {then}, now it is {now}"
                 raise InputError(f"{path}: {change}; give the same values or another --output_dir")
 
     def start(self, rows: dict[str, int]) -> None:
@@ -116,7 +121,7 @@ class Run:
         for key, value in before.get("seconds", {}).items():
             self.seconds[key] = self.seconds.get(key, 0.0) + value
         self.record = {
-            "command": " ".join(sys.argv),
+            "command": shlex.join(sys.argv),
             "commit": git_commit(),
             "data": data,
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -188,18 +193,24 @@ class Run:
 def git_commit() -> str | None:
     """The commit of the checkout that the script runs in, with -dirty where it was changed; None outside of git."""
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=folder, capture_output=True, text=True, check=False
-    )
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
     return result.stdout.strip() or None
 
 
 def finished_folds(run_dir: str | Path) -> list[Path]:
-    """The fold folders of a run that are trained, in order. Raises InputError where there is none."""
+    """The fold folders of a run that are trained, in order; says when some are missing. Raises InputError where there is none."""
     folds = [path for path in Path(run_dir).glob("fold*/fold.json") if path.parent.name.removeprefix("fold").isdecimal()]
     folds.sort(key=lambda path: int(path.parent.name.removeprefix("fold")))
     if not folds:
         raise InputError(f"{run_dir}: holds no finished fold (fold<k>/fold.json); was it a run's folder?")
+    wanted = read_config(run_dir).get("num_folds")
+    if len(folds) != wanted:
+        print_once(f"{run_dir}: {len(folds)} of {wanted} folds are trained; only these are averaged")
     return [path.parent for path in folds]
 
 

@@ -5,6 +5,7 @@ RoBERTa; a third segment follows the second in the same way.
 """
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,21 +19,25 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
     DataCollatorWithPadding,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from common.errors import InputError
 from common.examples import TextExample
 
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
+POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}  # the first is pad_token_id + 1
 LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" covers whole
 SCRATCH = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 4000}
 SCRATCH_ALPHABET = 1000  # the most frequent characters; a row's others are unknown
@@ -51,10 +56,18 @@ def load_tokenizer(
     else:
         try:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+            config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except BROKEN_FILES as error:
             raise unavailable(name_or_path, error) from error
+        tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(config))  # some tokenizers do not know it
     tokenizer.add_tokens(list(special_tokens), special_tokens=True)
     return tokenizer
+
+
+def max_positions(config: PretrainedConfig) -> int:
+    """The longest row that the model's position embeddings take; a very large number where it has none."""
+    positions = config.to_dict().get("max_position_embeddings") or VERY_LARGE_INTEGER
+    return positions - config.pad_token_id - 1 if config.model_type in POSITIONS_AFTER_PAD else positions
 
 
 def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
@@ -109,23 +122,38 @@ def load_model(
     return model
 
 
-def load_fold(folder: str | Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (float32, on the device) and tokenizer of a finished fold. Raises InputError where the folder is not whole."""
+def load_fold(
+    folder: str | Path, device: torch.device, label_names: Sequence[str], preprocessing: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model (float32, on the device) and tokenizer of a finished fold.
+
+    Raises InputError where the folder is not whole, or is another task's: its labels or the keys of config.preprocessing are others.
+    """
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0][:160]})") from error
-    if "preprocessing" not in model.config.to_dict():
-        raise InputError(f"{folder}: config.json holds no preprocessing; a fold that train.py wrote was expected")
+    found = model.config.to_dict().get("preprocessing", {})
+    if set(found) != set(preprocessing):
+        keys = ", ".join(found) or "none"
+        raise InputError(
+            f"{folder}: config.json has preprocessing for {keys}, expected {', '.join(preprocessing)}; is it another task's run?"
+        )
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if names != list(label_names):
+        raise InputError(f"{folder}: the model's labels are {', '.join(names)}, expected {', '.join(label_names)}")
     return model, tokenizer
 
 
 def unavailable(name_or_path: str, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0][:160]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    if Path(name_or_path).is_dir():
+        return InputError(f"model_name_or_path: the folder {name_or_path} holds no model that can be loaded ({reason})")
+    demo = Path(sys.argv[0]).with_name("configs") / "demo.yaml"
     return InputError(
-        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); "
-        "download it on a machine with a network and name its folder, or use scratch"
+        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); download it on a "
+        f"machine with a network and name its folder, or run the bundled sample: python {sys.argv[0]} --config {demo}"
     )
 
 

@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ import torch.nn.functional as F
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from common.args import print_once
@@ -183,7 +193,7 @@ def train_fold(
     """Train on the rows of tokenize(), or go on from the last complete checkpoint in fold_dir/checkpoints.
 
     Returns the trainer, whose model is ready to predict and to save (averaged and merged), and what to remember: log_history,
-    train_samples_per_second, the per-device batch and accumulation that were used, best_metric.
+    train_samples_per_second (of this start, evaluations included), the per-device batch and accumulation that were used, best_metric.
     After an out-of-memory error the fold goes on from its last checkpoint with half the per-device batch and double accumulation.
     """
     training_args = copy.copy(training_args)
@@ -228,11 +238,17 @@ def train_fold(
             callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
         )
         checkpoint = last_complete_checkpoint(Path(training_args.output_dir), training_args)
+        before = TrainerState(epoch=0.0)
         if checkpoint:
+            before = TrainerState.load_from_json(checkpoint / "trainer_state.json")
             trainer.load_extra_state(checkpoint)
-        started_at = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        began = time.perf_counter()
         try:
-            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if checkpoint and args.early_stopping_patience and stopped_early(before, args.early_stopping_patience):
+                trainer.state = before  # train() would go on: it forgets that it was told to stop
+                trainer._load_best_model()
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             break
         except RuntimeError as error:
             if not should_reduce_batch_size(error) or training_args.world_size > 1:
@@ -243,17 +259,22 @@ def train_fold(
 
             halve_batch(training_args)
         del trainer, model  # outside the except block, whose traceback holds the tensors
+    rows_trained = (trainer.state.epoch - before.epoch) * len(train_dataset)  # since this start
+    speed = rows_trained / (time.perf_counter() - began)
     finish_model(trainer)
-    # Trainer divides the rows of the whole fold by the seconds of this start
-    share_trained = (trainer.state.global_step - started_at) / trainer.state.max_steps
     return trainer, {
         "log_history": trainer.state.log_history,
         "best_metric": trainer.state.best_metric,
-        "train_samples_per_second": output.metrics["train_samples_per_second"] * share_trained,
+        "train_samples_per_second": speed,
         "per_device_train_batch_size": training_args.per_device_train_batch_size,
         "gradient_accumulation_steps": training_args.gradient_accumulation_steps,
         "train_class_counts": np.bincount(labels, minlength=len(label_names)).tolist(),
     }
+
+
+def stopped_early(state: TrainerState, patience: int) -> bool:
+    """Whether the run that wrote this state had stopped for want of a better evaluation."""
+    return state.stateful_callbacks["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"] >= patience
 
 
 def finish_model(trainer: FoldTrainer) -> None:

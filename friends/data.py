@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,8 @@ COMPETITION_FILES = {
     "test_file": "en_data.csv",
     "sample_submission_file": "sample_submission_friends_final.csv",
 }
+SUBMISSION_COLUMNS = ["Expected"]  # beside Id
+PREPROCESSING = ("speaker_format", "context", "speakers", "max_length", "repair_text")  # what a model's config.json says of its rows
 CSV_COLUMNS = ["id", "i_dialog", "i_utterance", "speaker", "utterance"]  # and `emotion` where the rows are labelled
 NO_NEIGHBOUR = "[None]"
 LONGEST_UTTERANCE = 10_000  # characters; more is a file that was read wrong, an open quote say
@@ -79,15 +82,11 @@ def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:
     path = Path(path)
     if path.suffix.lower() not in (".json", ".csv"):
         raise InputError(f"{path}: a .json (EmotionLines) or .csv (Kaggle) file was expected")
-    utterances = read_json_dialogues(path) if path.suffix.lower() == ".json" else read_kaggle_csv(path)
-    if repair:
-        for utterance in utterances:
-            utterance.text = repair_text(utterance.text)
-            utterance.speaker = repair_text(utterance.speaker)
-    return utterances
+    read = read_json_dialogues if path.suffix.lower() == ".json" else read_kaggle_csv
+    return read(path, repair_text if repair else str)
 
 
-def read_json_dialogues(path: Path) -> list[Utterance]:
+def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """[[{speaker, utterance, emotion}, ...], ...]; ids are <dialogue>_<utterance>, counted from 0."""
     try:
         dialogues = json.loads(read_text(path))
@@ -113,12 +112,13 @@ def read_json_dialogues(path: Path) -> list[Utterance]:
                     raise InputError(
                         f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters were expected"
                     )
-            check_line(entry["utterance"], entry.get("emotion"), where)
-            utterances.append(Utterance(f"{i}_{j}", str(i), entry["speaker"], entry["utterance"], entry.get("emotion")))
+            speaker, text = mend(entry["speaker"]), mend(entry["utterance"])
+            check_line(text, entry.get("emotion"), where)
+            utterances.append(Utterance(f"{i}_{j}", str(i), speaker, text, entry.get("emotion")))
     return utterances
 
 
-def read_kaggle_csv(path: Path) -> list[Utterance]:
+def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     utterances: list[Utterance] = []
@@ -147,7 +147,8 @@ def read_kaggle_csv(path: Path) -> list[Utterance]:
             if entry["id"] in first_row:
                 raise InputError(f"{where}, column id: {entry['id']!r:.80} is repeated, expected in row {first_row[entry['id']]} only")
             first_row[entry["id"]] = row
-            check_line(entry["utterance"], entry.get("emotion"), where)
+            speaker, text = mend(entry["speaker"]), mend(entry["utterance"])
+            check_line(text, entry.get("emotion"), where)
             dialogue, number = entry["i_dialog"], int(entry["i_utterance"])
             if last and last[0] != dialogue:
                 finished.add(last[0])
@@ -158,7 +159,7 @@ def read_kaggle_csv(path: Path) -> list[Utterance]:
             if last and last[0] == dialogue and number <= last[1]:
                 raise InputError(f"{where}, column i_utterance: {number} after {last[1]}; the lines of a dialogue must be in order")
             last = (dialogue, number)
-            utterances.append(Utterance(entry["id"], dialogue, entry["speaker"], entry["utterance"], entry.get("emotion")))
+            utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
     except csv.Error as error:
         raise InputError(f"{path}, row {max(row, reader.line_num)}: is not CSV ({error})") from error
     return utterances
@@ -225,5 +226,6 @@ def special_tokens(speaker_format: str, context: str, speakers: list[str]) -> li
 
 
 def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """The competition's columns beside Id: the most likely label."""
-    return {"Expected": [LABEL_NAMES[i] for i in logits.logits.argmax(axis=1)]}
+    """SUBMISSION_COLUMNS: the most likely label."""
+    labels = [LABEL_NAMES[i] for i in logits.logits.argmax(axis=1)]
+    return dict(zip(SUBMISSION_COLUMNS, [labels], strict=True))

@@ -9,6 +9,7 @@ import yaml
 from common.args import parse_train_args, resolved_config
 from common.errors import InputError
 from common.fields import DataArguments, ModelArguments, TuningArguments
+from common.run import git_commit
 
 
 @dataclass
@@ -126,3 +127,8 @@ def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_
     assert (training.load_best_model_at_end, training.metric_for_best_model, training.greater_is_better) == (True, "accuracy", True)
     _, training = parse(task, "--early_stopping_patience", "2", "--load_best_model_at_end")
     assert (training.metric_for_best_model, training.greater_is_better) == ("loss", False)
+
+
+def test_the_commit_is_unknown_where_there_is_no_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert git_commit() is None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.metrics import compute_metrics, holm, paired_difference, paired_t_p
+from common.metrics import compute_metrics, holm, paired_difference
 
 NAMES = ["a", "b", "c"]
 
@@ -78,15 +78,6 @@ def test_paired_difference_is_surer_than_two_separate_accuracies():
     assert difference == pytest.approx(a.mean() - b.mean())
     assert error == pytest.approx(np.std(a.astype(int) - b.astype(int), ddof=1) / np.sqrt(1000))
     assert error < np.sqrt(a.var() / 1000 + b.var() / 1000)
-
-
-def test_paired_t_p_is_scipys_for_seeds_and_larger_for_overlapping_folds():
-    from scipy.stats import ttest_1samp
-
-    differences = [0.01, 0.02, 0.015, 0.03, -0.002]
-    assert paired_t_p(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue)
-    assert paired_t_p(differences, overlap=1 / 4) > paired_t_p(differences)
-    assert paired_t_p([0.0, 0.0, 0.0]) == 1.0
 
 
 def test_holm_equals_the_textbook_example_in_any_order():

@@ -231,6 +231,20 @@ def test_a_fold_that_was_stopped_in_an_epoch_ends_with_the_bits_of_one_that_was_
     assert farthest(weights_of(whole), weights_of(resumed)) == 0
 
 
+def test_a_fold_that_stopped_early_and_was_killed_before_its_end_is_not_trained_further(tmp_path):
+    options = {"early_stopping_patience": 1, "ema_decay": 0.5}
+    training = {
+        "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "learning_rate": 1e-3,
+        "load_best_model_at_end": True, "metric_for_best_model": "log_loss", "greater_is_better": True,
+    }  # fmt: skip
+    whole, _ = train(tmp_path / "run", options=options, **training)
+    assert 1 < whole.state.global_step < whole.state.max_steps
+    resumed, info = train(tmp_path / "run", options=options, **training)  # its checkpoints are all that is left
+    assert resumed.state.global_step == whole.state.global_step
+    assert farthest(weights_of(whole), weights_of(resumed)) == 0
+    assert info["train_samples_per_second"] == 0
+
+
 # Optional pieces
 
 OPTIONS = {

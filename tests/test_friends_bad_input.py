@@ -41,6 +41,7 @@ for line in sys.stdin:
         code = 1
     sys.stderr.flush()
     print(code, file=answers, flush=True)
+os._exit(0)  # an interpreter that ends in order collects all of torch's objects first
 """
 
 
@@ -127,6 +128,7 @@ DATA_FILES = {
     "utf16": ("train.json", GOOD.encode("utf-16"), ["train.json, row 1", "UTF-8"]),
     "utf16-without-mark": ("train.json", GOOD.encode("utf-16-le"), ["train.json, row 1", "NUL", "UTF-16"]),
     "cp949": ("train.json", GOOD.replace("Hello.", "안녕").encode("cp949"), ["train.json, row 1", "UTF-8"]),
+    "id-with-carriage-return": ("train.csv", table(*ROWS[:2], ['"2\rx"', *ROWS[2][1:]]), ["train.csv", "carriage return"]),
     "cp949-csv": ("train.csv", table(ROWS[0], ["1", "0", "1", "앤", "안녕"]).encode("cp949"), ["train.csv, row 3", "UTF-8"]),
     "not-json": ("train.json", "hello", ["train.json, row 1, column 1", "JSON"]),
     "truncated-json": ("train.json", GOOD[:-40], ["train.json, row 1, column", "JSON"]),
@@ -345,6 +347,25 @@ OPTIONS = {
     "output_dir-below-a-file": (["--output_dir", "full/file.json/run"], ["full/file.json", "is a file", "output_dir"]),
     "output_dir-name-too-long": (["--output_dir", "x" * 300], ["xxx", "cannot be written"]),
     "argument-not-utf8": (["--run_name", "caf\udce9"], ["caf", "UTF-8"]),
+    "warmup_steps-nan": (["--warmup_steps", "nan"], ["warmup_steps", "nan"]),
+    "batch_eval_metrics": (["--batch_eval_metrics"], ["batch_eval_metrics"]),
+    "optim_args-unknown": (["--optim", "sgd", "--optim_args", "a"], ["optim"]),
+    "optim-not-installed": (["--optim", "galore_adamw"], ["optim"]),
+    "lr_scheduler_kwargs-unknown": (["--lr_scheduler_kwargs", '{"bogus": 1}'], ["lr_scheduler_kwargs", "bogus"]),
+    "class_weight_strength-above-1": (["--class_weight_strength", "3"], ["class_weight_strength", "between 0 and 1"]),
+    "min_speaker_share-above-1": (["--min_speaker_share", "7"], ["min_speaker_share", "between 0 and 1"]),
+    "early-stopping-without-checkpoints": (
+        ["--early_stopping_patience", "1", "--save_strategy", "no"],
+        ["early_stopping_patience", "checkpoint"],
+    ),
+    "adversarial_validation-of-two-dialogues": (
+        ["--adversarial_validation", "--max_predict_samples", "10"],
+        ["test rows", "2 groups"],
+    ),
+    "adversarial_validation-without-test_file": (
+        ["--train_file", TRAIN, "--adversarial_validation"],
+        ["adversarial_validation", "test_file"],
+    ),
     "model-missing": (["--model_name_or_path", "no/model"], ["model_name_or_path", "no/model", "folder"]),
     "model-folder-without-model": (["--model_name_or_path", "full"], ["model_name_or_path", "full"]),
 }
@@ -375,6 +396,13 @@ def write(name: str, content: str):
 def forget_preprocessing(folder: Path) -> None:
     path = folder / "run/fold0/config.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "preprocessing"}))
+
+
+def reverse_labels(folder: Path) -> None:
+    path = folder / "run/fold0/config.json"
+    config = json.loads(path.read_text())
+    config["id2label"] = dict(zip(config["id2label"], reversed(config["id2label"].values()), strict=True))
+    path.write_text(json.dumps(config))
 
 
 def nothing(folder: Path) -> None:
@@ -421,6 +449,7 @@ RUNS = {
     "predict-model-missing": ("predict.py", PREDICT, remove("run/fold0/model.safetensors"), ["run/fold0", "cannot be loaded"]),
     "predict-model-config-cut": ("predict.py", PREDICT, cut("run/fold0/config.json"), ["run/fold0", "cannot be loaded"]),
     "predict-model-of-another-project": ("predict.py", PREDICT, forget_preprocessing, ["run/fold0", "preprocessing"]),
+    "predict-model-of-other-labels": ("predict.py", PREDICT, reverse_labels, ["run/fold0", "labels are surprise, sadness"]),
     "predict-tokenizer-cut": ("predict.py", PREDICT, cut("run/fold0/tokenizer.json"), ["run/fold0", "cannot be loaded"]),
     "predict-tokenizer-a-list": ("predict.py", PREDICT, write("run/fold0/tokenizer.json", "[1]"), ["run/fold0", "cannot be loaded"]),
     "predict-config-missing": ("predict.py", PREDICT, remove("run/config.yaml"), ["run", "config.yaml"]),
@@ -484,6 +513,15 @@ def test_collecting_a_damaged_fold_names_the_file(worker, trained, tmp_path, dam
     code, errors = worker.run(folder, "train.py", *RESUME)
     assert code == 2, errors
     assert errors.splitlines()[-1].startswith(f"error: run/fold0/{damaged}")
+
+
+def test_another_test_file_is_not_held_against_the_presets_sample(worker, tmp_path):
+    lines = Path(TEST).read_text().splitlines(keepends=True)
+    (tmp_path / "test.csv").write_text("".join(lines[:20]))
+    (tmp_path / "scratch").mkdir()  # a folder of this name is no model
+    code, errors = worker.run(tmp_path, "train.py", *DEMO, "--test_file", "test.csv")
+    assert code == 0, errors
+    assert len((tmp_path / "run/submission.csv").read_text().splitlines()) == 20
 
 
 def test_rows_too_few_to_share_out_by_class_are_refused(worker, tmp_path):

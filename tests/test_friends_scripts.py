@@ -93,6 +93,7 @@ def test_first_command_fills_the_default_run_folder(demo):
     assert (record["status"], record["threads"], record["num_processes"], record["starts"]) == ("done", 1, 1, 1)
     assert record["data"]["train_file"]["path"] == str(SAMPLE / "train.json")
     assert len(record["data"]["train_file"]["sha256"]) == 64
+    assert [record["data"][key]["rows"] for key in ("train_file", "test_file")] == [586, 103]
 
 
 def test_demo_learns_ten_points_more_than_the_majority(demo):
@@ -148,8 +149,28 @@ def test_predict_gives_the_runs_own_test_logits(demo, tmp_path):
     assert not (tmp_path / "s.metrics.json").exists()
 
 
+# runs the script that it is given, and writes how many processes predict together
+COUNTED = """
+import runpy, sys
+from pathlib import Path
+import common.inference
+inner = common.inference.predict_logits
+def counted(*args):
+    if args[3].is_main_process:
+        Path("processes.txt").write_text(str(args[3].num_processes))
+    return inner(*args)
+common.inference.predict_logits = counted
+sys.argv = sys.argv[1:]
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(demo, tmp_path):
-    got = predict(tmp_path / "s.csv", "--run_dir", demo, "--test_file", SAMPLE / "test.csv", "--tokens_per_batch", "256", starter=TORCHRUN)
+    (tmp_path / "count.py").write_text(COUNTED)
+    options = ["--run_dir", demo, "--test_file", SAMPLE / "test.csv", "--tokens_per_batch", "256"]
+    got = predict(tmp_path / "s.csv", *options, starter=[*TORCHRUN, tmp_path / "count.py"])
+    assert (tmp_path / "processes.txt").read_text() == "2"
     own = Logits.load(demo / "test_logits.npz")
     assert got.ids.tolist() == own.ids.tolist()
     assert np.abs(got.logits - own.logits).max() < 1e-5
@@ -230,6 +251,13 @@ def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fol
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error:") and "has changed" in result.stderr
     assert not (tmp_path / "run/fold1").exists()
+    dialogues[0][0]["utterance"] = dialogues[0][0]["utterance"].removesuffix(" Really.")
+    file.unlink()
+    (tmp_path / "elsewhere").mkdir()
+    options[1] = tmp_path / "elsewhere/train.json"  # another machine has the same rows in another folder
+    options[1].write_text(json.dumps(dialogues))
+    train(tmp_path / "run", *options, "--fold", "1")
+    assert (tmp_path / "run/fold1/fold.json").exists()
 
 
 def test_a_runs_config_passed_back_gives_the_same_bits(short, tmp_path):
@@ -281,7 +309,9 @@ from common.inference import predict_logits
 out, batch, rows = Path(sys.argv[1]), int(sys.argv[2]), t.make_rows(int(sys.argv[3]))
 trainer, _ = t.train(out, lambda: t.make_bert(dropout=False), rows=rows, per_device_train_batch_size=batch, **t.SGD)
 logits = predict_logits(trainer.model, rows, t.collate, trainer.accelerator, t.LABELS, 40)
+metrics = trainer.evaluate()
 if trainer.args.process_index == 0:
+    (out / f"{trainer.args.world_size}.json").write_text(t.json.dumps(metrics))
     logits.save(out / f"{trainer.args.world_size}.npz")
 trainer.accelerator.wait_for_everyone()
 trainer.accelerator.end_training()
@@ -297,6 +327,9 @@ def test_two_processes_at_batch_4_learn_what_one_learns_at_batch_8(tmp_path):
     assert two.ids.tolist() == one.ids.tolist() == [str(i) for i in range(rows)]
     assert np.abs(two.logits - one.logits).max() < 1e-4
     assert one.logits.std() > 0.1
+    evaluated = [read(tmp_path, f"{n}.json") for n in (2, 1)]
+    for key in ("eval_accuracy", "eval_macro_f1", "eval_log_loss"):
+        assert evaluated[0][key] == pytest.approx(evaluated[1][key], abs=1e-4)
 
 
 STOPPED = """

@@ -45,39 +45,42 @@ def main() -> None:
     parser.add_argument("--train_file", required=True, help="labelled dialogues")
     parser.add_argument("--model_name_or_path", required=True, help="folder of the encoder")
     parser.add_argument("--output_dir", required=True, type=Path, help="a run folder per setting goes here")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all")
     args, rest = parser.parse_known_args()
     shared = ["--train_file", args.train_file, "--model_name_or_path", args.model_name_or_path, *[x for x in rest if x != "--"]]
-    results, seconds = [], []
-    for name, (options, _) in SETTINGS.items():
+    results, seconds = {}, []
+    for name in dict.fromkeys(["base", *args.settings]):
+        options, _ = SETTINGS[name]
         folder = args.output_dir / name
         command = [sys.executable, TRAIN, "--config", TRAIN.parent / "configs" / "tune.yaml", *shared, *options, "--output_dir", folder]
         if not (folder / "metrics.json").exists():
             subprocess.run([*command, "--resume", "--disable_tqdm", "true"], check=True, stdout=subprocess.DEVNULL)
-        results.append((Logits.load(folder / "oof_logits.npz"), read_json(folder / "metrics.json")["oof"]))
+        results[name] = Logits.load(folder / "oof_logits.npz"), read_json(folder / "metrics.json")["oof"]
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
         (args.output_dir / "choices.md").write_text(table(results, sum(seconds)), encoding="utf-8")
     print("\n" + table(results, sum(seconds)))
 
 
-def table(results: list[tuple[Logits, dict]], seconds: float) -> str:
-    """Markdown of the settings that are done; Holm's correction is over these."""
-    base = results[0][0]
-    correct = [logits.reorder(base.ids).logits.argmax(axis=1) == base.labels for logits, _ in results]
+def table(results: dict[str, tuple[Logits, dict]], seconds: float) -> str:
+    """Markdown of the settings that are done, the base first; Holm's correction is over these."""
+    base = results["base"][0]
+    correct = [logits.reorder(base.ids).logits.argmax(axis=1) == base.labels for logits, _ in results.values()]
     differences = [paired_difference(c, correct[0]) for c in correct[1:]]
     p_values = holm([2 * norm.sf(abs(d) / error) if error else 1.0 for d, error in differences])
     lines = [
-        f"{len(base.labels)} rows, majority {results[0][1]['majority_share']:.3f}, {seconds:.0f} s of training",
+        f"{len(base.labels)} rows, majority {results['base'][1]['majority_share']:.3f}, {seconds:.0f} s of training",
         "",
         "| setting | accuracy | macro F1 | difference | p (Holm) | the source says | here |",
         "|---|---|---|---|---|---|---|",
     ]
-    for number, ((name, (_, claim)), (_, metrics)) in enumerate(zip(SETTINGS.items(), results, strict=False)):
+    for number, (name, (_, metrics)) in enumerate(results.items()):
         row = f"| {name} | {metrics['accuracy']:.3f} ± {metrics['standard_error']:.3f} | {metrics['macro_f1']:.3f} |"
         if number == 0:
             lines.append(f"{row} | | | |")
             continue
         (difference, error), p = differences[number - 1], p_values[number - 1]
+        claim = SETTINGS[name][1]
         verdict = "undecided" if p >= 0.05 else "supported" if (difference < 0) == (claim == "worse") else "contradicted"
         lines.append(f"{row} {difference:+.3f} ± {error:.3f} | {p:.3f} | {claim} | {verdict} |")
     return "\n".join(lines) + "\n"
