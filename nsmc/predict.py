@@ -1,0 +1,84 @@
+"""Predict a file with the models of one or several runs: the logits of all their folds are averaged by id.
+
+accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ko_data.csv
+accelerate launch nsmc/predict.py --run_dir runs/nsmc/final runs/nsmc/tune --weights 2 1 --test_file T.csv
+accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ratings_test.txt     # with labels: metrics too
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from common.args import parse_predict_args, print_once
+from common.errors import run_main
+from common.fields import PredictArguments
+
+from data import LABEL_NAMES, read_reviews, submission_columns
+
+
+@dataclass
+class NsmcPredictArguments(PredictArguments):
+    """Fields of nsmc/predict.py."""
+
+    prior_correction: bool = field(
+        default=False,
+        metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
+    )
+
+
+def main() -> None:
+    args = parse_predict_args(NsmcPredictArguments, __doc__)
+
+    # torch and transformers are imported only now: --help answers at once
+    from common.examples import check_examples
+    from common.files import read_json
+    from common.inference import predict_logits, start_accelerator
+    from common.logits import average
+    from common.results import write_predictions
+    from common.run import finished_folds, read_config
+    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.text import Collator, load_fold, tokenize
+
+    runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
+    accelerator = start_accelerator(runs[0][1])
+    parts, weights, sample_ids = [], [], None
+    with TemporaryDirectory() as cache:
+        for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
+            rows = None
+            for fold in folds:
+                model, tokenizer = load_fold(fold, accelerator.device)
+                if rows is None:  # the folds of a run share tokenizer and preprocessing
+                    examples = read_reviews(args.test_file)[: args.max_predict_samples]
+                    check_examples(examples, args.test_file)
+                    if args.sample_submission_file and not args.max_predict_samples:
+                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], ["Predicted"])
+                    rows = tokenize(examples, tokenizer, model.config.preprocessing["max_length"], Path(cache) / f"{len(parts)}.arrow")
+                parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
+                weights.append(weight / len(folds))
+    logits = average(parts, weights)
+
+    if args.prior_correction:
+        from common.shift import correct_logits
+
+        logits, shares = correct_logits(
+            logits, [read_json(fold / "fold.json")["train_class_counts"] for folds, _ in runs for fold in folds]
+        )
+        print_once(
+            "label shares of the test file by EM:",
+            ", ".join(f"{name} {share:.3f}" for name, share in zip(LABEL_NAMES, shares, strict=True)),
+        )
+    if accelerator.is_main_process:
+        path = Path(args.submission_file)
+        rows = logits if sample_ids is None else logits.reorder(sample_ids)
+        write_submission(path, rows.ids, submission_columns(rows))
+        if sample_ids is not None:
+            check_submission(path, args.sample_submission_file, label_names=LABEL_NAMES)
+        elif args.sample_submission_file:
+            print_once("max_predict_samples: the check against the sample submission is skipped")
+        write_predictions(path, logits)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    run_main(main)

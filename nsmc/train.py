@@ -1,0 +1,117 @@
+"""Sentiment of a movie review (NSMC, Naver, 2 classes): train, predict the test file, write the submission and a report.
+
+accelerate launch nsmc/train.py                                          # the competition's files in nsmc/data/, else the sample
+accelerate launch nsmc/train.py --config nsmc/configs/tune.yaml --train_file T.txt --eval_file D.txt
+accelerate launch nsmc/train.py --config nsmc/configs/final.yaml --fold 0      # one fold; then --resume collects all
+accelerate launch nsmc/train.py --config nsmc/configs/final.yaml --resume
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.args import parse_train_args, print_once
+from common.errors import run_main
+
+from data import COMPETITION_FILES, LABEL_NAMES, NsmcArguments, drop_duplicates, read_reviews, submission_columns
+
+TASK_DIR = Path(__file__).parent
+
+
+def main() -> None:
+    args, training_args = parse_train_args(NsmcArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+
+    # torch and transformers are imported only now: --help answers at once
+    from common.examples import check_examples, labels_of
+    from common.folds import hold_out, split_folds
+    from common.inference import predict_logits
+    from common.results import collect, finish_fold, push_folds
+    from common.run import Run
+    from common.sampling import resample
+    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.text import Collator, find_max_length, load_model, load_tokenizer, tokenize
+    from common.training import train_fold
+
+    run = Run(args, training_args, TASK_DIR)
+    notes = []
+
+    # Read: everything that can be wrong with the input is wrong here, before anything is written.
+    with run.phase("read"):
+        examples = {
+            name: read_reviews(path)[:limit]
+            for name, path, limit in [
+                ("train", args.train_file, args.max_train_samples),
+                ("eval", args.eval_file, args.max_eval_samples),
+                ("test", args.test_file, args.max_predict_samples),
+            ]
+            if path
+        }
+        for name, rows in examples.items():
+            check_examples(rows, getattr(args, f"{name}_file"), to_train=name != "test")
+        sample_ids = None
+        if args.test_file and args.sample_submission_file and not args.max_predict_samples:
+            sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], ["Predicted"])
+
+    # Split: rows of the same text stay together. Without folds and without an eval_file, a tenth is held back.
+    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    if args.num_folds > 1:
+        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
+    elif "eval" in examples:
+        splits = [(np.arange(len(labels)), None)]
+    else:
+        splits = [hold_out(labels, groups, args.fold_seed)]
+    if args.drop_duplicates:
+        splits, note = drop_duplicates(examples["train"], splits)
+        print_once(note)
+        notes.append(note)
+
+    # Tokenize once for all folds.
+    with run.phase("tokenize"):
+        texts = [segment for row in examples["train"] for segment in row.segments]
+        tokenizer = load_tokenizer(args.model_name_or_path, texts, trust_remote_code=args.trust_remote_code)
+        max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
+        notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
+        load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)  # or damaged weights would be found too late
+        run.start({name: len(rows) for name, rows in examples.items()})
+        datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
+    collate = Collator(tokenizer)
+
+    def make_model():
+        model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
+        # What predict.py must do to a review travels with the weights.
+        model.config.preprocessing = {"max_length": max_length}
+        return model
+
+    seed = training_args.seed
+    for fold, (train_idx, eval_idx) in enumerate(splits):
+        if run.is_done(fold) or args.fold not in (None, fold):
+            continue
+        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
+        training_args.seed = seed + fold
+        with run.phase("train"):
+            train_rows = datasets["train"].select(train_idx)
+            trainer, info = train_fold(make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), LABEL_NAMES)
+        with run.phase("predict"):
+            parts = {name: datasets[name] for name in ("eval", "test") if name in datasets}
+            if eval_idx is not None:
+                parts["held_out"] = eval_rows
+            logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES) for name, rows in parts.items()}
+        finish_fold(run, fold, trainer, tokenizer, logits, info)
+        del trainer  # with its optimizer, before the next fold needs the memory
+    training_args.seed = seed
+
+    if args.fold is None:
+        results = collect(run, [row.id for row in examples["train"]], len(splits), args, notes)
+        if "test" in results and run.state.is_main_process:
+            test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
+            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test))
+            if sample_ids is not None:
+                check_submission(run.dir / "submission.csv", args.sample_submission_file, label_names=LABEL_NAMES)
+        push_folds(run, training_args)
+    run.finish()
+    print_once(f"done: {run.dir}")
+
+
+if __name__ == "__main__":
+    run_main(main)
