@@ -13,65 +13,21 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.scripts import ENVIRONMENT, ROOT, Worker, assert_refused
+
 FRIENDS = ROOT / "friends"
 SAMPLE = FRIENDS / "sample"
 TEST, SUBMISSION, TRAIN = (str(SAMPLE / name) for name in ("test.csv", "sample_submission.csv", "train.json"))
 SMALL = ["--max_train_samples", "60", "--num_train_epochs", "1", "--num_folds", "1", "--output_dir", "run"]
 DEMO = ["--config", str(FRIENDS / "configs" / "demo.yaml"), *SMALL]
 HEADER = "id,i_dialog,i_utterance,speaker,utterance"
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-# Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a traceback.
-WORKER = """
-import json, os, runpy, sys, traceback
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-for line in sys.stdin:
-    task = json.loads(line)
-    os.chdir(task["folder"])
-    sys.argv, sys.path[0] = task["argv"], os.path.dirname(task["argv"][0])
-    sys.modules.pop("data", None)
-    code = 0
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as error:
-        code = error.code or 0
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stderr.flush()
-    print(code, file=answers, flush=True)
-os._exit(0)  # an interpreter that ends in order collects all of torch's objects first
-"""
-
-
-class Worker:
-    """A Python process that runs command lines in turn."""
-
-    def __init__(self, log: Path):
-        self.log = log
-        with open(log, "wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT
-            )
-
-    def run(self, folder: Path, script: str, *argv: str) -> tuple[int, str]:
-        """Exit code and stderr of `python friends/<script> <argv>` in `folder`."""
-        start = self.log.stat().st_size
-        self.process.stdin.write(json.dumps({"folder": str(folder), "argv": [str(FRIENDS / script), *argv]}) + "\n")
-        self.process.stdin.flush()
-        code = self.process.stdout.readline()
-        errors = self.log.read_bytes()[start:].decode("utf-8", errors="replace")
-        assert code, f"the worker ended: {errors}"
-        return int(code), errors
 
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory):
-    worker = Worker(tmp_path_factory.mktemp("worker") / "stderr.txt")
+    worker = Worker(FRIENDS, tmp_path_factory.mktemp("worker"))
     yield worker
-    worker.process.stdin.close()
-    worker.process.wait(timeout=30)
+    worker.close()
 
 
 @pytest.fixture(scope="module")
@@ -82,26 +38,6 @@ def trained(worker, tmp_path_factory):
     code, errors = worker.run(folder, "train.py", *DEMO, "--train_file", "train.json")
     assert code == 0, errors
     return folder
-
-
-def snapshot(folder: Path) -> dict[str, tuple]:
-    """Every file and folder below, with what changes when it is written."""
-    return {str(p.relative_to(folder)): (p.lstat().st_size, p.lstat().st_mtime_ns) for p in folder.rglob("*") if not p.is_dir()} | {
-        str(p.relative_to(folder)): () for p in folder.rglob("*") if p.is_dir()
-    }
-
-
-def assert_refused(worker: Worker, folder: Path, script: str, argv: list[str], fragments: list[str]) -> None:
-    before = snapshot(folder)
-    code, errors = worker.run(folder, script, *argv)
-    lines = [line for line in errors.splitlines() if line.strip()]
-    assert code == 2, errors
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:], errors  # one, and no second line of it
-    assert "Traceback" not in errors
-    assert len(lines[-1]) < 2500
-    for fragment in fragments:
-        assert fragment in lines[-1]
-    assert snapshot(folder) == before
 
 
 # Data files: each is written as it stands and given as train_file.

@@ -21,8 +21,8 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from common.logits import Logits
 from common.submission import check_submission
+from tests.scripts import ROOT, launch
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PREDICT, SAMPLE = ROOT / "friends" / "train.py", ROOT / "friends" / "predict.py", ROOT / "friends" / "sample"
 BIN = Path(sys.executable).parent
 ONE_THREAD = ["--torch_num_threads", "1"]
@@ -32,13 +32,6 @@ EVERYTHING = [
     "--gradient_accumulation_steps", "2", "--tokens_per_batch", "512", "--ema_decay", "0.9", "--feature_oversample_ratio", "0.5",
 ]  # fmt: skip
 TORCHRUN = [BIN / "torchrun", "--standalone", "--nproc_per_node", "2"]
-
-
-def launch(*command, cwd):
-    """The output of a command that ends with exit code 0."""
-    result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
-    return result.stdout
 
 
 def train(run_dir, *options, script=TRAIN, starter=(sys.executable,)):
