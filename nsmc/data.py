@@ -27,8 +27,8 @@ COMPETITION_FILES = {
     "test_file": "ko_data.csv",
     "sample_submission_file": "ko_sample.csv",
 }
-TSV_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
-CSV_COLUMNS = ["Id", "Sentence"]
+NSMC_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
+KAGGLE_COLUMNS = ["Id", "Sentence"]
 LONGEST_DOCUMENT = 10_000  # characters; NSMC's longest has 158, so more is a file that was read wrong
 
 
@@ -42,7 +42,7 @@ class NsmcArguments(DataArguments, ModelArguments, TextArguments, TuningArgument
 
 
 def read_reviews(path: str | Path) -> list[TextExample]:
-    """The rows of an NSMC file (TSV) or of the Kaggle file (CSV), in order; its first line says which it is.
+    """The rows of an NSMC file or of the Kaggle file, in order; its first line says which it is, and whether it is a TSV or a CSV.
 
     An empty text stays a row. Rows whose texts differ only in case, width and white space are one group. Prints the number of rows, the
     encoding and the number of empty texts. Raises InputError that names file, row and column.
@@ -51,8 +51,8 @@ def read_reviews(path: str | Path) -> list[TextExample]:
     content, encoding = read_korean(path)
     header, *rows = read_tsv(content) if "\t" in content.partition("\n")[0] else read_csv(path, content)
     columns = header[1]
-    if columns not in (TSV_COLUMNS, [*TSV_COLUMNS, "label"], CSV_COLUMNS):
-        wanted = f"{','.join(TSV_COLUMNS)} and, if labelled, label, separated by tabs, or {','.join(CSV_COLUMNS)}"
+    if columns not in (NSMC_COLUMNS, [*NSMC_COLUMNS, "label"], KAGGLE_COLUMNS):
+        wanted = f"{','.join(NSMC_COLUMNS)} and, if labelled, label, or {','.join(KAGGLE_COLUMNS)}, separated by tabs or commas"
         raise InputError(f"{path}, row 1: columns are {','.join(columns)!r:.200}, expected {wanted}")
     reviews: list[TextExample] = []
     first_row: dict[str, int] = {}
@@ -72,7 +72,7 @@ def read_reviews(path: str | Path) -> list[TextExample]:
             raise InputError(f"{where}, column {columns[1]}: {much}")
         if label and label[0] not in LABEL_NAMES:
             raise InputError(f"{where}, column label: {label[0]!r:.80} is not one of {', '.join(LABEL_NAMES)}")
-        text = unicodedata.normalize("NFC", document if columns == CSV_COLUMNS else unquote(unquote(document)))
+        text = unicodedata.normalize("NFC", document if columns == KAGGLE_COLUMNS else unquote(unquote(document)))
         group = group_of.setdefault(same_text(text), row_id)
         reviews.append(TextExample(row_id, [text], LABEL_NAMES.index(label[0]) if label else -1, group))
     empty = sum(not review.segments[0].strip() for review in reviews)
