@@ -27,6 +27,8 @@ COMPETITION_FILES = {
     "test_file": "ko_data.csv",
     "sample_submission_file": "ko_sample.csv",
 }
+SUBMISSION_COLUMNS = ["Predicted"]  # beside Id
+PREPROCESSING = ("max_length",)  # what a model's config.json says of its rows
 NSMC_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
 KAGGLE_COLUMNS = ["Id", "Sentence"]
 LONGEST_DOCUMENT = 10_000  # characters; NSMC's longest has 158, so more is a file that was read wrong
@@ -155,5 +157,6 @@ def drop_duplicates(
 
 
 def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """The competition's columns beside Id: the most likely label."""
-    return {"Predicted": [LABEL_NAMES[i] for i in logits.logits.argmax(axis=1)]}
+    """SUBMISSION_COLUMNS: the most likely label."""
+    labels = [LABEL_NAMES[i] for i in logits.logits.argmax(axis=1)]
+    return dict(zip(SUBMISSION_COLUMNS, [labels], strict=True))

@@ -13,7 +13,7 @@ from common.args import parse_predict_args, print_once
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import LABEL_NAMES, read_reviews, submission_columns
+from data import LABEL_NAMES, PREPROCESSING, SUBMISSION_COLUMNS, read_reviews, submission_columns
 
 
 @dataclass
@@ -46,12 +46,12 @@ def main() -> None:
         for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
             rows = None
             for fold in folds:
-                model, tokenizer = load_fold(fold, accelerator.device)
+                model, tokenizer = load_fold(fold, accelerator.device, LABEL_NAMES, PREPROCESSING)
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     examples = read_reviews(args.test_file)[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
                     if args.sample_submission_file and not args.max_predict_samples:
-                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], ["Predicted"])
+                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS)
                     rows = tokenize(examples, tokenizer, model.config.preprocessing["max_length"], Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
                 weights.append(weight / len(folds))

@@ -13,7 +13,15 @@ import numpy as np
 from common.args import parse_train_args, print_once
 from common.errors import run_main
 
-from data import COMPETITION_FILES, LABEL_NAMES, NsmcArguments, drop_duplicates, read_reviews, submission_columns
+from data import (
+    COMPETITION_FILES,
+    LABEL_NAMES,
+    SUBMISSION_COLUMNS,
+    NsmcArguments,
+    drop_duplicates,
+    read_reviews,
+    submission_columns,
+)
 
 TASK_DIR = Path(__file__).parent
 
@@ -47,10 +55,13 @@ def main() -> None:
             if path
         }
         for name, rows in examples.items():
-            check_examples(rows, getattr(args, f"{name}_file"), to_train=name != "test")
+            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
         sample_ids = None
-        if args.test_file and args.sample_submission_file and not args.max_predict_samples:
-            sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], ["Predicted"])
+        if args.test_file and args.sample_submission_file:
+            if args.max_predict_samples:
+                print_once("max_predict_samples: the check against the sample submission is skipped")
+            else:
+                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS)
 
     # Split: rows of the same text stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
@@ -72,7 +83,7 @@ def main() -> None:
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
         load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)  # or damaged weights would be found too late
-        run.start({name: len(rows) for name, rows in examples.items()})
+        run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
         datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
     collate = Collator(tokenizer)
 
@@ -102,7 +113,7 @@ def main() -> None:
     training_args.seed = seed
 
     if args.fold is None:
-        results = collect(run, [row.id for row in examples["train"]], len(splits), args, notes)
+        results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
             test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
             write_submission(run.dir / "submission.csv", test.ids, submission_columns(test))

@@ -96,6 +96,7 @@ DATA_FILES = {
     "csv-stray-quote": ("train.csv", 'Id,Sentence\n0,"좋다" 정말\n', ["train.csv, row 2", "CSV"]),
     "csv-repeated-id": ("train.csv", "Id,Sentence\n0,좋다\n0,별로\n", ["train.csv, row 3, column Id", "'0'", "row 2"]),
     "csv-empty-id": ("train.csv", "Id,Sentence\n,좋다\n", ["train.csv, row 2, column Id", "empty"]),
+    "id-with-carriage-return": ("train.csv", 'Id,Sentence\n"0\rx",좋다\n', ["train.csv", "carriage return"]),
     "csv-header-in-small-letters": ("train.csv", "id,sentence\n0,좋다\n", ["train.csv, row 1", "id,sentence", "Id,Sentence"]),
 }
 

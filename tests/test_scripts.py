@@ -8,6 +8,7 @@ TASKS = ["friends", "nsmc"]  # the folders that train with the Trainer
 # (script, where the block begins, where it ends: the beginning of the line after it, or None for the end of the file)
 BLOCKS = {
     "train-imports-and-run": ("train.py", "    # torch and transformers are imported only now", "    # Read: "),
+    "train-checks": ("train.py", "        for name, rows in examples.items():\n", "    # Split: "),
     "train-split": ("train.py", "    labels, groups = labels_of(", "        splits = [hold_out("),
     "train-folds-and-collect": ("train.py", "    seed = training_args.seed\n", None),
     "predict-imports-and-start": ("predict.py", "    # torch and transformers are imported only now", "                if rows is None:"),
