@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError
+from common.errors import InputError, first_line
 
 # What the Trainer's evaluations measure, so what metric_for_best_model can name.
 WATCHED = ("accuracy", "macro_f1", "log_loss", "classes_predicted")
@@ -24,9 +24,8 @@ def check_values(args: Any, training_args: Any) -> None:
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
     check_number("fold_seed", args.fold_seed, 0, MAX_SEED)
     check_number("seed", training_args.seed, 0, MAX_SEED - args.num_folds)  # fold k trains with seed + k
-    for key in ("class_weight_strength", "min_speaker_share"):
-        check_number(key, getattr(args, key, None), 0, 1)
-    for key in ("oversample_ratio", "undersample_ratio", "feature_oversample_ratio", "lora_dropout", "ema_decay", "layerwise_lr_decay"):
+    shares = ("class_weight_strength", "min_speaker_share", "lora_dropout", "ema_decay", "layerwise_lr_decay")
+    for key in (*shares, "oversample_ratio", "undersample_ratio", "feature_oversample_ratio"):
         check_number(key, getattr(args, key, None), 0, 1)
     for key in ("label_smoothing_factor", "adam_beta1", "adam_beta2"):
         check_number(key, getattr(training_args, key), 0, 1)
@@ -127,10 +126,6 @@ def check_optimizer(training_args: Any) -> None:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"lr_scheduler_type, lr_scheduler_kwargs: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def check_number(name: str, value: float | None, least: float, most: float = math.inf) -> None:

@@ -9,6 +9,11 @@ class InputError(Exception):
     """What the user gave cannot be used. The message says where it is, what is wrong and what was expected."""
 
 
+def first_line(error: Exception) -> str:
+    """What a library's error says, short enough for a sentence of ours; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2."""
     try:

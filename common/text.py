@@ -32,7 +32,7 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from common.errors import InputError
+from common.errors import InputError, first_line
 from common.examples import TextExample
 
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files.
@@ -133,7 +133,7 @@ def load_fold(
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except BROKEN_FILES as error:
-        raise InputError(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0][:160]})") from error
+        raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     found = model.config.to_dict().get("preprocessing", {})
     if set(found) != set(preprocessing):
         keys = ", ".join(found) or "none"
@@ -147,7 +147,7 @@ def load_fold(
 
 
 def unavailable(name_or_path: str, error: Exception) -> InputError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    reason = first_line(error)
     if Path(name_or_path).is_dir():
         return InputError(f"model_name_or_path: the folder {name_or_path} holds no model that can be loaded ({reason})")
     demo = Path(sys.argv[0]).with_name("configs") / "demo.yaml"

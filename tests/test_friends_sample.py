@@ -18,14 +18,11 @@ def train_dialogues():
 
 
 @functools.cache
-def test_rows():
+def read_test_file():
     with open(SAMPLE / "test.csv", encoding="utf-8", newline="") as handle:
         reader = csv.DictReader(handle)
         rows = list(reader)
     return reader.fieldnames, rows
-
-
-test_rows.__test__ = False  # a helper, not a test
 
 
 def rows_with_previous():
@@ -82,13 +79,13 @@ def test_train_is_large_enough_and_no_label_is_missing_or_dominant():
 
 
 def test_no_utterance_repeats_within_or_between_train_and_test():
-    texts = [row[0] for row in rows_with_previous()] + [row["utterance"] for row in test_rows()[1]]
+    texts = [row[0] for row in rows_with_previous()] + [row["utterance"] for row in read_test_file()[1]]
     counts = collections.Counter(text.strip().lower() for text in texts)
     assert [text for text, n in counts.items() if n > 1] == []
 
 
 def test_test_csv_has_running_ids_grouped_dialogues_and_no_labels():
-    header, rows = test_rows()
+    header, rows = read_test_file()
     assert header == ["id", "i_dialog", "i_utterance", "speaker", "utterance"]
     assert not (SAMPLE / "test.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     assert [int(row["id"]) for row in rows] == list(range(len(rows)))
@@ -108,7 +105,7 @@ def test_sample_submission_is_all_neutral_and_in_test_order():
     with open(SAMPLE / "sample_submission.csv", encoding="utf-8", newline="") as handle:
         rows = list(csv.reader(handle))
     assert rows[0] == ["Id", "Expected"]
-    assert [row[0] for row in rows[1:]] == [row["id"] for row in test_rows()[1]]
+    assert [row[0] for row in rows[1:]] == [row["id"] for row in read_test_file()[1]]
     assert {row[1] for row in rows[1:]} == {"neutral"}
 
 
