@@ -4,9 +4,15 @@ import os
 import sys
 from collections.abc import Callable
 
+DIVERGED = "training diverged"  # how the message says it; common.search goes on with other values
+
 
 class InputError(Exception):
     """What the user gave cannot be used. The message says where it is, what is wrong and what was expected."""
+
+
+class Stopped(Exception):
+    """The run stops where the user wanted it to, and can go on. The message says where and how."""
 
 
 def first_line(error: Exception) -> str:
@@ -18,6 +24,9 @@ def run_main(main: Callable[[], None]) -> None:
     """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2."""
     try:
         main()
+    except Stopped as stop:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(stop)
     except InputError as error:
         if int(os.environ.get("RANK", "0")) == 0:
             print("error:", " ".join(str(error).splitlines()), file=sys.stderr)

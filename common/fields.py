@@ -5,7 +5,7 @@ from typing import Literal
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
-START_FIELDS = ("config", "output_dir", "resume", "fold")
+START_FIELDS = ("config", "output_dir", "resume", "fold", "stop_after_epoch")
 
 
 @dataclass
@@ -29,6 +29,10 @@ class DataArguments:
     )
     fold_seed: int = field(default=42, metadata={"help": "seed of the split into folds"})
     resume: bool = field(default=False, metadata={"help": "go on where the run in output_dir stopped"})
+    stop_after_epoch: int | None = field(
+        default=None,
+        metadata={"help": "stop when this many of num_train_epochs are trained; --resume goes on to the end or to a later stop"},
+    )
     max_train_samples: int | None = field(default=None, metadata={"help": "use only the first rows of train_file"})
     max_eval_samples: int | None = field(default=None, metadata={"help": "use only the first rows of eval_file"})
     max_predict_samples: int | None = field(default=None, metadata={"help": "predict only the first rows of test_file"})

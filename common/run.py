@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from common.args import print_once, read_yaml, resolved_config
-from common.errors import InputError
+from common.errors import InputError, Stopped
 from common.fields import DATA_FIELDS
 from common.files import atomic_write, read_json, sha256, write_json
 from common.logits import Logits
@@ -138,9 +138,10 @@ class Run:
 
     def write_record(self, status: str) -> None:
         if self.state.is_main_process:
+            seconds = {**self.seconds, "total": self.seconds.get("total", 0.0) + time.perf_counter() - self.began}
             write_json(
                 self.record_dir / "run.json",
-                {**self.record, "status": status, "seconds": {k: round(v, 3) for k, v in self.seconds.items()}},
+                {**self.record, "status": status, "seconds": {k: round(v, 3) for k, v in seconds.items()}},
             )
 
     @contextmanager
@@ -151,6 +152,8 @@ class Run:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            if isinstance(sys.exception(), Stopped):
+                self.write_record("stopped")
 
     def cache_file(self, name: str) -> Path:
         """Where this process keeps the tokenized rows called `name` until finish(); after a kill the next start writes them anew."""
@@ -181,7 +184,6 @@ class Run:
         return {name: Logits.load(folder / f"{name}_logits.npz") for name in info["logits"]}, info
 
     def finish(self) -> None:
-        self.seconds["total"] = self.seconds.get("total", 0.0) + time.perf_counter() - self.began
         self.write_record("done")
         self.state.wait_for_everyone()
         if self.state.is_main_process:

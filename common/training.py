@@ -31,7 +31,7 @@ from transformers.utils.logging import disable_progress_bar
 from common.args import print_once
 from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
 from common.checks import WATCHED
-from common.errors import InputError
+from common.errors import InputError, Stopped
 from common.metrics import compute_metrics
 from common.text import row_lengths
 
@@ -179,6 +179,10 @@ class StepHooks(TrainerCallback):
         if self.trainer.ema:
             self.trainer.ema.update(self.trainer.model)
 
+    def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.task.stop_after_epoch and state.epoch >= self.trainer.task.stop_after_epoch:
+            control.should_training_stop = True
+
 
 def train_fold(
     make_model: Callable[[], PreTrainedModel],
@@ -195,6 +199,7 @@ def train_fold(
     Returns the trainer, whose model is ready to predict and to save (averaged and merged), and what to remember: log_history,
     train_samples_per_second (of this start, evaluations included), the per-device batch and accumulation that were used, best_metric.
     After an out-of-memory error the fold goes on from its last checkpoint with half the per-device batch and double accumulation.
+    Raises Stopped after the checkpoint of stop_after_epoch, unless that is the last epoch.
     """
     training_args = copy.copy(training_args)
     training_args.output_dir = str(fold_dir / "checkpoints")
@@ -242,6 +247,7 @@ def train_fold(
         if checkpoint:
             before = TrainerState.load_from_json(checkpoint / "trainer_state.json")
             trainer.load_extra_state(checkpoint)
+        check_stop(before, args, training_args)
         began = time.perf_counter()
         try:
             if checkpoint and args.early_stopping_patience and stopped_early(before, args.early_stopping_patience):
@@ -259,6 +265,7 @@ def train_fold(
 
             halve_batch(training_args)
         del trainer, model  # outside the except block, whose traceback holds the tensors
+    check_stop(trainer.state, args, training_args)
     rows_trained = (trainer.state.epoch - before.epoch) * len(train_dataset)  # since this start
     speed = rows_trained / (time.perf_counter() - began)
     finish_model(trainer)
@@ -270,6 +277,12 @@ def train_fold(
         "gradient_accumulation_steps": training_args.gradient_accumulation_steps,
         "train_class_counts": np.bincount(labels, minlength=len(label_names)).tolist(),
     }
+
+
+def check_stop(state: TrainerState, args: Any, training_args: TrainingArguments) -> None:
+    """Raise Stopped where stop_after_epoch is reached before the end of the run."""
+    if args.stop_after_epoch and args.stop_after_epoch <= round(state.epoch, 6) < training_args.num_train_epochs:
+        raise Stopped(f"stopped after epoch {state.epoch:g} of {training_args.num_train_epochs:g}; --resume goes on")
 
 
 def stopped_early(state: TrainerState, patience: int) -> bool:

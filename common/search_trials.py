@@ -1,0 +1,371 @@
+"""The trials of a search: three Optuna studies, a run folder per trial, and locks that die with their process.
+
+A trial that is not finished and that no process works on is taken up again where its last checkpoint stands. Needs flock (Linux, macOS,
+WSL).
+"""
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from common.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
+from common.errors import DIVERGED, InputError
+from common.files import read_json, write_json
+from common.logits import Logits
+from common.metrics import bootstrap_difference
+from common.search_space import EPOCHS, Space, as_options
+
+STAGES = ("independent", "coupled", "finalists")
+WAIT = 1.0  # seconds between two looks at what other workers do
+
+
+class Workplace:
+    """One process's view of a search. dir holds search.json, journal.log, trials/ and what search_report writes."""
+
+    def __init__(self, args: Namespace, space: Space, defaults: tuple, options: list[str]):
+        self.space, self.options, self.task_dir = space, options, args.task
+        self.task_args, self.training_args = defaults  # of the fast preset with the options
+        self.sampler_name, self.prunes = args.sampler, args.pruner != "none"
+        grid = len(space.arms) * space.max_epochs
+        self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
+        self.dir = args.output_dir or Path("runs") / args.task.resolve().name / "search"
+        made = {"config": space.raw, "options": options, "sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
+        self.compare(made)
+        for name in ("trials", "workers"):
+            (self.dir / name).mkdir(parents=True, exist_ok=True)
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        self.worker_lock = open(self.dir / "workers" / self.worker, "w")  # noqa: SIM115  (until the process ends)
+        fcntl.flock(self.worker_lock, fcntl.LOCK_EX)
+        self.child: subprocess.Popen | None = None
+        with self.locked():
+            self.compare(made)
+            write_json(self.dir / "search.json", made)
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self.casual = CasualSampler(space.arms, space.max_epochs, self.start(), Prior(depth=DEPTH[space.metric]))
+            self.sampler = self.casual if args.sampler == "casual" else make_sampler(args.sampler, args.sampler_seed)
+            self.studies = {
+                stage: optuna.create_study(
+                    storage=args.storage or JournalStorage(JournalFileBackend(str(self.dir / "journal.log"))),
+                    study_name=f"{args.task.resolve().name}-{self.dir.resolve().name}-{stage}",
+                    direction="maximize" if space.sign > 0 else "minimize",
+                    load_if_exists=True,
+                    sampler=self.sampler,
+                    pruner=make_pruner(args.pruner, space.max_epochs, self.casual),
+                )
+                for stage in STAGES
+            }
+        self.distributions = {
+            **{name: CategoricalDistribution(values) for name, values in {**space.independent, **space.axes, "seed": space.seeds}.items()},
+            "learning_rate": FloatDistribution(space.axes["learning_rate"][0], space.axes["learning_rate"][-1], log=True),
+            EPOCHS: IntDistribution(1, space.max_epochs),
+        }
+
+    def compare(self, made: dict[str, Any]) -> None:
+        """Raise InputError where the folder holds another search, or something else."""
+        path = self.dir / "search.json"
+        if not path.exists():
+            if self.dir.is_dir() and any(p.name not in ("trials", "workers", "lock") for p in self.dir.iterdir()):
+                raise InputError(f"{self.dir}: is not empty and holds no search; name another --output_dir")
+            return
+        before = read_json(path)
+        for key, value in made.items():
+            if before.get(key) != value:
+                raise InputError(f"{path}: the search was started with another {key}; give the same, or another --output_dir")
+
+    # Locks: flock belongs to the open file, which search_child inherits. After a kill of the search the child trains on to its stop, and
+    # until then nobody else takes its trial.
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time decides and writes."""
+        with open(self.dir / "lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def is_free(self, trial: FrozenTrial) -> bool:
+        """Whether no living worker trains this trial."""
+        worker = trial.user_attrs["worker"]
+        if worker in ("", self.worker):
+            return True
+        with open(self.dir / "workers" / worker) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def folder(self, stage: str, number: int) -> Path:
+        return self.dir / "trials" / f"{stage}-{number}"
+
+    # Whole runs: sweeps and finalists
+
+    def train_all(self, stage: str, jobs: list[dict[str, Any]]) -> None:
+        """Train every job (field -> value) that is not done, beside other workers; returns when all are."""
+        while True:
+            with self.locked():
+                trial, busy = self.next_job(stage, jobs)
+            if trial is not None:
+                self.train_job(stage, trial)
+            elif busy:
+                time.sleep(WAIT)
+            else:
+                return
+
+    def next_job(self, stage: str, jobs: list[dict[str, Any]]) -> tuple[Trial | None, bool]:
+        """A job for this process, claimed; and whether other processes work on some."""
+        study, busy = self.studies[stage], False
+        for job in jobs:
+            trial = self.find(stage, job)
+            if trial is None:
+                distributions = {name: self.distributions[name] for name in job}
+                new = create_trial(state=TrialState.RUNNING, params=job, distributions=distributions, user_attrs={"worker": self.worker})
+                study.add_trial(new)
+                trial = self.find(stage, job)
+            if trial.state == TrialState.RUNNING:
+                if self.is_free(trial):
+                    return self.claimed(stage, trial.number), busy
+                busy = True
+        return None, busy
+
+    def claimed(self, stage: str, number: int) -> Trial:
+        """The trial, which is from now on this process's."""
+        study = self.studies[stage]
+        trial = Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+        trial.set_user_attr("worker", self.worker)
+        return trial
+
+    def find(self, stage: str, job: dict[str, Any]) -> FrozenTrial | None:
+        return next((trial for trial in self.studies[stage].get_trials(deepcopy=False) if trial.params == job), None)
+
+    def train_job(self, stage: str, trial: Trial) -> None:
+        """A whole run with the preset's own schedule; its score is that of the rows that it did not train on."""
+        folds = self.space.finalist_folds if stage == "finalists" else 1
+        began = time.perf_counter()
+        diverged = self.train(stage, trial.number, {**trial.params, "num_folds": folds})
+        metrics = {"eval": {self.space.metric: self.worst}} if diverged else read_json(self.folder(stage, trial.number) / "metrics.json")
+        score = metrics["oof" if folds > 1 and not diverged else "eval"][self.space.metric]
+        print(f"{describe(trial.params)}: {self.space.metric} {score:.4f}", flush=True)
+        with self.locked():
+            trial.set_user_attr("seconds", time.perf_counter() - began)
+            self.studies[stage].tell(trial.number, score)
+
+    def winner(self, setting: dict[str, Any], name: str) -> Any:
+        """The value of an independent parameter: the best, where it beats the first by more than the standard error of their difference."""
+        values = self.space.independent[name]
+        trials = [self.find("independent", {**setting, name: value}) for value in values]
+        best = max(range(len(values)), key=lambda i: self.space.sign * trials[i].value)
+        difference, error = self.difference(trials[best], trials[0])
+        return values[best] if difference > error else values[0]
+
+    def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
+        """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over rows)."""
+        logits = [Logits.load(self.folder("independent", trial.number) / "eval_logits.npz") for trial in (a, b)]
+        return bootstrap_difference(self.space.metric, *logits)
+
+    # Partial runs: the coupled search
+
+    def next_trial(self, setting: dict[str, Any]) -> Trial | str | None:
+        """What to train next, claimed; None where only what other workers do can tell; "done" at the end."""
+        study = self.studies["coupled"]
+        with self.locked():
+            trials = study.get_trials(deepcopy=False)
+            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+            free = {trial.number: trial for trial in running if self.is_free(trial)}
+            interrupted = [number for number, trial in free.items() if len(trial.intermediate_values) < trial.user_attrs["target"]]
+            if interrupted:
+                number = interrupted[0]
+            elif sum(trial.user_attrs["target"] for trial in trials) >= self.max_epochs:
+                number = None
+            else:
+                number = self.decide(set(free), setting)
+            if number is not None:
+                return self.claimed("coupled", number)
+            if len(free) < len(running):
+                return None
+            for trial in running:
+                self.close(trial)
+            return "done"
+
+    def decide(self, free: set[int], setting: dict[str, Any]) -> int | None:
+        """The number of the trial to train next, with its user_attrs["target"]: a paused one or a new one; None: nothing is worth it."""
+        study = self.studies["coupled"]
+        if self.sampler_name == "casual":
+            step = self.casual.next_step(study, free)
+            if step is None:
+                return None
+            paused = self.find("coupled", self.casual.arms[step.arm])
+            if paused is not None:
+                Trial(study, paused._trial_id).set_user_attr("target", step.target)
+                return paused.number
+            target = step.target
+        else:
+            if self.sampler_name == "grid":
+                tried = [trial.params for trial in study.get_trials(deepcopy=False)]
+                left = [arm for arm in self.space.arms if arm not in tried]
+                if not left:
+                    return None
+                study.enqueue_trial(left[0])
+            target = 1 if self.prunes else self.space.max_epochs
+        trial = study.ask({name: self.distributions[name] for name in self.space.axes})
+        for key, value in {"target": target, "setting": setting, "seed": self.training_args.seed, "seconds": 0.0, "times": []}.items():
+            trial.set_user_attr(key, value)
+        return trial.number
+
+    def train_while_promising(self, trial: Trial, setting: dict[str, Any]) -> None:
+        """Train a trial to its target and on, epoch by epoch, until the pruner stops it or the longest run is reached."""
+        study, longest = self.studies["coupled"], self.space.max_epochs
+        while True:
+            began = time.perf_counter()
+            target = trial.user_attrs["target"]
+            scores = self.train_epochs(trial, {**setting, **trial.params}, target)
+            with self.locked():
+                for epoch in range(len(study.trials[trial.number].intermediate_values) + 1, target + 1):
+                    trial.report(scores[epoch - 1], epoch)
+                    print(f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}", flush=True)
+                trial.set_user_attr("seconds", trial.user_attrs["seconds"] + time.perf_counter() - began)
+                trial.set_user_attr("times", [*trial.user_attrs["times"], *[time.time()] * (target - len(trial.user_attrs["times"]))])
+                if target < longest and not trial.should_prune():
+                    trial.set_user_attr("target", target + 1)
+                    continue
+                trial.set_user_attr("worker", "")
+                if target == longest or self.sampler_name != "casual":  # casual only pauses it
+                    self.close(study.trials[trial.number])
+                return
+
+    def close(self, trial: FrozenTrial) -> None:
+        """Finish a trial, with its best epoch as its value, and free the disk."""
+        scores = list(trial.intermediate_values.values())
+        state = TrialState.COMPLETE if len(scores) == self.space.max_epochs else TrialState.PRUNED
+        best = max(scores, key=lambda score: score * self.space.sign)
+        self.studies["coupled"].tell(trial.number, best if state == TrialState.COMPLETE else None, state=state)
+        shutil.rmtree(self.folder("coupled", trial.number) / "fold0", ignore_errors=True)
+
+    def train_epochs(self, trial: Trial, options: dict[str, Any], target: int) -> list[float]:
+        """The scores of epochs 1..target of a run at a constant rate, of which those that are trained are not trained again."""
+        longest, warmup = self.space.max_epochs, self.training_args.warmup_steps
+        schedule = {
+            EPOCHS: longest,
+            "lr_scheduler_type": "constant_with_warmup",
+            "warmup_steps": warmup / longest if warmup < 1 else warmup,  # a share of one epoch, so that all runs begin alike
+            "stop_after_epoch": target,
+            "num_folds": 1,
+            "save_total_limit": 1,
+        }
+        if self.train("coupled", trial.number, {**options, **self.space.coupled_options, "seed": trial.user_attrs["seed"], **schedule}):
+            return [self.worst] * target
+        folder = self.folder("coupled", trial.number) / "fold0"
+        state = folder / "fold.json" if target == longest else max(folder.glob("checkpoints/*/trainer_state.json"), key=step_of)
+        key = f"eval_{self.space.metric}"
+        return [entry[key] for entry in read_json(state)["log_history"] if key in entry]
+
+    def hill(self, arms: list[dict[str, float]]) -> Hill:
+        """The smoothed score of the trials' arms, in their order, and of more arms."""
+        trials = [trial for trial in self.studies["coupled"].get_trials(deepcopy=False) if trial.intermediate_values]
+        curves = {i: [self.space.sign * score for score in trial.intermediate_values.values()] for i, trial in enumerate(trials)}
+        return Hill([*(trial.params for trial in trials), *arms], self.space.max_epochs, curves, self.casual.prior)
+
+    def best_cells(self) -> list[dict[str, Any]]:
+        """The finalists: the best epoch of each of the best arms, by the smoothed score."""
+        hill = self.hill([])
+        mean = np.where(hill.trained, hill.mean, -np.inf)
+        order = np.argsort(-mean.max(axis=1))[: self.space.finalists]
+        return [{**hill.arms[arm], EPOCHS: int(mean[arm].argmax()) + 1} for arm in order]
+
+    def smoothed_grid(self) -> np.ndarray:
+        """(values of each axis, epochs) smoothed scores of the whole grid."""
+        mean = self.hill(self.space.arms).mean[-len(self.space.arms) :]
+        return mean.reshape(*map(len, self.space.axes.values()), self.space.max_epochs)
+
+    def epochs_of(self, trial: FrozenTrial) -> float:
+        """Epochs that a whole run trains."""
+        folds = self.space.finalist_folds if EPOCHS in trial.params else 1
+        return trial.params.get(EPOCHS, self.training_args.num_train_epochs) * folds
+
+    # Both
+
+    def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
+        """Run train.py, or go on with it, in the trial's folder; True where it diverged. Raises InputError with its sentence."""
+        folder = self.folder(stage, number)
+        argv = [str(self.task_dir / "train.py"), "--config", str(self.space.preset), *self.options, *as_options(options)]
+        argv += ["--output_dir", str(folder), "--resume", "--disable_tqdm", "true"]
+        argv += ["--eval_strategy", "epoch", "--save_strategy", "epoch", "--logging_strategy", "epoch"]
+        if self.task_args.test_file:
+            argv += ["--max_predict_samples", "1"]  # nobody needs a trial's predictions
+        log = folder.with_suffix(".log")
+        if self.child is None:
+            command = [sys.executable, "-m", "common.search_child"]
+            lock = self.worker_lock.fileno()
+            self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[lock])
+        print(json.dumps({"log": str(log), "argv": argv}), file=self.child.stdin, flush=True)
+        code = int(self.child.stdout.readline() or self.child.wait())
+        if code == 0:
+            return False
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
+        if code == 2 and DIVERGED in last:
+            return True
+        raise InputError(f"{log}: train.py ended with exit code {code}: {last.removeprefix('error: ')}")
+
+    @property
+    def worst(self) -> float:
+        """The score of a run that diverged."""
+        return 0.0 if self.space.sign > 0 else 10.0  # nats
+
+    def start(self) -> int:
+        """The arm nearest to the fast preset's own values, by rank."""
+        ranks = {}
+        for name, values in self.space.axes.items():
+            own = getattr(self.training_args, name, None) or getattr(self.task_args, name, values[0])
+            ranks[name] = min(
+                range(len(values)), key=lambda i: abs(values[i] - own) if name != "learning_rate" else abs(math.log(values[i] / own))
+            )
+        return self.space.arms.index({name: self.space.axes[name][rank] for name, rank in ranks.items()})
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """One of Optuna's own; grid's cells are enqueued."""
+    samplers = optuna.samplers
+    return {
+        "tpe": lambda: samplers.TPESampler(seed=seed),
+        "random": lambda: samplers.RandomSampler(seed=seed),
+        "grid": lambda: samplers.RandomSampler(seed=seed),
+        "ga": lambda: samplers.NSGAIISampler(population_size=8, seed=seed),
+        "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
+    }[name]()
+
+
+def make_pruner(name: str, max_epochs: int, casual: CasualSampler) -> optuna.pruners.BasePruner:
+    pruners = optuna.pruners
+    return {
+        "casual": lambda: CasualPruner(casual),
+        "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=max_epochs, reduction_factor=3),
+        "halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+        "median": lambda: pruners.MedianPruner(n_startup_trials=2),
+        "none": pruners.NopPruner,
+    }[name]()
+
+
+def step_of(path: Path) -> int:
+    """The step of <...>/checkpoint-<step>/<file>."""
+    return int(path.parent.name.rpartition("-")[2])
+
+
+def describe(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items())
