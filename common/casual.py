@@ -37,11 +37,11 @@ class Prior:
     gain: the search stops where no run promises this expected improvement, in units of depth.
     """
 
-    length: tuple[float, float, float] = (1.2, 1.0, 0.5)
+    length: tuple[float, float, float] = (1.0, 1.0, 0.5)
     depth: float = 0.05
     height: float = 0.6
-    noise: float = 0.12
-    gain: float = 0.02
+    noise: float = 0.06
+    gain: float = 0.04
 
 
 DEPTH = {"accuracy": 0.05, "macro_f1": 0.05, "log_loss": 0.1}  # Prior.depth by metric

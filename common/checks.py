@@ -19,18 +19,12 @@ def check_values(args: Any, training_args: Any) -> None:
     check_number("num_folds", args.num_folds, 1)
     if args.fold is not None and not 0 <= args.fold < args.num_folds:
         raise InputError(f"fold: {args.fold} is not between 0 and {args.num_folds - 1} (num_folds {args.num_folds})")
-    for key in (
-        "max_train_samples",
-        "max_eval_samples",
-        "max_predict_samples",
-        "tokens_per_batch",
-        "early_stopping_patience",
-        "stop_after_epoch",
-    ):
+    for key in ("max_train_samples", "max_eval_samples", "max_predict_samples", "tokens_per_batch", "early_stopping_patience"):
         check_number(key, getattr(args, key, None), 1)
-    if args.stop_after_epoch and args.num_folds > 1 and args.fold is None:
+    check_number("stop_after_epoch", args.stop_after_epoch, 0)
+    if args.stop_after_epoch is not None and args.num_folds > 1 and args.fold is None:
         raise InputError("stop_after_epoch: stops one fold, so with num_folds above 1 name it with --fold")
-    if args.stop_after_epoch and training_args.save_strategy.value != "epoch":
+    if args.stop_after_epoch is not None and training_args.save_strategy.value != "epoch":
         raise InputError(f"stop_after_epoch: needs save_strategy epoch to go on later, it is {training_args.save_strategy.value}")
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
     check_number("fold_seed", args.fold_seed, 0, MAX_SEED)

@@ -30,8 +30,7 @@ class DataArguments:
     fold_seed: int = field(default=42, metadata={"help": "seed of the split into folds"})
     resume: bool = field(default=False, metadata={"help": "go on where the run in output_dir stopped"})
     stop_after_epoch: int | None = field(
-        default=None,
-        metadata={"help": "stop when this many of num_train_epochs are trained; --resume goes on to the end or to a later stop"},
+        default=None, metadata={"help": "stop when this many epochs are trained, 0: before the first; --resume goes on"}
     )
     max_train_samples: int | None = field(default=None, metadata={"help": "use only the first rows of train_file"})
     max_eval_samples: int | None = field(default=None, metadata={"help": "use only the first rows of eval_file"})

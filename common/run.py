@@ -144,6 +144,10 @@ class Run:
                 {**self.record, "status": status, "seconds": {k: round(v, 3) for k, v in seconds.items()}},
             )
 
+    def write_features(self, features: dict[str, float]) -> None:
+        if self.state.is_main_process:
+            write_json(self.record_dir / "features.json", features)
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the block's wall-clock seconds to run.json's seconds[name]."""

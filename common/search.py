@@ -46,7 +46,7 @@ def main() -> None:
     if args.recommend:
         from common.recommend import recommend
 
-        recommend(args.task, args.records, options)
+        recommend(args.task, args.config, args.records, options)
         return
     args.pruner = args.pruner or {"casual": "casual", "grid": "none"}.get(args.sampler, "hyperband")
     if (args.sampler == "casual") != (args.pruner == "casual"):

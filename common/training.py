@@ -180,7 +180,7 @@ class StepHooks(TrainerCallback):
             self.trainer.ema.update(self.trainer.model)
 
     def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trainer.task.stop_after_epoch and state.epoch >= self.trainer.task.stop_after_epoch:
+        if self.trainer.task.stop_after_epoch is not None and state.epoch >= self.trainer.task.stop_after_epoch:
             control.should_training_stop = True
 
 
@@ -281,7 +281,7 @@ def train_fold(
 
 def check_stop(state: TrainerState, args: Any, training_args: TrainingArguments) -> None:
     """Raise Stopped where stop_after_epoch is reached before the end of the run."""
-    if args.stop_after_epoch and args.stop_after_epoch <= round(state.epoch, 6) < training_args.num_train_epochs:
+    if args.stop_after_epoch is not None and args.stop_after_epoch <= round(state.epoch, 6) < training_args.num_train_epochs:
         raise Stopped(f"stopped after epoch {state.epoch:g} of {training_args.num_train_epochs:g}; --resume goes on")
 
 

@@ -33,6 +33,7 @@ def main() -> None:
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
+    from common.features import measure
     from common.folds import hold_out, split_folds
     from common.inference import predict_logits
     from common.results import collect, finish_fold, push_folds
@@ -104,9 +105,13 @@ def main() -> None:
         tokenizer = load_tokenizer(args.model_name_or_path, texts, new_tokens, args.trust_remote_code)
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
-        load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)  # or damaged weights would be found too late
+        model = load_model(
+            args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code
+        )  # or damaged weights would be found too late
         run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
         datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
+        run.write_features(measure(examples["train"], datasets["train"], len(LABEL_NAMES), model))
+        del model
     collate = Collator(tokenizer)
 
     def make_model():

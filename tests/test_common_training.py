@@ -25,9 +25,9 @@ from transformers import (
 )
 
 from common.batch_size import largest_batch
-from common.errors import InputError
+from common.errors import InputError, Stopped
 from common.examples import TextExample
-from common.fields import TextArguments, TuningArguments
+from common.fields import DataArguments, TextArguments, TuningArguments
 from common.inference import predict_logits, start_accelerator
 from common.text import Collator, load_model, load_tokenizer, tokenize
 from common.training import last_complete_checkpoint, train_fold
@@ -38,7 +38,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 @dataclasses.dataclass
-class Arguments(TextArguments, TuningArguments):
+class Arguments(DataArguments, TextArguments, TuningArguments):
     pass
 
 
@@ -229,6 +229,19 @@ def test_a_fold_that_was_stopped_in_an_epoch_ends_with_the_bits_of_one_that_was_
         train(tmp_path / "stopped", fragile, options, **training)
     resumed, _ = train(tmp_path / "stopped", options=options, **training)
     assert farthest(weights_of(whole), weights_of(resumed)) == 0
+
+
+def test_a_fold_that_stops_after_an_epoch_goes_on_to_the_bits_of_one_that_did_not(tmp_path):
+    saves = {"save_strategy": "epoch", "num_train_epochs": 3, "eval_strategy": "epoch"}
+    straight, info = train(tmp_path / "straight", **saves)
+    for epoch in (0, 1, 1, 2):  # stopping where it stands trains nothing
+        with pytest.raises(Stopped, match=f"stopped after epoch {epoch} of 3; --resume goes on"):
+            train(tmp_path / "stopped", options={"stop_after_epoch": epoch}, **saves)
+    assert len(list((tmp_path / "stopped" / "checkpoints").glob("checkpoint-*"))) == 2
+    trainer, again = train(tmp_path / "stopped", options={"stop_after_epoch": 3}, **saves)
+    assert farthest(weights_of(trainer), weights_of(straight)) == 0
+    scores = [[entry["eval_accuracy"] for entry in log["log_history"] if "eval_accuracy" in entry] for log in (info, again)]
+    assert len(scores[0]) == 3 and scores[0] == scores[1]
 
 
 def test_a_fold_that_stopped_early_and_was_killed_before_its_end_is_not_trained_further(tmp_path):

@@ -24,8 +24,8 @@ from common.search_trials import make_pruner, make_sampler
 
 TABLES = Path(__file__).parent / "tables"
 SOURCE = ["source_friends", "source_nsmc"]
-DESIGN = ["nsmc_scratch"]
-REPORT = []
+DESIGN = ["friends_scratch", "nsmc_e5_1", "nsmc_scratch_few"]
+REPORT = ["nsmc_scratch", "friends_minilm1", "nsmc_e5_2", "friends_minilm2"]
 STARTS = 30
 Cell = tuple[int, int]  # row of the rate, column of the epoch
 
@@ -192,8 +192,8 @@ def main() -> None:
             results[name].append(rows)
             a = np.array(rows)
             print(
-                f"{name:24}to 0.2: {np.median(a[:, 0]):5.2f}, to 0.5: {np.median(a[:, 1]):5.2f}; at a quarter {np.median(a[:, 4]):.2f} points; "
-                f"stops at {np.mean(a[:, 2]):.2f}, {np.median(a[:, 3]):.2f} points, most {a[:, 3].max():.2f}"
+                f"{name:24}to 0.2: {np.median(a[:, 0]):5.2f}, to 0.5: {np.median(a[:, 1]):5.2f}; at a quarter {np.median(a[:, 4]):.2f}; "
+                f"stops at {np.mean(a[:, 2]):.2f}, {np.median(a[:, 3]):.2f}, most {a[:, 3].max():.2f}"
             )
     print(
         f"\nAll {len(tables)} tables. Epochs are shares of the grid's, regrets points; 95 % bootstrap intervals over tables and replays.\n"
