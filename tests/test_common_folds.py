@@ -23,6 +23,19 @@ def test_every_row_is_held_out_once_and_no_group_is_on_both_sides():
         assert not set(groups[train]) & set(groups[held]) and len(train) + len(held) == 300
 
 
+@pytest.mark.parametrize("shared", [0, 4, 60])
+def test_rows_that_are_alone_in_their_group_are_dealt_out_evenly_by_class(shared):
+    labels = np.random.default_rng(0).choice(3, 500, p=[0.7, 0.2, 0.1])
+    groups = np.concatenate([np.repeat(np.arange(shared // 2), 2), 1000 + np.arange(500 - shared)])
+    folds = split_folds(labels, groups, 5, 0)
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(500))
+    counts = np.array([np.bincount(labels[held], minlength=3) for _, held in folds])
+    assert np.ptp(counts, axis=0).max() <= 1 and np.ptp(counts.sum(axis=1)) <= 2
+    for train, held in folds:
+        assert not set(groups[train]) & set(groups[held])
+    assert not np.array_equal(folds[0][1], split_folds(labels, groups, 5, 1)[0][1])
+
+
 def test_the_split_depends_on_the_seed_alone():
     labels, groups = data()
     same = [[held.tolist() for _, held in split_folds(labels, groups, 3, seed)] for seed in (1, 1, 2)]
