@@ -20,8 +20,11 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def run_main(main: Callable[[], None]) -> None:
-    """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2."""
+def run_main(main: Callable[[], None], again: str = "start the same command with --resume to go on") -> None:
+    """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2.
+
+    again: what Ctrl-C tells the user.
+    """
     try:
         main()
     except Stopped as stop:
@@ -33,5 +36,5 @@ def run_main(main: Callable[[], None]) -> None:
         sys.stdout.flush()
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted: start the same command with --resume to go on", file=sys.stderr)
+        print(f"\ninterrupted: {again}", file=sys.stderr)
         sys.exit(130)

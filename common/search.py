@@ -84,4 +84,4 @@ def search(args: argparse.Namespace, space: Space, defaults: tuple, options: lis
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, again="start the same command to go on")

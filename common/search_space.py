@@ -120,6 +120,9 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
 
     Raises the InputErrors of train.py, for these and for every value of the space.
     """
+    for name in ("resume", "fold", "stop_after_epoch"):
+        if any(option.split("=")[0] == f"--{name}" for option in options):
+            raise InputError(f"command line: --{name} is set by the search itself; it goes on where it stopped")
     data = load_data_module(task_dir)
     (arguments,) = [v for v in vars(data).values() if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"]
 

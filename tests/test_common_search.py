@@ -171,6 +171,7 @@ def test_a_wrong_space_is_refused_in_one_sentence(tmp_path, changes, fragments):
     [
         ({}, ["--sampler", "casual", "--pruner", "median"], ["casual goes with casual"]),
         ({}, ["--max_epochs", "0"], ["max_epochs: 0"]),
+        ({}, ["--resume"], ["--resume is set by the search itself"]),
         ({}, ["--learning_rat", "1"], ["--learning_rat is not an option", "did you mean --learning_rate?"]),
         ({}, ["--train_file", "nowhere.txt"], ["nowhere.txt: no such file"]),
         ({"independent": {"max_lenght": [32, 64]}}, [], ["--max_lenght is not an option", "did you mean --max_length?"]),
