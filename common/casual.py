@@ -125,7 +125,8 @@ class CasualSampler(BaseSampler):
     def curves(self, study: Study) -> tuple[dict[int, list[float]], dict[int, FrozenTrial]]:
         """Scores so far of each arm, higher is better, and its trial."""
         sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
-        trials = {self.arms.index(trial.params): trial for trial in study.get_trials(deepcopy=False) if trial.params}
+        made = [trial for trial in study.get_trials(deepcopy=False) if trial.params and trial.state != TrialState.FAIL]
+        trials = {self.arms.index(trial.params): trial for trial in made}
         curves = {arm: [sign * score for score in trial.intermediate_values.values()] for arm, trial in trials.items()}
         return {arm: curve for arm, curve in curves.items() if curve}, trials
 

@@ -20,7 +20,7 @@ def write_search_report(place: Workplace, setting: dict[str, Any]) -> None:
     """Write the files anew from the studies. setting: the independent parameters as they are fixed."""
     with place.locked():
         curves = {tuple(arm.values()): ([], []) for arm in place.space.arms if place.sampler_name in ("casual", "grid")}
-        for trial in place.studies["coupled"].get_trials(deepcopy=False):
+        for trial in place.trials("coupled"):
             if trial.intermediate_values:
                 arm = tuple(trial.params[name] for name in place.space.axes)
                 curves[arm] = list(trial.intermediate_values.values()), trial.user_attrs["times"]
@@ -37,7 +37,7 @@ def write_search_report(place: Workplace, setting: dict[str, Any]) -> None:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])
         with atomic_write(place.dir / "grid.png", "wb") as file:
             plot_grid(place, curves, grid).savefig(file, format="png", dpi=110, bbox_inches="tight")
-        lines = [f"# Search of {place.task_dir.resolve().name}", "", f"Metric: {place.space.metric}, on rows that no trial trained on.", ""]
+        lines = [f"# Search of {place.task}", "", f"Metric: {place.space.metric}, on rows that no trial trained on.", ""]
         lines += recommendation(place, setting) + sweeps(place, setting)
         lines += [
             "## Coupled parameters",
@@ -79,7 +79,7 @@ def plot_grid(place: Workplace, curves: dict[tuple, tuple[list[float], list[floa
 def recommendation(place: Workplace, setting: dict[str, Any]) -> list[str]:
     """The finalists' scores, and final.yaml of the best, as far as all of its seeds are trained."""
     scores: dict[tuple, list[float]] = {}
-    for trial in place.studies["finalists"].get_trials(deepcopy=False):
+    for trial in place.trials("finalists"):
         if trial.state == TrialState.COMPLETE:
             cell = {name: trial.params[name] for name in (*place.space.axes, EPOCHS)}
             scores.setdefault(tuple(cell.items()), []).append(trial.value)
@@ -135,8 +135,8 @@ def importance(place: Workplace) -> list[str]:
 def cost(place: Workplace) -> list[str]:
     """Trained epochs and seconds by stage."""
     rows = []
-    for stage, study in place.studies.items():
-        trials = study.get_trials(deepcopy=False)
+    for stage in place.studies:
+        trials = place.trials(stage)
         epochs = sum(len(trial.intermediate_values) for trial in trials) if stage == "coupled" else sum(place.epochs_of(t) for t in trials)
         rows.append([stage, len(trials), f"{epochs:g}", f"{sum(trial.user_attrs.get('seconds', 0.0) for trial in trials):.0f}"])
     size = len(place.space.arms) * place.space.max_epochs

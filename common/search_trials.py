@@ -5,13 +5,9 @@ WSL).
 """
 
 import fcntl
-import json
 import math
 import os
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -27,11 +23,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from common.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
-from common.errors import DIVERGED, InputError
+from common.errors import InputError
 from common.files import read_json, write_json
 from common.logits import Logits
 from common.metrics import bootstrap_difference
-from common.search_space import EPOCHS, Space, as_options
+from common.search_runs import Runs
+from common.search_space import EPOCHS, Space
 
 STAGES = ("independent", "coupled", "finalists")
 WAIT = 1.0  # seconds between two looks at what other workers do
@@ -41,12 +38,11 @@ class Workplace:
     """One process's view of a search. dir holds search.json, journal.log, trials/ and what search_report writes."""
 
     def __init__(self, args: Namespace, space: Space, defaults: tuple, options: list[str]):
-        self.space, self.options, self.task_dir = space, options, args.task
-        self.task_args, self.training_args = defaults  # of the fast preset with the options
+        self.space, self.task = space, args.task.resolve().name
         self.sampler_name, self.prunes = args.sampler, args.pruner != "none"
         grid = len(space.arms) * space.max_epochs
         self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
-        self.dir = args.output_dir or Path("runs") / args.task.resolve().name / "search"
+        self.dir = args.output_dir or Path("runs") / self.task / "search"
         made = {"config": space.raw, "options": options, "sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
         self.compare(made)
         for name in ("trials", "workers"):
@@ -54,7 +50,7 @@ class Workplace:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
         self.worker_lock = open(self.dir / "workers" / self.worker, "w")  # noqa: SIM115  (until the process ends)
         fcntl.flock(self.worker_lock, fcntl.LOCK_EX)
-        self.child: subprocess.Popen | None = None
+        self.runs = Runs(self.dir / "trials", args.task, space, defaults, options, self.worker_lock)
         with self.locked():
             self.compare(made)
             write_json(self.dir / "search.json", made)
@@ -64,7 +60,7 @@ class Workplace:
             self.studies = {
                 stage: optuna.create_study(
                     storage=args.storage or JournalStorage(JournalFileBackend(str(self.dir / "journal.log"))),
-                    study_name=f"{args.task.resolve().name}-{self.dir.resolve().name}-{stage}",
+                    study_name=f"{self.task}-{self.dir.resolve().name}-{stage}",
                     direction="maximize" if space.sign > 0 else "minimize",
                     load_if_exists=True,
                     sampler=self.sampler,
@@ -112,9 +108,6 @@ class Workplace:
                 return False
         return True
 
-    def folder(self, stage: str, number: int) -> Path:
-        return self.dir / "trials" / f"{stage}-{number}"
-
     # Whole runs: sweeps and finalists
 
     def train_all(self, stage: str, jobs: list[dict[str, Any]]) -> None:
@@ -145,6 +138,9 @@ class Workplace:
                 busy = True
         return None, busy
 
+    def trials(self, stage: str) -> list[FrozenTrial]:
+        return [trial for trial in self.studies[stage].get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+
     def claimed(self, stage: str, number: int) -> Trial:
         """The trial, which is from now on this process's."""
         study = self.studies[stage]
@@ -153,19 +149,17 @@ class Workplace:
         return trial
 
     def find(self, stage: str, job: dict[str, Any]) -> FrozenTrial | None:
-        return next((trial for trial in self.studies[stage].get_trials(deepcopy=False) if trial.params == job), None)
+        return next((trial for trial in self.trials(stage) if trial.params == job), None)
 
     def train_job(self, stage: str, trial: Trial) -> None:
-        """A whole run with the preset's own schedule; its score is that of the rows that it did not train on."""
-        folds = self.space.finalist_folds if stage == "finalists" else 1
         began = time.perf_counter()
-        diverged = self.train(stage, trial.number, {**trial.params, "num_folds": folds})
-        metrics = {"eval": {self.space.metric: self.worst}} if diverged else read_json(self.folder(stage, trial.number) / "metrics.json")
-        score = metrics["oof" if folds > 1 and not diverged else "eval"][self.space.metric]
+        score = self.runs.whole(stage, trial.number, trial.params)
         print(f"{describe(trial.params)}: {self.space.metric} {score:.4f}", flush=True)
         with self.locked():
             trial.set_user_attr("seconds", time.perf_counter() - began)
             self.studies[stage].tell(trial.number, score)
+        if stage == "independent":
+            self.runs.drop_models(stage, trial.number)
 
     def winner(self, setting: dict[str, Any], name: str) -> Any:
         """The value of an independent parameter: the best, where it beats the first by more than the standard error of their difference."""
@@ -177,8 +171,10 @@ class Workplace:
 
     def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
         """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over rows)."""
-        logits = [Logits.load(self.folder("independent", trial.number) / "eval_logits.npz") for trial in (a, b)]
-        return bootstrap_difference(self.space.metric, *logits)
+        paths = [self.runs.folder("independent", trial.number) / "eval_logits.npz" for trial in (a, b)]
+        if not all(path.exists() for path in paths):  # one diverged
+            return self.space.sign * (a.value - b.value), 0.0
+        return bootstrap_difference(self.space.metric, *map(Logits.load, paths))
 
     # Partial runs: the coupled search
 
@@ -186,7 +182,10 @@ class Workplace:
         """What to train next, claimed; None where only what other workers do can tell; "done" at the end."""
         study = self.studies["coupled"]
         with self.locked():
-            trials = study.get_trials(deepcopy=False)
+            for trial in study.get_trials(deepcopy=False):
+                if trial.state == TrialState.RUNNING and "worker" not in trial.user_attrs:  # killed while it was made
+                    study.tell(trial.number, state=TrialState.FAIL)
+            trials = self.trials("coupled")
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
             free = {trial.number: trial for trial in running if self.is_free(trial)}
             interrupted = [number for number, trial in free.items() if len(trial.intermediate_values) < trial.user_attrs["target"]]
@@ -218,14 +217,15 @@ class Workplace:
             target = step.target
         else:
             if self.sampler_name == "grid":
-                tried = [trial.params for trial in study.get_trials(deepcopy=False)]
+                tried = [trial.params for trial in self.trials("coupled")]
                 left = [arm for arm in self.space.arms if arm not in tried]
                 if not left:
                     return None
                 study.enqueue_trial(left[0])
             target = 1 if self.prunes else self.space.max_epochs
         trial = study.ask({name: self.distributions[name] for name in self.space.axes})
-        for key, value in {"target": target, "setting": setting, "seed": self.training_args.seed, "seconds": 0.0, "times": []}.items():
+        made = {"target": target, "setting": setting, "seed": self.runs.training_args.seed, "seconds": 0.0, "times": []}
+        for key, value in {**made, "worker": self.worker}.items():
             trial.set_user_attr(key, value)
         return trial.number
 
@@ -235,7 +235,7 @@ class Workplace:
         while True:
             began = time.perf_counter()
             target = trial.user_attrs["target"]
-            scores = self.train_epochs(trial, {**setting, **trial.params}, target)
+            scores = self.runs.epochs(trial.number, {**setting, **trial.params}, target)
             with self.locked():
                 for epoch in range(len(study.trials[trial.number].intermediate_values) + 1, target + 1):
                     trial.report(scores[epoch - 1], epoch)
@@ -256,29 +256,11 @@ class Workplace:
         state = TrialState.COMPLETE if len(scores) == self.space.max_epochs else TrialState.PRUNED
         best = max(scores, key=lambda score: score * self.space.sign)
         self.studies["coupled"].tell(trial.number, best if state == TrialState.COMPLETE else None, state=state)
-        shutil.rmtree(self.folder("coupled", trial.number) / "fold0", ignore_errors=True)
-
-    def train_epochs(self, trial: Trial, options: dict[str, Any], target: int) -> list[float]:
-        """The scores of epochs 1..target of a run at a constant rate, of which those that are trained are not trained again."""
-        longest, warmup = self.space.max_epochs, self.training_args.warmup_steps
-        schedule = {
-            EPOCHS: longest,
-            "lr_scheduler_type": "constant_with_warmup",
-            "warmup_steps": warmup / longest if warmup < 1 else warmup,  # a share of one epoch, so that all runs begin alike
-            "stop_after_epoch": target,
-            "num_folds": 1,
-            "save_total_limit": 1,
-        }
-        if self.train("coupled", trial.number, {**options, **self.space.coupled_options, "seed": trial.user_attrs["seed"], **schedule}):
-            return [self.worst] * target
-        folder = self.folder("coupled", trial.number) / "fold0"
-        state = folder / "fold.json" if target == longest else max(folder.glob("checkpoints/*/trainer_state.json"), key=step_of)
-        key = f"eval_{self.space.metric}"
-        return [entry[key] for entry in read_json(state)["log_history"] if key in entry]
+        self.runs.drop_models("coupled", trial.number)
 
     def hill(self, arms: list[dict[str, float]]) -> Hill:
         """The smoothed score of the trials' arms, in their order, and of more arms."""
-        trials = [trial for trial in self.studies["coupled"].get_trials(deepcopy=False) if trial.intermediate_values]
+        trials = [trial for trial in self.trials("coupled") if trial.intermediate_values]
         curves = {i: [self.space.sign * score for score in trial.intermediate_values.values()] for i, trial in enumerate(trials)}
         return Hill([*(trial.params for trial in trials), *arms], self.space.max_epochs, curves, self.casual.prior)
 
@@ -297,42 +279,13 @@ class Workplace:
     def epochs_of(self, trial: FrozenTrial) -> float:
         """Epochs that a whole run trains."""
         folds = self.space.finalist_folds if EPOCHS in trial.params else 1
-        return trial.params.get(EPOCHS, self.training_args.num_train_epochs) * folds
-
-    # Both
-
-    def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
-        """Run train.py, or go on with it, in the trial's folder; True where it diverged. Raises InputError with its sentence."""
-        folder = self.folder(stage, number)
-        argv = [str(self.task_dir / "train.py"), "--config", str(self.space.preset), *self.options, *as_options(options)]
-        argv += ["--output_dir", str(folder), "--resume", "--disable_tqdm", "true"]
-        argv += ["--eval_strategy", "epoch", "--save_strategy", "epoch", "--logging_strategy", "epoch"]
-        if self.task_args.test_file:
-            argv += ["--max_predict_samples", "1"]  # nobody needs a trial's predictions
-        log = folder.with_suffix(".log")
-        if self.child is None:
-            command = [sys.executable, "-m", "common.search_child"]
-            lock = self.worker_lock.fileno()
-            self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[lock])
-        print(json.dumps({"log": str(log), "argv": argv}), file=self.child.stdin, flush=True)
-        code = int(self.child.stdout.readline() or self.child.wait())
-        if code == 0:
-            return False
-        last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
-        if code == 2 and DIVERGED in last:
-            return True
-        raise InputError(f"{log}: train.py ended with exit code {code}: {last.removeprefix('error: ')}")
-
-    @property
-    def worst(self) -> float:
-        """The score of a run that diverged."""
-        return 0.0 if self.space.sign > 0 else 10.0  # nats
+        return trial.params.get(EPOCHS, self.runs.training_args.num_train_epochs) * folds
 
     def start(self) -> int:
         """The arm nearest to the fast preset's own values, by rank."""
         ranks = {}
         for name, values in self.space.axes.items():
-            own = getattr(self.training_args, name, None) or getattr(self.task_args, name, values[0])
+            own = getattr(self.runs.training_args, name, None) or getattr(self.runs.task_args, name, values[0])
             ranks[name] = min(
                 range(len(values)), key=lambda i: abs(values[i] - own) if name != "learning_rate" else abs(math.log(values[i] / own))
             )

@@ -1,0 +1,86 @@
+"""What train.py does for a trial: whole runs, and runs at a constant rate that stop after an epoch and go on."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from common.errors import DIVERGED, InputError
+from common.files import read_json
+from common.search_space import EPOCHS, Space, as_options
+
+WORST = {1: 0.0, -1: 10.0}  # the score of a run that diverged: an accuracy or an F1, nats
+
+
+class Runs:
+    """The runs of one worker's trials, in <dir>/<stage>-<number>, each with its output in <stage>-<number>.log.
+
+    defaults: (task arguments, TrainingArguments) of the fast preset with `options`. lock: an open file that the training process inherits.
+    """
+
+    def __init__(self, folder: Path, task_dir: Path, space: Space, defaults: tuple, options: list[str], lock: IO):
+        self.dir, self.task_dir, self.space, self.options, self.lock = folder, task_dir, space, options, lock
+        self.task_args, self.training_args = defaults
+        self.child: subprocess.Popen | None = None
+
+    def folder(self, stage: str, number: int) -> Path:
+        return self.dir / f"{stage}-{number}"
+
+    def whole(self, stage: str, number: int, options: dict[str, Any]) -> float:
+        """The score of a run with the preset's own schedule, on the rows that it did not train on."""
+        folds = self.space.finalist_folds if stage == "finalists" else 1
+        if not self.train(stage, number, {**options, "num_folds": folds}):
+            return WORST[self.space.sign]
+        return read_json(self.folder(stage, number) / "metrics.json")["oof" if folds > 1 else "eval"][self.space.metric]
+
+    def epochs(self, number: int, options: dict[str, Any], target: int) -> list[float]:
+        """The scores of epochs 1..target of a run at a constant rate; those that are trained already are not trained again."""
+        longest, warmup = self.space.max_epochs, self.training_args.warmup_steps
+        schedule = {
+            EPOCHS: longest,
+            "lr_scheduler_type": "constant_with_warmup",
+            "warmup_steps": warmup / longest if warmup < 1 else warmup,  # a share of one epoch, so that all runs begin alike
+            "stop_after_epoch": target,
+            "num_folds": 1,
+            "save_total_limit": 1,
+        }
+        if not self.train("coupled", number, {**options, **self.space.coupled_options, **schedule}):
+            return [WORST[self.space.sign]] * target
+        fold = self.folder("coupled", number) / "fold0"
+        state = fold / "fold.json" if target == longest else max(fold.glob("checkpoints/*/trainer_state.json"), key=step_of)
+        key = f"eval_{self.space.metric}"
+        return [entry[key] for entry in read_json(state)["log_history"] if key in entry]
+
+    def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
+        """Run train.py in the trial's folder, or go on with it; False where it diverged. Raises InputError with train.py's sentence."""
+        folder = self.folder(stage, number)
+        argv = [str(self.task_dir / "train.py"), "--config", str(self.space.preset), *self.options, *as_options(options)]
+        argv += ["--output_dir", str(folder), "--resume", "--disable_tqdm", "true"]
+        argv += ["--eval_strategy", "epoch", "--save_strategy", "epoch", "--logging_strategy", "epoch"]
+        if self.task_args.test_file:
+            argv += ["--max_predict_samples", "1"]  # nobody needs a trial's predictions
+        log = folder.with_suffix(".log")
+        if self.child is None:
+            command = [sys.executable, "-m", "common.search_child"]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [self.lock.fileno()]}
+            self.child = subprocess.Popen(command, text=True, **pipes)
+        print(json.dumps({"log": str(log), "argv": argv}), file=self.child.stdin, flush=True)
+        code = int(self.child.stdout.readline() or self.child.wait())
+        if code == 0:
+            return True
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
+        if code == 2 and DIVERGED in last:
+            return False
+        raise InputError(f"{log}: train.py ended with exit code {code}: {last.removeprefix('error: ')}")
+
+    def drop_models(self, stage: str, number: int) -> None:
+        """Free the disk: of a trial that is done, scores, logits and log stay."""
+        for fold in self.folder(stage, number).glob("fold*"):
+            shutil.rmtree(fold, ignore_errors=True)
+
+
+def step_of(path: Path) -> int:
+    """The step of <...>/checkpoint-<step>/<file>."""
+    return int(path.parent.name.rpartition("-")[2])
