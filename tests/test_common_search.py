@@ -126,15 +126,20 @@ def test_two_workers_share_a_search_and_run_no_trial_twice(tmp_path):
     assert (tmp_path / "out" / "grid.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "grid"])
-def test_optunas_samplers_and_pruners_search_the_same_space(tmp_path, sampler):
+def test_optunas_sampler_and_pruner_search_the_same_space(tmp_path):
     write_space(tmp_path, independent={})
-    finish(tmp_path, start(tmp_path, "--sampler", sampler, "--max_epochs", "4"))
+    finish(tmp_path, start(tmp_path, "--sampler", "tpe", "--max_epochs", "4"))
     assert set(trained_epochs(tmp_path).values()) == {1}
+    assert 4 <= sum(len(trial.intermediate_values) for trial in studies(tmp_path)["coupled"].trials) <= 6
+
+
+def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_path):
+    write_space(tmp_path, independent={}, coupled={"learning_rate": [1e-3, 1e30], "num_train_epochs": 1})
+    finish(tmp_path, start(tmp_path, "--sampler", "grid"))
     trials = studies(tmp_path)["coupled"].trials
-    assert 4 <= sum(len(trial.intermediate_values) for trial in trials) <= 6
-    if sampler == "grid":
-        assert [trial.params["learning_rate"] for trial in trials] == [2e-4, 1e-3]
+    assert [trial.params["learning_rate"] for trial in trials] == [1e-3, 1e30]
+    assert trials[1].value == 0 < trials[0].value
+    assert yaml.safe_load((tmp_path / "out" / "final.yaml").read_text())["learning_rate"] == pytest.approx(5e-4)
 
 
 @pytest.mark.parametrize(
