@@ -81,6 +81,7 @@ def search(args: argparse.Namespace, space: Space, defaults: tuple, options: lis
     # 3. Finalists: with their own decay, on every seed.
     place.train_all("finalists", [{**setting, **cell, "seed": seed} for cell in place.best_cells() for seed in space.seeds])
     write_search_report(place, setting)
+    print_once(f"done: {place.dir / 'report.md'}; the winner on the slow preset: --config {place.dir / 'final.yaml'}")
 
 
 if __name__ == "__main__":

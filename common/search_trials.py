@@ -84,7 +84,7 @@ class Workplace:
         before = read_json(path)
         for key, value in made.items():
             if before.get(key) != value:
-                raise InputError(f"{path}: the search was started with another {key}; give the same, or another --output_dir")
+                raise InputError(f"{path}: the search was started with other {key}; give the same, or another --output_dir")
 
     # Locks: flock belongs to the open file, which search_child inherits. After a kill of the search the child trains on to its stop, and
     # until then nobody else takes its trial.
