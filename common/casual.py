@@ -5,7 +5,7 @@
 
 The idea of the source paper (J. Park et al., "Casual Grid Search Method for Time-efficient Bert Tuning") is that learning rate x epochs is
 one smooth hill, so that a few cells of the grid tell where its top is. The paper walks from cell to better neighbour, which halts on the
-noise of single cells. Here a Gaussian process smooths the hill over log learning rate and log epoch, and the next epoch goes to the run
+noise of single cells. Here a Gaussian process smooths the hill over logarithms of rate and epochs, and the next epoch goes to the run
 whose later epochs promise most improvement for their cost; runs are paused and continued (freeze-thaw: Swersky et al., arXiv 1406.3896;
 expected improvement: Jones et al., 1998).
 """
@@ -32,16 +32,16 @@ Arm = dict[str, float]  # field -> value; one training run scores all epochs of 
 class Prior:
     """What is known of the hill before a search; chosen on the design half of tests/benchmarks/tables (see replay_search.py).
 
-    length: over which the score changes: of ln(learning rate), of ln(epoch), of another axis whose values span 0 to 1.
+    length: over which the score changes: of ln(rate x epochs), of ln(rate), of another axis whose values span 0 to 1.
     depth: scores further than this below the best count as this far below. height, noise: standard deviations, in units of depth.
     gain: the search stops where no run promises this expected improvement, in units of depth.
     """
 
-    length: tuple[float, float, float] = (1.0, 1.0, 0.5)
+    length: tuple[float, float, float] = (0.8, 1.0, 0.5)
     depth: float = 0.05
     height: float = 0.6
     noise: float = 0.06
-    gain: float = 0.04
+    gain: float = 0.08
 
 
 DEPTH = {"accuracy": 0.05, "macro_f1": 0.05, "log_loss": 0.1}  # Prior.depth by metric
@@ -79,15 +79,19 @@ class Hill:
 
 
 def coordinates(arms: Sequence[Arm], max_epochs: int) -> np.ndarray:
-    """(A, E, D) places of the cells: ln(learning rate), ln(epoch), and the other axis, if there is one, from 0 to 1."""
-    columns = [[math.log(arm["learning_rate"]) for arm in arms]]
+    """(A, E, D) places of the cells: ln(rate x epochs), ln(rate), and the other axis, if there is one, from 0 to 1.
+
+    The top is a ridge: half the rate takes about twice the epochs. Along it scores change slowly, across it fast.
+    """
+    rates = [math.log(arm["learning_rate"]) for arm in arms]
+    others = []
     for name in arms[0]:
         if name != "learning_rate":
             values = np.array([arm[name] for arm in arms], dtype=np.float64)
             values = np.log(values) if values.min() > 0 else values
-            columns.append((values - values.min()) / np.ptp(values))
+            others.append((values - values.min()) / np.ptp(values))
     epochs = np.log(np.arange(1, max_epochs + 1))
-    points = [[[columns[0][a], epoch, *(column[a] for column in columns[1:])] for epoch in epochs] for a in range(len(arms))]
+    points = [[[rate + epoch, rate, *(other[a] for other in others)] for epoch in epochs] for a, rate in enumerate(rates)]
     return np.array(points)
 
 
