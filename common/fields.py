@@ -1,7 +1,7 @@
 """The fields that several tasks share, in groups; a train.py declares one dataclass that inherits from those that it needs."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
@@ -10,7 +10,9 @@ START_FIELDS = ("config", "output_dir", "resume", "fold")
 
 @dataclass
 class DataArguments:
-    """Fields of every train.py."""
+    """Fields of every train.py. A task that reads more files names their fields in DATA_FIELDS, after these."""
+
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = DATA_FIELDS
 
     config: str | None = field(
         default=None, metadata={"help": "YAML preset or a run's config.yaml; default: final with the competition's files, else demo"}

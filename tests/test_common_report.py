@@ -28,7 +28,8 @@ def log(epochs=2):
 
 def report(run_dir, results, history=(), fold_metrics=(), notes=()):
     options = {"title": "t", "config": {"seed": 7}, "history": list(history), "fold_metrics": list(fold_metrics), "notes": list(notes)}
-    write_report(run_dir, results=results, **options)
+    metrics = {name: metrics_of(result) for name, result in results.items()}
+    write_report(run_dir, results=results, metrics=metrics, **options)
     return (run_dir / "report.md").read_text(encoding="utf-8")
 
 
