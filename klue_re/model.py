@@ -60,6 +60,7 @@ class RBertConfig(PretrainedConfig):
         **kwargs: Any,
     ):
         self.encoder_config = encoder_config
+        self.initializer_range = (encoder_config or {}).get("initializer_range", 0.02)  # of the head, too
         self.head = head
         self.entity_layer = entity_layer
         self.activation = activation
@@ -129,8 +130,15 @@ class RBertForRelationExtraction(PreTrainedModel):
         ner_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        inputs_embeds: None = None,
+        output_attentions: None = None,
+        output_hidden_states: None = None,
+        return_dict: bool | None = None,
     ) -> SequenceClassifierOutput:
-        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as klue_re/entities.py's tokenize() gives it."""
+        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as klue_re/entities.py's tokenize() gives it.
+
+        The last four are not used: peft passes them to every classifier.
+        """
         vectors = self.pool(input_ids, attention_mask, e1_mask, e2_mask, indicator_mask, ner_ids, token_type_ids)
         logits = self.head(*vectors)
         return SequenceClassifierOutput(loss=None if labels is None else F.cross_entropy(logits, labels), logits=logits)
