@@ -141,7 +141,7 @@ def mark(example: RelationExample, format: EntityFormat) -> list[tuple[str, Toke
             pieces.append((text, Token(0, e1=1 in inside, e2=2 in inside, ner=ner)))
         elif not inside:
             pieces += around(text, start, first, second, format)
-    return [(text, token) for text, token in pieces if text.strip()]
+    return [(text.strip(), token) for text, token in pieces if text.strip()]
 
 
 def around(text: str, start: int, first: Entity, second: Entity, format: EntityFormat) -> list[tuple[str, Token]]:

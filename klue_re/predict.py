@@ -50,15 +50,11 @@ def main() -> None:
 
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
-    label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())  # load_fold wants them of every model
-    examples, note = read_relations(args.test_file, label_names, read_ner(args.ner_file) if args.ner_file else {})
-    examples = examples[: args.max_predict_samples]
-    print_once(note)
-    check_examples(examples, args.test_file)
-    id_column, columns = SUBMISSION_FORMATS[args.submission_format]
     parts, weights, sample_ids = [], [], None
-    if args.sample_submission_file and not args.max_predict_samples:
-        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], columns, id_column)
+    # the labels of the first model; load_fold wants the same of all others
+    label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())
+    ner = read_ner(args.ner_file) if args.ner_file else {}
+    id_column, columns = SUBMISSION_FORMATS[args.submission_format]
     with TemporaryDirectory() as cache:
         for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
             rows = None
@@ -67,6 +63,12 @@ def main() -> None:
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     how = dict(model.config.preprocessing)
                     max_length, entity_format = how.pop("max_length"), EntityFormat(**how)
+                    examples, note = read_relations(args.test_file, label_names, ner)
+                    print_once(note)
+                    examples = examples[: args.max_predict_samples]
+                    check_examples(examples, args.test_file)
+                    if args.sample_submission_file and not args.max_predict_samples:
+                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], columns, id_column)
                     marked = mark_and_tokenize(examples, entity_format, tokenizer)
                     rows = tokenize(marked, entity_format, tokenizer, max_length, Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, label_names, args.tokens_per_batch))

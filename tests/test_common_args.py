@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -132,3 +133,28 @@ def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_
 def test_the_commit_is_unknown_where_there_is_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_commit() is None
+
+
+@dataclass
+class ArgumentsWithNotes(Arguments):
+    """A task that reads one file more."""
+
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*Arguments.DATA_FIELDS, "note_file")
+
+    note_file: str | None = None
+
+
+def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task):
+    def parse_notes(*argv):
+        return parse_train_args(ArgumentsWithNotes, task, {**FILES, "note_file": "notes.txt"}, "doc", list(argv))[0].note_file
+
+    (task / "sample" / "notes.txt").write_text("x")
+    own = preset(task, "train_file: sample/a.json\nnote_file: sample/notes.txt\n")
+    assert parse_notes(*own) == str(task / "sample" / "notes.txt")
+    assert parse_notes(*own, "--train_file", str(task / "sample" / "a.json")) is None
+    with pytest.raises(InputError, match="no such file or folder .note_file"):
+        parse_notes(*own, "--note_file", "nowhere.txt")
+    (task / "data").mkdir()
+    (task / "data" / "train.json").write_text("[]")
+    (task / "data" / "notes.txt").write_text("x")
+    assert parse_notes() == str(task / "data" / "notes.txt")
