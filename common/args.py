@@ -72,7 +72,8 @@ def coerce(value: Any, action: Any, where: str) -> Any:
     expected = f"one of {', '.join(map(str, action.choices))}" if action.choices else "a bool" if is_boolean else f"a {wanted.__name__}"
     wrong = InputError(f"{where}: {value!r:.80} is not {expected}")
     if isinstance(value, list) and (action.nargs in ("+", "*") or isinstance(action.default, list)):
-        return [coerce(item, action, where) for item in value]
+        items = [coerce(item, action, where) for item in value]
+        return [item for (item,) in items] if action.nargs in ("+", "*") else items
     if isinstance(value, (list, dict)) or isinstance(value, bool) and not is_boolean:
         raise wrong
     try:

@@ -1,6 +1,6 @@
 """Dataclass default < YAML preset < command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -142,6 +142,16 @@ class ArgumentsWithNotes(Arguments):
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*Arguments.DATA_FIELDS, "note_file")
 
     note_file: str | None = None
+    terms: list[str] = field(default_factory=lambda: ["a"])
+
+
+def test_a_list_in_a_preset_is_the_same_list_as_on_the_command_line(task):
+    def terms(*argv):
+        return parse_train_args(ArgumentsWithNotes, task, FILES, "doc", list(argv))[0].terms
+
+    own = preset(task, "train_file: sample/a.json\nterms: [b, c]\n")
+    assert terms() == ["a"] and terms(*own) == ["b", "c"] and terms(*own, "--terms", "d") == ["d"]
+    assert terms(*preset(task, "train_file: sample/a.json\nterms: b\n")) == ["b"]
 
 
 def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task):
