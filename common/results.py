@@ -16,7 +16,6 @@ from common.report import find_warnings, task_metrics_of, write_report
 from common.run import Run
 from common.training import FoldTrainer
 
-
 TaskMetrics = Callable[[Logits], dict[str, float]] | None  # a task's own metrics, measured beside compute_metrics
 
 

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from common.args import print_once
 from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.text import PairFormat, choose_max_length, write_rows
@@ -45,6 +46,10 @@ class EntityFormat:
         if ner_as:
             check_types(examples)
             types = {entity.type for example in examples for entity in (example.e1, example.e2)}
+        elif args.ner_file:
+            print_once(
+                f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding"
+            )
         if ner_as == "text":
             types = set()  # words of the vocabulary: any type can be read
         return cls(args.head, args.entity_representation, ner_as, sorted(types), args.entity_pooling, args.indicator_words)
@@ -118,10 +123,10 @@ class MarkedRow:
     tokens: list[Token]
 
 
-def mark(example: RelationExample, format: EntityFormat) -> list[tuple[str, Token]]:
+def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]]:
     """The pieces of the marked sentence in order, each with what its tokens are (their id still 0)."""
     sentence, entities = example.segments[0], {1: example.e1, 2: example.e2}
-    masked = format.entity_representation == "entity_mask"
+    masked = form.entity_representation == "entity_mask"
     first, second = sorted(entities.values(), key=lambda entity: (entity.start, entity.end))
     points = sorted({0, len(sentence)} | {point for entity in entities.values() for point in (entity.start, entity.end + 1)})
     pieces: list[tuple[str, Token]] = []
@@ -129,30 +134,30 @@ def mark(example: RelationExample, format: EntityFormat) -> list[tuple[str, Toke
         closing = [number for number, entity in entities.items() if entity.end + 1 == start]
         opening = [number for number, entity in entities.items() if entity.start == start]
         for number in sorted(closing, key=lambda number: (-entities[number].start, -number)):  # the inner one first
-            pieces.append((format.markers(number, entities[number].type)[1], Token(0, marker=-1)))
+            pieces.append((form.markers(number, entities[number].type)[1], Token(0, marker=-1)))
         for number in sorted(opening, key=lambda number: (-entities[number].end, number)):  # the outer one first
             token = Token(0, e1=masked and number == 1, e2=masked and number == 2, marker=number)
-            token.ner = type_number(entities[number], format) if masked else 0
-            pieces.append((format.markers(number, entities[number].type)[0], token))
+            token.ner = type_number(entities[number], form) if masked else 0
+            pieces.append((form.markers(number, entities[number].type)[0], token))
         inside = [number for number, entity in entities.items() if entity.start <= start <= entity.end]
         text = sentence[start:end]
         if inside and not masked:
-            ner = type_number(entities[inside[0]], format)
+            ner = type_number(entities[inside[0]], form)
             pieces.append((text, Token(0, e1=1 in inside, e2=2 in inside, ner=ner)))
         elif not inside:
-            pieces += around(text, start, first, second, format)
+            pieces += around(text, start, first, second, form)
     return [(text.strip(), token) for text, token in pieces if text.strip()]
 
 
-def around(text: str, start: int, first: Entity, second: Entity, format: EntityFormat) -> list[tuple[str, Token]]:
+def around(text: str, start: int, first: Entity, second: Entity, form: EntityFormat) -> list[tuple[str, Token]]:
     """A piece outside of both entities, cut into what indicates the relation (head indicators) and what does not.
 
     Indicators are the words between the entities, and indicator_words in front of the first and behind the last. Tao et al. 2019
     "Enhancing Relation Extraction Using Syntactic Indicators and Sentential Contexts" (arXiv 1912.01858) choose them by syntax, which
     needs a parser; here they are chosen by position.
     """
-    words, near = text.split(), format.indicator_words
-    if format.head != "indicators":
+    words, near = text.split(), form.indicator_words
+    if form.head != "indicators":
         parts = [(text, False)]
     elif start < first.start:
         cut = max(0, len(words) - near)
@@ -164,16 +169,16 @@ def around(text: str, start: int, first: Entity, second: Entity, format: EntityF
     return [(part, Token(0, indicator=indicator)) for part, indicator in parts]
 
 
-def type_number(entity: Entity, format: EntityFormat) -> int:
-    return 1 + format.ner_types.index(entity.type) if format.ner_as == "embedding" else 0
+def type_number(entity: Entity, form: EntityFormat) -> int:
+    return 1 + form.ner_types.index(entity.type) if form.ner_as == "embedding" else 0
 
 
-def mark_and_tokenize(examples: Sequence[RelationExample], format: EntityFormat, tokenizer: PreTrainedTokenizerBase) -> list[MarkedRow]:
+def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase) -> list[MarkedRow]:
     """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding."""
-    if format.ner_as:
-        check_types(examples, format.ner_types)
-    marked = [mark(example, format) for example in examples]
-    special = set(format.special_tokens())
+    if form.ner_as:
+        check_types(examples, form.ner_types)
+    marked = [mark(example, form) for example in examples]
+    special = set(form.special_tokens())
     texts = list(dict.fromkeys(text for pieces in marked for text, _ in pieces))
     if not texts:
         return []
@@ -230,7 +235,7 @@ def window(row: MarkedRow, room: int) -> list[Token]:
 
 
 def tokenize(
-    rows: Sequence[MarkedRow], format: EntityFormat, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
+    rows: Sequence[MarkedRow], form: EntityFormat, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
 ) -> datasets.Dataset:
     """Rows of id, labels, what the tokenizer gives, and numbers per token, memory-mapped from cache_file.
 
@@ -242,12 +247,12 @@ def tokenize(
     before, behind = len(pair_format.prefix), len(pair_format.suffix)
 
     def columns(tokens: list[Token]) -> dict[str, list[int]]:
-        if format.head == "baseline":
+        if form.head == "baseline":
             return {}
-        per_token = {f"e{number}_mask": pooling_mask(tokens, number, format.entity_pooling) for number in (1, 2)}
-        if format.head == "indicators":
+        per_token = {f"e{number}_mask": pooling_mask(tokens, number, form.entity_pooling) for number in (1, 2)}
+        if form.head == "indicators":
             per_token["indicator_mask"] = [int(token.indicator) for token in tokens]
-        if format.ner_as == "embedding":
+        if form.ner_as == "embedding":
             per_token["ner_ids"] = [token.ner for token in tokens]
         return {name: [0] * before + values + [0] * behind for name, values in per_token.items()}
 

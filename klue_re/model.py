@@ -84,20 +84,22 @@ class RelationHead(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
         self.concat = config.concat
         self.dropout = nn.Dropout(config.dropout)
-        self.cls_layer = nn.Linear(hidden_size, hidden_size)
-        self.entity_layers = nn.ModuleList(nn.Linear(hidden_size, hidden_size) for _ in range(2 if config.entity_layer == "split" else 1))
-        self.indicator_layer = nn.Linear(hidden_size, hidden_size) if config.head == "indicators" else None
+        shared = {"e1": "entity", "e2": "entity"} if config.entity_layer == "shared" else {}
+        # vector -> its layer; a vector that no term reads has none (its weights would get no gradients, and stop a run on several GPUs)
+        self.layer_of = {name: shared.get(name, name) for name in ("cls", "e1", "e2") if any(name in term for term in config.concat)}
+        if config.head == "indicators":
+            self.layer_of["indicators"] = "indicators"
+        self.layers = nn.ModuleDict({name: nn.Linear(hidden_size, hidden_size) for name in dict.fromkeys(self.layer_of.values())})
         self.classifier = nn.Linear(hidden_size * (len(config.concat) + (config.head == "indicators")), num_labels)
 
     def forward(self, cls: Tensor, e1: Tensor, e2: Tensor, indicators: Tensor | None = None) -> Tensor:
-        vectors = [self.layer(self.cls_layer, cls), self.layer(self.entity_layers[0], e1), self.layer(self.entity_layers[-1], e2)]
-        parts = [CONCATENATIONS[term](*vectors) for term in self.concat]
-        if self.indicator_layer is not None:
-            parts.append(self.layer(self.indicator_layer, indicators))
+        vectors = {"cls": cls, "e1": e1, "e2": e2, "indicators": indicators}
+        for name, layer in self.layer_of.items():
+            vectors[name] = self.layers[layer](self.activation(self.dropout(vectors[name])))
+        parts = [CONCATENATIONS[term](vectors["cls"], vectors["e1"], vectors["e2"]) for term in self.concat]
+        if "indicators" in self.layer_of:
+            parts.append(vectors["indicators"])
         return self.classifier(self.dropout(torch.cat(parts, dim=-1)))
-
-    def layer(self, linear: nn.Linear, vector: Tensor) -> Tensor:
-        return linear(self.activation(self.dropout(vector)))
 
 
 class RBertForRelationExtraction(PreTrainedModel):

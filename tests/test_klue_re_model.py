@@ -85,8 +85,8 @@ def paper(model, states, batch, row, activation=math.tanh, extra=()):
     head = model.head
     spans = [[t for t in range(states.shape[1]) if batch[name][row][t] == 1] for name in ("e1_mask", "e2_mask")]
     h1, h2 = (sum(states[row, t] for t in span) / len(span) for span in spans)
-    w1, w2 = head.entity_layers[0], head.entity_layers[len(head.entity_layers) - 1]
-    h0 = fully_connected(head.cls_layer, activation, states[row, 0])
+    w1, w2 = (head.layers[name if name in head.layers else "entity"] for name in ("e1", "e2"))
+    h0 = fully_connected(head.layers["cls"], activation, states[row, 0])
     h1, h2 = fully_connected(w1, activation, h1), fully_connected(w2, activation, h2)
     joined = np.concatenate([h0, h1, h2, *(term(h0, h1, h2) for term in extra)])
     logits = fully_connected(head.classifier, lambda x: x, joined)
@@ -129,10 +129,20 @@ def test_each_concatenation_and_activation_is_what_its_name_says(encoders, tmp_p
     assert np.abs(given - wanted).max() < 1e-5
 
 
-def test_the_sources_combinations_without_the_plain_vectors_have_their_own_width(encoders):
-    for concat in (["cls*e1", "cls*e2"], ["cls*e1", "cls*e2", "e1*e2"]):
-        model, *_ = load(encoders["bert"], concat=concat)
-        assert model.head.classifier.in_features == 24 * len(concat)
+@pytest.mark.parametrize(
+    ("concat", "layers"),
+    [
+        (["cls*e1", "cls*e2"], {"cls", "e1", "e2"}),
+        (["cls*e1", "cls*e2", "e1*e2"], {"cls", "e1", "e2"}),
+        (["e1*e2", "|e1-e2|"], {"e1", "e2"}),
+        (["cls"], {"cls"}),
+    ],
+)
+def test_a_combination_has_its_own_width_and_only_the_layers_that_it_reads_all_with_gradients(encoders, tmp_path, concat, layers):
+    model, tokenizer, form = load(encoders["bert"], concat=concat)
+    assert model.head.classifier.in_features == 24 * len(concat) and set(model.head.layers) == layers
+    model(**batch_of(tokenizer, form, tmp_path)).loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.head.parameters())
 
 
 @pytest.mark.parametrize("cls_pooling", ["first", "mean", "pooler"])

@@ -106,7 +106,7 @@ def encode(fold: Path, examples: list, label_names: list[str], config: dict, pat
     how = dict(model.config.preprocessing)
     max_length, form = how.pop("max_length"), replace(EntityFormat(**how), head="indicators")
     marked = mark_and_tokenize(examples, form, tokenizer)
-    vectors = np.zeros((len(examples), len(VECTORS), model.head.cls_layer.in_features), dtype=np.float32)
+    vectors = np.zeros((len(examples), len(VECTORS), model.encoder.config.hidden_size), dtype=np.float32)
     with tempfile.TemporaryDirectory() as cache:
         rows = {  # one for each kind of mask; all else is the same
             kind: tokenize(marked, replace(form, entity_pooling=kind), tokenizer, max_length, Path(cache) / f"{kind}.arrow")
