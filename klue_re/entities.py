@@ -47,9 +47,7 @@ class EntityFormat:
             check_types(examples)
             types = {entity.type for example in examples for entity in (example.e1, example.e2)}
         elif args.ner_file:
-            print_once(
-                f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding"
-            )
+            print_once(f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding")
         if ner_as == "text":
             types = set()  # words of the vocabulary: any type can be read
         return cls(args.head, args.entity_representation, ner_as, sorted(types), args.entity_pooling, args.indicator_words)

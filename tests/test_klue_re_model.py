@@ -14,7 +14,7 @@ from common.lora import add_lora, merge_lora
 from common.text import Collator, load_fold, train_tokenizer
 from klue_re.data import KlueReArguments
 from klue_re.entities import EntityFormat, mark_and_tokenize, tokenize
-from klue_re.model import RBertConfig, RBertForRelationExtraction, has_pooler, load_relation_model
+from klue_re.model import RBertConfig, RBertForRelationExtraction, has_pooler, load_relation_model, mean_over
 
 LABELS = ["관계_없음", "인물:소속단체", "단체:구성원"]
 SENTENCES = ["이순신은 조선의 장군이다", "한빛출판사는 서윤재가 세운 회사이다", "오늘 민세라는 다솜방송에 나왔다"]
@@ -162,6 +162,14 @@ def test_the_sentences_vector_is_the_first_state_the_mean_of_all_or_the_poolers(
     assert torch.allclose(cls, wanted, atol=1e-6)
     assert torch.allclose(e1[0], states[0, batch["e1_mask"][0].bool()].mean(0), atol=1e-6)
     assert (model.encoder.pooler is None) == (cls_pooling != "pooler")
+
+
+def test_the_mean_over_one_token_is_its_state_and_over_none_is_zero():
+    states = torch.randn(3, 4, 5)
+    mask = torch.tensor([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 1]])
+    means = mean_over(states, mask)
+    assert torch.allclose(means[0], states[0, 1]) and torch.equal(means[1], torch.zeros(5))
+    assert torch.allclose(means[2], (states[2, 0] + states[2, 2] + states[2, 3]) / 3)
 
 
 def test_a_shared_entity_layer_is_one_layer_and_split_layers_are_two(encoders):
