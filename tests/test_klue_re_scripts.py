@@ -153,6 +153,16 @@ def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_lab
     assert metrics["accuracy"] > 0.8  # the models were trained on these rows
 
 
+def test_runs_of_different_heads_and_representations_are_averaged_by_their_weights(worker, demo, tmp_path):
+    baseline = ["--head", "baseline", "--entity_pooling", "mean", "--entity_representation", "entity_marker_punct"]
+    run(worker, tmp_path, "train.py", *ONE, *baseline, "--output_dir", "baseline")
+    assert "ner_file: entity_marker_punct reads no types" in worker.printed
+    files = ["--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv"]
+    one, other = (predict(worker, tmp_path, "--run_dir", folder, *files) for folder in (demo, "baseline"))
+    both = predict(worker, tmp_path, "--run_dir", demo, "baseline", "--weights", "3", "1", *files)
+    assert np.abs(both.logits - (3 * one.logits + other.logits) / 4).max() < 1e-5
+
+
 # Options
 
 
