@@ -281,7 +281,22 @@ def test_predict_refuses_what_it_cannot_read_and_leaves_the_run_as_it_is(worker,
     assert_refused(worker, trained, "predict.py", ["--run_dir", "run", *argv], fragments)
 
 
-def test_a_run_of_another_task_is_refused(worker, tmp_path):
-    command = [sys.executable, ROOT / "nsmc" / "train.py", "--config", ROOT / "nsmc" / "configs" / "demo.yaml", *SMALL]
-    subprocess.run([*map(str, command), "--disable_tqdm", "true"], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
+def test_a_run_of_another_task_is_refused(worker, trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    path = tmp_path / "run/fold0/config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "preprocessing": {"max_length": 64}}))  # as nsmc/ has it
     assert_refused(worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST], ["fold0", "another task's run"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "not-json"])
+def test_a_damaged_fold_is_refused_by_name(worker, trained, tmp_path, damage):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    weights, config = tmp_path / "run/fold0/model.safetensors", tmp_path / "run/fold0/config.json"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        config.write_text("{")
+    assert_refused(worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST, "--ner_file", NER], ["fold0"])

@@ -37,10 +37,9 @@ def worker(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The README's first command, from another folder, with fewer epochs."""
+    """The README's first command, from another folder."""
     folder = tmp_path_factory.mktemp("demo")
-    options = ["--num_train_epochs", "16", "--save_strategy", "no"]
-    launch(Path(sys.executable).parent / "accelerate", "launch", KLUE_RE / "train.py", *QUIET, *options, cwd=folder)
+    launch(Path(sys.executable).parent / "accelerate", "launch", KLUE_RE / "train.py", *QUIET, cwd=folder)
     return folder / "runs" / "klue_re" / "demo"
 
 
@@ -71,7 +70,7 @@ def write_rows(path, rows):
 # The demo
 
 
-def test_the_demo_fills_the_default_run_folder_and_learns_twice_the_majoritys_share(demo):
+def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_majoritys_share(demo):
     files = {path.relative_to(demo).as_posix() for path in demo.rglob("*") if path.is_file()}
     assert {
         "config.yaml", "run.json", "metrics.json", "oof_logits.npz", "test_logits.npz", "submission.csv", "report.md",
@@ -85,7 +84,7 @@ def test_the_demo_fills_the_default_run_folder_and_learns_twice_the_majoritys_sh
     assert [LABELS[label] for label in oof.labels] == [row[8] for row in rows]
     assert oof.label_names == LABELS and oof.logits.shape == (265, 42)
     metrics = read(demo / "metrics.json")["oof"]
-    assert metrics["accuracy"] == pytest.approx((oof.logits.argmax(1) == oof.labels).mean()) and metrics["accuracy"] >= 0.44
+    assert metrics["accuracy"] == pytest.approx((oof.logits.argmax(1) == oof.labels).mean()) and metrics["accuracy"] >= 0.55
     assert {key: metrics[key] for key in ("klue_micro_f1", "klue_auprc")} == pytest.approx(relation_metrics(oof))
     report = (demo / "report.md").read_text(encoding="utf-8")
     assert f"{metrics['klue_micro_f1']:.4f}" in report and "repaired (rows 41, 152)" in report
