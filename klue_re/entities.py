@@ -134,13 +134,12 @@ def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]
         for number in sorted(closing, key=lambda number: (-entities[number].start, -number)):  # the inner one first
             pieces.append((form.markers(number, entities[number].type)[1], Token(0, marker=-1)))
         for number in sorted(opening, key=lambda number: (-entities[number].end, number)):  # the outer one first
-            token = Token(0, e1=masked and number == 1, e2=masked and number == 2, marker=number)
-            token.ner = type_number(entities[number], form) if masked else 0
+            token = Token(0, e1=masked and number == 1, e2=masked and number == 2, marker=number)  # a mask is also the entity
             pieces.append((form.markers(number, entities[number].type)[0], token))
         inside = [number for number, entity in entities.items() if entity.start <= start <= entity.end]
         text = sentence[start:end]
         if inside and not masked:
-            ner = type_number(entities[inside[0]], form)
+            ner = 1 + form.ner_types.index(entities[inside[0]].type) if form.ner_as == "embedding" else 0
             pieces.append((text, Token(0, e1=1 in inside, e2=2 in inside, ner=ner)))
         elif not inside:
             pieces += around(text, start, first, second, form)
@@ -165,10 +164,6 @@ def around(text: str, start: int, first: Entity, second: Entity, form: EntityFor
     else:
         parts = [(text, True)]
     return [(part, Token(0, indicator=indicator)) for part, indicator in parts]
-
-
-def type_number(entity: Entity, form: EntityFormat) -> int:
-    return 1 + form.ner_types.index(entity.type) if form.ner_as == "embedding" else 0
 
 
 def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase) -> list[MarkedRow]:
