@@ -73,6 +73,9 @@ class TuningArguments:
     lora_r: int = field(default=0, metadata={"help": "rank of LoRA adapters; 0: off"})
     lora_alpha: int = field(default=16, metadata={"help": "LoRA scaling"})
     lora_dropout: float = field(default=0.1, metadata={"help": "dropout in front of the adapters"})
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "learning rate of what stands on top of the encoder; default: learning_rate"}
+    )
     layerwise_lr_decay: float = field(default=1.0, metadata={"help": "learning rate of a layer over that of the layer above; 1: off"})
     oversample_ratio: float = field(
         default=0.0, metadata={"help": "raise classes of n rows to n^(1-r) n_max^r in a fold's training part; 0: off, 1: all equal"}

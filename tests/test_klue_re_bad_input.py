@@ -227,6 +227,8 @@ OPTIONS = {
     "max-length-of-nothing": (["--max_length", "2"], ["max_length", "'2'", "above 2"]),
     "max-length-above-the-models": (["--max_length", "600"], ["max_length", "600", "512"]),
     "drop-of-all-long-rows": (["--max_length", "8", "--long_examples", "drop"], ["long_examples", "fewer than two classes"]),
+    "head-rate-0": (["--head_learning_rate", "0"], ["head_learning_rate", "0.0", "above 0"]),
+    "head-rate-infinite": (["--head_learning_rate", "inf"], ["head_learning_rate", "inf"]),
     "sample-of-another-competition": (["--sample_submission_file", "other.csv"], ["other.csv, row 1", "Id,Predicted", "pred"]),
     "sample-too-short": (["--sample_submission_file", "short.csv"], ["short.csv", "1 rows", "50"]),
     "sample-of-the-other-format": (["--submission_format", "klue"], ["sample_submission.csv, row 1", "id,pred_label,probs"]),

@@ -172,7 +172,7 @@ CASES = {
     "types-as-tokens-between-punctuation": ["--entity_representation", "typed_entity_marker_punct", "--ner_as", "special_tokens"],
     "embedding-of-types": ["--entity_representation", "entity_marker", "--ner_as", "embedding", "--entity_layer", "shared"],
     "products-frozen-embeddings-fp": ["--concat", "cls*e1", "cls*e2", "e1*e2", "--freeze_word_embeddings", "--bf16"],
-    "lora": ["--lora_r", "2", "--learning_rate", "1e-2"],
+    "lora-and-a-faster-head": ["--lora_r", "2", "--head_learning_rate", "1e-2"],
     "rdrop-and-feature-oversampling": ["--rdrop_alpha", "1", "--feature_oversample_ratio", "0.5", "--label_smoothing_factor", "0.05"],
     "adversarial-and-layer-decay": ["--fgm_epsilon", "0.5", "--layerwise_lr_decay", "0.8", "--class_weight_strength", "0.5"],
     "awp-ema-checkpointing": ["--awp_epsilon", "0.01", "--ema_decay", "0.9", "--gradient_checkpointing", "--max_length", "14"],
