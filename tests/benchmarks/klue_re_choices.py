@@ -1,7 +1,8 @@
 """The source's table of variations, end to end: each setting against the base on the same folds of klue_re/.
 
     python tests/benchmarks/klue_re_choices.py --train_file T.tsv --model_name_or_path MODEL --output_dir OUT -- \
-        --max_train_samples 3000 --num_folds 3 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 --freeze_word_embeddings --bf16
+        --max_train_samples 3000 --num_folds 3 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 \
+        --freeze_word_embeddings --bf16
     python tests/benchmarks/klue_re_choices.py --train_file T.tsv --config klue_re/configs/final.yaml --output_dir OUT -- --bf16  # a GPU
 
 What stands after -- goes to every klue_re/train.py; settings that read entity types need --ner_file, the relabelled rows --label_fixes,

@@ -1,7 +1,8 @@
 """What the source never tried: the average of K folds, and of different heads, against the best single model, on rows that none saw.
 
     python tests/benchmarks/klue_re_ensemble.py --train_file T.tsv --output_dir OUT --held_out 1000 -- \
-        --model_name_or_path MODEL --num_folds 5 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 --freeze_word_embeddings --bf16
+        --model_name_or_path MODEL --num_folds 5 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 \
+        --freeze_word_embeddings --bf16
 
 Rows are held out by sentence before there are folds (OUT/train.tsv, OUT/held_out.tsv). Each member is trained as K folds; the best single
 model is the fold with the best accuracy on its own validation rows, so that the held-out rows choose nothing. Finished members are not
