@@ -18,7 +18,7 @@ from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from common.checks import check_predict_values, check_values
 from common.errors import InputError
-from common.fields import DATA_FIELDS, START_FIELDS
+from common.fields import START_FIELDS
 from common.files import read_text
 
 # Where the collection's defaults differ from transformers': everything that resuming and the report need.
@@ -72,7 +72,8 @@ def coerce(value: Any, action: Any, where: str) -> Any:
     expected = f"one of {', '.join(map(str, action.choices))}" if action.choices else "a bool" if is_boolean else f"a {wanted.__name__}"
     wrong = InputError(f"{where}: {value!r:.80} is not {expected}")
     if isinstance(value, list) and (action.nargs in ("+", "*") or isinstance(action.default, list)):
-        return [coerce(item, action, where) for item in value]
+        items = [coerce(item, action, where) for item in value]
+        return [item for (item,) in items] if action.nargs in ("+", "*") else items
     if isinstance(value, (list, dict)) or isinstance(value, bool) and not is_boolean:
         raise wrong
     try:
@@ -133,9 +134,9 @@ def parse_train_args(
 
     config, given = parse_given(argv, parser)
     config, why = choose_preset(config, task_dir, competition_files)
-    preset = resolve_preset(read_yaml(config), task_dir)
+    preset = resolve_preset(read_yaml(config), task_dir, task_arguments.DATA_FIELDS)
     if "train_file" in given:  # another training set: the preset's other files do not belong to it
-        preset = {key: value for key, value in preset.items() if key not in DATA_FIELDS}
+        preset = {key: value for key, value in preset.items() if key not in task_arguments.DATA_FIELDS}
     elif "test_file" in given:
         preset.pop("sample_submission_file", None)
     parser.set_preset(preset, config)
@@ -197,10 +198,10 @@ def choose_preset(config: str | None, task_dir: Path, competition_files: dict[st
     return relative(task_dir / "configs" / "demo.yaml"), f"no {relative(data_file)}: bundled sample, small model from scratch"
 
 
-def resolve_preset(preset: dict[str, Any], base: Path) -> dict[str, Any]:
+def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, ...]) -> dict[str, Any]:
     """Paths in a preset are relative to the task folder `base`; those in a run's config.yaml are absolute already."""
     resolved = dict(preset)
-    for key in (*DATA_FIELDS, "output_dir", "model_name_or_path"):
+    for key in (*data_fields, "output_dir", "model_name_or_path"):
         value = preset.get(key)
         if isinstance(value, str) and (key != "model_name_or_path" or is_folder(value, base)):
             resolved[key] = str(base / value)
@@ -233,7 +234,7 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
                 )
             else:
                 print_once(f"no {relative(path)}: going on without {key}")
-    for key in DATA_FIELDS:
+    for key in args.DATA_FIELDS:
         if (value := getattr(args, key)) is not None:
             if not os.path.exists(value):  # Path.exists() raises for a name that is too long
                 raise InputError(f"{value}: no such file or folder ({key})")

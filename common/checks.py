@@ -40,9 +40,10 @@ def check_values(args: Any, training_args: Any) -> None:
         check_number(key, getattr(training_args, key), 1)
     if training_args.max_steps == 0:
         raise InputError("max_steps: 0 trains nothing; a number above 0 was expected, or -1 for num_train_epochs")
-    for key in ("num_train_epochs", "learning_rate"):
-        if not 0 < getattr(training_args, key) < math.inf:
-            raise InputError(f"{key}: {getattr(training_args, key)} is not a number above 0")
+    rates = {key: getattr(training_args, key) for key in ("num_train_epochs", "learning_rate")}
+    for key, value in {**rates, "head_learning_rate": getattr(args, "head_learning_rate", None)}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{key}: {value} is not a number above 0")
     for item in dataclasses.fields(args):
         value = getattr(args, item.name)
         if item.type in (int, float) and item.default is not dataclasses.MISSING and isinstance(value, (int, float)):

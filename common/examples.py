@@ -20,6 +20,23 @@ class TextExample:
     main: int = 0
 
 
+@dataclass
+class Entity:
+    """Characters start to end of a sentence, 0-based, both inclusive; type: what a named-entity tagger says, None where unknown."""
+
+    start: int
+    end: int
+    type: str | None = None
+
+
+@dataclass(kw_only=True)
+class RelationExample(TextExample):
+    """A sentence, the only segment, and the two entities whose relation is the label."""
+
+    e1: Entity
+    e2: Entity
+
+
 def labels_of(examples: Sequence[TextExample]) -> np.ndarray:
     """(N,) int64, -1 where unknown."""
     return np.array([example.label for example in examples], dtype=np.int64)

@@ -33,6 +33,7 @@ def measure(examples: Sequence[TextExample], tokenized: datasets.Dataset, num_la
     ids = np.unique(np.concatenate([np.asarray(row) for row in tokenized.select(chosen)["input_ids"]]))
     embeddings = model.get_input_embeddings().weight.detach()
     vectors = embeddings[torch.from_numpy(ids)].float()
+    encoder = model.base_model.config
     return {
         "rows": len(examples),
         "classes": num_labels,
@@ -45,6 +46,6 @@ def measure(examples: Sequence[TextExample], tokenized: datasets.Dataset, num_la
         "vector_mean": float(vectors.mean()),
         "vector_variance": float(vectors.var()),
         "parameters": sum(parameter.numel() for parameter in model.parameters()) - embeddings.numel(),
-        "layers": model.config.num_hidden_layers,
-        "hidden": model.config.hidden_size,
+        "layers": encoder.num_hidden_layers,
+        "hidden": encoder.hidden_size,
     }

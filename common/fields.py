@@ -1,7 +1,7 @@
 """The fields that several tasks share, in groups; a train.py declares one dataclass that inherits from those that it needs."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
@@ -10,7 +10,9 @@ START_FIELDS = ("config", "output_dir", "resume", "fold", "stop_after_epoch")
 
 @dataclass
 class DataArguments:
-    """Fields of every train.py."""
+    """Fields of every train.py. A task that reads more files names their fields in DATA_FIELDS, after these."""
+
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = DATA_FIELDS
 
     config: str | None = field(
         default=None, metadata={"help": "YAML preset or a run's config.yaml; default: final with the competition's files, else demo"}
@@ -74,6 +76,9 @@ class TuningArguments:
     lora_r: int = field(default=0, metadata={"help": "rank of LoRA adapters; 0: off"})
     lora_alpha: int = field(default=16, metadata={"help": "LoRA scaling"})
     lora_dropout: float = field(default=0.1, metadata={"help": "dropout in front of the adapters"})
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "learning rate of what stands on top of the encoder; default: learning_rate"}
+    )
     layerwise_lr_decay: float = field(default=1.0, metadata={"help": "learning rate of a layer over that of the layer above; 1: off"})
     oversample_ratio: float = field(
         default=0.0, metadata={"help": "raise classes of n rows to n^(1-r) n_max^r in a fold's training part; 0: off, 1: all equal"}

@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay: the lower a layer, the less it moves."""
+"""Learning rates by layer: the lower a layer, the less it moves; the new head, which is random at first, can have a rate of its own."""
 
 import re
 from collections.abc import Collection
@@ -8,12 +8,20 @@ from torch import nn
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
-def parameter_groups(model: nn.Module, learning_rate: float, decay: float, weight_decay: float, decay_names: Collection[str]) -> list[dict]:
+def parameter_groups(
+    model: nn.Module,
+    learning_rate: float,
+    decay: float,
+    weight_decay: float,
+    decay_names: Collection[str],
+    head_learning_rate: float | None = None,
+) -> list[dict]:
     """Optimizer groups {"params", "lr", "weight_decay"}, from the head down; each trainable parameter is in exactly one.
 
     With L encoder layers: head learning_rate, layer L-1 learning_rate * decay, ..., layer 0 learning_rate * decay ** L, embeddings
     learning_rate * decay ** (L + 1). What follows the layers (BERT's pooler, ModernBERT's final norm) goes with the head; what
     belongs to none of them inside the encoder (DeBERTa's relative positions, their norm and its convolution) with the embeddings.
+    head_learning_rate: of the head's group in place of learning_rate, which the layers' rates still come from.
     decay_names: full names of the parameters that get weight_decay, from Trainer.get_decay_parameter_names(model); the others get 0.
 
     Layers are read from parameter names (`layer.N.` or `layers.N.`: BERT, RoBERTa, ELECTRA, DeBERTa, ModernBERT). Source: Howard &
@@ -26,7 +34,8 @@ def parameter_groups(model: nn.Module, learning_rate: float, decay: float, weigh
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             steps = _steps_below_head(name, num_layers)
-            group = {"params": [], "lr": learning_rate * decay**steps, "weight_decay": weight_decay if name in decays else 0.0}
+            rate = head_learning_rate if steps == 0 and head_learning_rate is not None else learning_rate * decay**steps
+            group = {"params": [], "lr": rate, "weight_decay": weight_decay if name in decays else 0.0}
             groups.setdefault((steps, name in decays), group)["params"].append(parameter)
     return [groups[key] for key in sorted(groups)]
 

@@ -13,10 +13,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from common.files import atomic_write
 from common.logits import Logits
-from common.metrics import compute_metrics
 
 FRACTIONS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "auprc": "AUPRC"}
 METRICS = FRACTIONS | {"log_loss": "log loss", "majority_share": "majority share", "n": "rows"}
+COUNTS = ("standard_error", "classes_in_labels", "classes_predicted")  # of compute_metrics, but no columns of their own
 # one panel each: title, and the keys of the log history with their line styles
 PANELS = {"loss": {"loss": "-", "eval_loss": "--"}, "eval accuracy": {"eval_accuracy": "--"}, "eval macro F1": {"eval_macro_f1": "--"}}
 STYLE = {
@@ -39,6 +39,7 @@ def write_report(
     config: dict,
     history: list[list[dict]],
     results: dict[str, Logits],
+    metrics: dict[str, dict],
     fold_metrics: list[dict],
     notes: list[str],
 ) -> None:
@@ -46,11 +47,10 @@ def write_report(
 
     history: per fold the Trainer's `state.log_history`: entries with "epoch" and any of loss, eval_loss, eval_accuracy, eval_macro_f1.
     results: what was evaluated, by a name that can stand in a file name ("oof", "eval"); one at least.
-    fold_metrics: per fold `compute_metrics` of its held-out rows. notes: one line each.
-    Raises InputError where a result has no labelled row.
+    metrics: `compute_metrics` of each result and, where the task has some, metrics of its own. fold_metrics: the same of each fold's
+    held-out rows. notes: one line each.
     """
     run_dir = Path(run_dir)
-    metrics = {name: compute_metrics(result.logits, result.labels, result.label_names) for name, result in results.items()}
     folds = {f"fold {k}": values for k, values in enumerate(fold_metrics)}
     num_labels = len(next(iter(results.values())).label_names)
 
@@ -100,17 +100,24 @@ def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
     return warnings
 
 
+def task_metrics_of(values: dict) -> list[str]:
+    """The names of the metrics that the task itself measures, beside compute_metrics'."""
+    return [key for key in values if key not in (*METRICS, *COUNTS)]
+
+
 def metrics_table(metrics: dict[str, dict]) -> list[str]:
     """Markdown lines: a row per name, and for several folds their mean and its standard error; accuracy with its own error."""
     rows = []
+    own = task_metrics_of(next(iter(metrics.values())))
+    names = {key: name for key, name in METRICS.items() if key != "n"} | {key: key.replace("_", " ") for key in own} | {"n": METRICS["n"]}
     for name, values in metrics.items():
-        cells = {key: f"{values[key]:.4f}" for key in METRICS} | {"n": values["n"]}
+        cells = {key: f"{values[key]:.4f}" for key in names} | {"n": values["n"]}
         cells["accuracy"] += f" ± {values['standard_error']:.4f}"
         rows.append([name, *cells.values()])
     if len(metrics) > 1 and "fold 0" in metrics:
-        columns = [[values[key] for values in metrics.values()] for key in METRICS if key != "n"]
+        columns = [[values[key] for values in metrics.values()] for key in names if key != "n"]
         rows.append(["mean", *("{:.4f} ± {:.4f}".format(*mean_and_error(column)) for column in columns), ""])
-    return table(["", *METRICS.values()], rows)
+    return table(["", *names.values()], rows)
 
 
 def class_table(labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]) -> list[str]:

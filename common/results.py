@@ -1,5 +1,6 @@
 """What is left of a run when its folds are trained: saved models, logits over all folds, metrics, the report, the upload."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,33 @@ from common.args import print_once
 from common.files import atomic_write, write_json
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics
-from common.report import find_warnings, write_report
+from common.report import find_warnings, task_metrics_of, write_report
 from common.run import Run
 from common.training import FoldTrainer
 
+TaskMetrics = Callable[[Logits], dict[str, float]] | None  # a task's own metrics, measured beside compute_metrics
+
+
+def all_metrics(logits: Logits, task_metrics: TaskMetrics) -> dict[str, float]:
+    """compute_metrics and the task's own metrics of the same rows."""
+    metrics = compute_metrics(logits.logits, logits.labels, logits.label_names)
+    return metrics if task_metrics is None else {**metrics, **task_metrics(logits)}
+
 
 def finish_fold(
-    run: Run, fold: int, trainer: FoldTrainer, processor: PreTrainedTokenizerBase, logits: dict[str, Logits], info: dict[str, Any]
+    run: Run,
+    fold: int,
+    trainer: FoldTrainer,
+    processor: PreTrainedTokenizerBase,
+    logits: dict[str, Logits],
+    info: dict[str, Any],
+    task_metrics: TaskMetrics = None,
 ) -> None:
     """Save the fold's model and tokenizer as save_pretrained does, a model card, its logits and its metrics.
 
     logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the metrics.
     """
-    scored = logits.get("held_out") or logits["eval"]
-    info["metrics"] = compute_metrics(scored.logits, scored.labels, scored.label_names)
+    info["metrics"] = all_metrics(logits.get("held_out") or logits["eval"], task_metrics)
     folder = run.fold_dir(fold)
     if run.state.is_main_process:
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
@@ -63,7 +77,7 @@ def model_card(config: dict[str, Any], info: dict[str, Any]) -> str:
     )
 
 
-def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str]) -> dict[str, Logits]:
+def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str], task_metrics: TaskMetrics = None) -> dict[str, Logits]:
     """Join the folds: oof (K >= 2) in the order of train_ids, eval and test averaged. Writes the npz files, metrics.json and report.md.
 
     Returns the logits by name: "oof", "eval", "test", as far as there are any.
@@ -77,7 +91,7 @@ def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str]) ->
         results["eval"] = parts["held_out"][0]
     infos = [info for _, info in folds]
     scored = {name: results[name] for name in ("oof", "eval") if name in results}
-    metrics = {name: compute_metrics(logits.logits, logits.labels, logits.label_names) for name, logits in scored.items()}
+    metrics = {name: all_metrics(logits, task_metrics) for name, logits in scored.items()}
     if run.config.get("load_best_model_at_end"):
         rows = "each fold was chosen on its held-out rows: oof" if num_folds > 1 else "the model was chosen on the rows of eval: eval"
         notes = [*notes, f"the checkpoint of {rows} is optimistic"]
@@ -94,13 +108,16 @@ def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str]) ->
                 config=run.config,
                 history=[info["log_history"] for info in infos],
                 results=scored,
+                metrics=metrics,
                 fold_metrics=[info["metrics"] for info in infos],
                 notes=notes,
             )
     for name, values in metrics.items():
         print_once(
             f"{name}: accuracy {values['accuracy']:.4f} ± {values['standard_error']:.4f} (majority {values['majority_share']:.4f}), "
-            f"macro F1 {values['macro_f1']:.4f}, log loss {values['log_loss']:.4f}, {values['n']} rows"
+            f"macro F1 {values['macro_f1']:.4f}, log loss {values['log_loss']:.4f}, "
+            + "".join(f"{key} {values[key]:.4f}, " for key in task_metrics_of(values))
+            + f"{values['n']} rows"
         )
     for warning in find_warnings(metrics, len(folds[0][0]["eval" if "eval" in parts else "held_out"].label_names)):
         print_once(f"warning: {warning}")
@@ -123,11 +140,11 @@ def push_folds(run: Run, training_args: TrainingArguments) -> None:
     print_once(f"pushed {len(folders)} models to {repository}")
 
 
-def write_predictions(submission_file: Path, logits: Logits) -> None:
+def write_predictions(submission_file: Path, logits: Logits, task_metrics: TaskMetrics = None) -> None:
     """S.logits.npz beside S.csv and, where rows have labels, S.metrics.json, which is printed too. Call it on the first process."""
     logits.save(submission_file.with_suffix(".logits.npz"))
     print(f"{submission_file}: {len(logits.ids)} rows")
     if (logits.labels >= 0).any():
-        metrics = compute_metrics(logits.logits, logits.labels, logits.label_names)
+        metrics = all_metrics(logits, task_metrics)
         write_json(submission_file.with_suffix(".metrics.json"), metrics)
         print(", ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()))

@@ -20,7 +20,6 @@ from accelerate.utils import broadcast_object_list
 
 from common.args import print_once, read_yaml, resolved_config
 from common.errors import InputError, Stopped
-from common.fields import DATA_FIELDS
 from common.files import atomic_write, read_json, sha256, write_json
 from common.logits import Logits
 
@@ -43,6 +42,7 @@ class Run:
 
     def __init__(self, args: Any, training_args: Any, task_dir: Path):
         self.config = resolved_config(args, training_args)
+        self.data_fields = args.DATA_FIELDS
         self.seconds: dict[str, float] = {}
         self.began = time.perf_counter()
         training_args.device  # noqa: B018  (reading it connects the processes)
@@ -95,7 +95,7 @@ class Run:
         before = read_yaml(path)
         for key in sorted(set(before) | set(self.config)):
             then, now = before.get(key), self.config.get(key)
-            if key in DATA_FIELDS and then and now:  # another machine has them elsewhere; start() compares their contents
+            if key in self.data_fields and then and now:  # another machine has them elsewhere; start() compares their contents
                 continue
             if key not in FREE and then != now:
                 change = f"was made with {key} {then}, now it is {now}"
@@ -103,7 +103,7 @@ class Run:
 
     def start(self, rows: dict[str, int]) -> None:
         """Write config.yaml and run.json; rows: data field -> number of rows. Raises InputError where a data file has changed."""
-        files = {key: self.config[key] for key in DATA_FIELDS if self.config.get(key)}
+        files = {key: self.config[key] for key in self.data_fields if self.config.get(key)}
         data = {
             key: {"path": path, "sha256": sha256(path) if Path(path).is_file() else None, "rows": rows.get(key)}
             for key, path in files.items()

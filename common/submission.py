@@ -19,12 +19,17 @@ MISSING = {"", "nan", "na", "n/a", "<na>", "null"}  # lower case; what pandas re
 SUM_TOLERANCE = 1e-4
 
 
-def write_submission(path: str | Path, ids: Sequence[str], columns: dict[str, Sequence], id_column: str = "Id") -> None:
-    """Write a UTF-8 CSV with LF line ends, atomically: `id_column` (N,), then `columns` (N,) each, in their order."""
+def write_submission(path: str | Path, ids: Sequence[str], columns: dict[str, Sequence], id_column: str | None = "Id") -> None:
+    """Write a UTF-8 CSV with LF line ends, atomically: `id_column` (N,), then `columns` (N,) each, in their order.
+
+    id_column None: a competition that wants a single column, in the order of the test file.
+    """
+    if id_column is not None:
+        columns = {id_column: ids, **columns}
     with atomic_write(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([id_column, *columns])
-        writer.writerows(zip(ids, *columns.values(), strict=True))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def check_submission(
@@ -37,7 +42,8 @@ def check_submission(
 ) -> None:
     """Compare a submission with the sample: same columns, same ids in the same order (as strings), a value in every cell.
 
-    The first column is the id. label_names: `label_column` (default: every other column) may hold only these.
+    The first column is the id; where there is only one column, there are no ids, and the number of rows is compared.
+    label_names: `label_column` (default: every other column) may hold only these.
     probability_columns: every other column but `label_column` holds a probability, and those of a row sum to 1 within 1e-4.
     Raises InputError `file, row, column: what is wrong, what was expected`; rows count the lines of the file, the header is row 1.
     """
@@ -47,13 +53,17 @@ def check_submission(
     expected_header, expected_rows = read_csv(sample_path)
     if header != expected_header:
         raise InputError(f"{path}, row 1: columns are {','.join(header)}, expected {','.join(expected_header)} as in {sample_path}")
-    check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows])
+    if len(header) == 1:
+        check_count(path, len(rows), sample_path, len(expected_rows))
+    else:
+        check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows])
 
-    probabilities = [column for column in header[1:] if column != label_column] if probability_columns else []
-    labels = [column for column in header[1:] if column not in probabilities] if label_names is not None else []
+    value_columns = header[1:] or header
+    probabilities = [column for column in value_columns if column != label_column] if probability_columns else []
+    labels = [column for column in value_columns if column not in probabilities] if label_names is not None else []
     for line, fields in rows:
         values = dict(zip(header, fields, strict=True))
-        for column in header[1:]:
+        for column in value_columns:
             where, value = f"{path}, row {line}, column {column}", values[column]
             if column in labels and value not in label_names:
                 nearest = difflib.get_close_matches(value, label_names, n=1, cutoff=0.0)[0]
@@ -68,14 +78,19 @@ def check_submission(
             raise InputError(f"{path}, row {line}, {columns}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
 
 
-def read_sample_ids(sample_path: str | Path, ids: Sequence[str], columns: Sequence[str], id_column: str = "Id") -> list[str]:
+def read_sample_ids(sample_path: str | Path, ids: Sequence[str], columns: Sequence[str], id_column: str | None = "Id") -> list[str]:
     """The sample's ids in its order, for a submission with these columns. Call it before training: a sample that does not fit shows early.
 
-    Raises InputError where the columns are others, or its ids are not exactly `ids`, those of the test file.
+    id_column None: the sample has no ids, and the order is that of `ids`. Raises InputError where the columns are others, or its ids
+    (without ids: their number) are not exactly `ids`, those of the test file.
     """
     header, rows = read_csv(sample_path)
-    if header != [id_column, *columns]:
-        raise InputError(f"{sample_path}, row 1: columns are {','.join(header)}, expected {','.join([id_column, *columns])}")
+    expected = [*columns] if id_column is None else [id_column, *columns]
+    if header != expected:
+        raise InputError(f"{sample_path}, row 1: columns are {','.join(header)}, expected {','.join(expected)}")
+    if id_column is None:
+        check_count(sample_path, len(rows), "the test file", len(ids))
+        return list(ids)
     order = [fields[0] for _, fields in rows]
     check_ids(sample_path, id_column, sorted(rows, key=lambda row: row[1][0]), "the test file", sorted(ids))
     return order
@@ -99,6 +114,12 @@ def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         if len(fields) != len(header):
             raise InputError(f"{path}, row {line}: {len(fields)} fields, expected {len(header)} ({','.join(header)})")
     return header, rows[1:]
+
+
+def check_count(path: str | Path, found: int, expected_path: str | Path, expected: int) -> None:
+    """Raise InputError where two files without ids differ in their number of rows."""
+    if found != expected:
+        raise InputError(f"{path}: {found} rows, expected {expected} as in {expected_path}")
 
 
 def check_ids(path: str | Path, column: str, rows: list[tuple[int, list[str]]], sample_path: str | Path, expected: list[str]) -> None:

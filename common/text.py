@@ -7,7 +7,7 @@ RoBERTa; a third segment follows the second in the same way.
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from common.examples import TextExample
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}  # the first is pad_token_id + 1
+TOKENIZER_COLUMNS = {"input_ids", "attention_mask", "token_type_ids", "labels"}  # what a tokenizer pads
 LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" covers whole
 SCRATCH = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 4000}
 SCRATCH_ALPHABET = 1000  # the most frequent characters; a row's others are unknown
@@ -104,13 +105,7 @@ def load_model(
     """
     labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
     if name_or_path == "scratch":
-        config = BertConfig(
-            **{**SCRATCH, "vocab_size": len(tokenizer)},
-            initializer_range=SCRATCH_INITIALIZER_RANGE,
-            pad_token_id=tokenizer.pad_token_id,
-            **labels,
-        )
-        return BertForSequenceClassification(config)
+        return BertForSequenceClassification(scratch_config(tokenizer, **labels))
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             name_or_path, dtype=torch.float32, ignore_mismatched_sizes=True, trust_remote_code=trust_remote_code, **labels
@@ -121,6 +116,16 @@ def load_model(
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return model
+
+
+def scratch_config(tokenizer: PreTrainedTokenizerBase, **labels: dict) -> BertConfig:
+    """The encoder that `scratch` stands for, with embeddings for every token of the tokenizer."""
+    return BertConfig(
+        **{**SCRATCH, "vocab_size": len(tokenizer)},
+        initializer_range=SCRATCH_INITIALIZER_RANGE,
+        pad_token_id=tokenizer.pad_token_id,
+        **labels,
+    )
 
 
 def load_fold(
@@ -228,16 +233,20 @@ def find_max_length(examples: Sequence[TextExample], tokenizer: PreTrainedTokeni
     """(tokens per row, share of the rows that are cut) for max_length, a number or `auto`, over the training rows."""
     pieces, pair_format = tokenize_segments(examples, tokenizer), PairFormat.of(tokenizer)
     lengths = np.array([sum(len(pieces[s]) for s in e.segments) + pair_format.num_special(len(e.segments)) for e in examples])
+    length = choose_max_length(lengths, tokenizer, max_length, pair_format.num_special(3))
+    return length, float((lengths > length).mean())
+
+
+def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, max_length: str, least: int) -> int:
+    """Tokens per row for max_length, a number above `least` or `auto`. lengths: (N,) of the training rows, uncut. Raises InputError."""
     limit = tokenizer.model_max_length
     if max_length == "auto":
-        length = min(int(np.quantile(lengths, LENGTH_COVERAGE, method="inverted_cdf")), limit)
-    elif not (max_length.isdecimal() and len(max_length) < 10) or int(max_length) <= pair_format.num_special(3):
-        raise InputError(f"max_length: {max_length!r} is neither auto nor a number above {pair_format.num_special(3)}")
-    elif int(max_length) > limit:
+        return min(int(np.quantile(lengths, LENGTH_COVERAGE, method="inverted_cdf")), limit)
+    if not (max_length.isdecimal() and len(max_length) < 10) or int(max_length) <= least:
+        raise InputError(f"max_length: {max_length!r} is neither auto nor a number above {least}")
+    if int(max_length) > limit:
         raise InputError(f"max_length: {max_length} is more than the {limit} tokens that the model takes")
-    else:
-        length = int(max_length)
-    return length, float((lengths > length).mean())
+    return int(max_length)
 
 
 def tokenize(
@@ -255,23 +264,38 @@ def tokenize(
             room = max_length - pair_format.num_special(len(segments))
             yield {"id": example.id, **pair_format.join(truncate(segments, room, example.main)), "labels": example.label}
 
+    return write_rows(rows(), cache_file)
+
+
+def write_rows(rows: Iterable[dict], cache_file: str | Path) -> datasets.Dataset:
+    """The rows, memory-mapped from cache_file (Arrow)."""
     Path(cache_file).parent.mkdir(parents=True, exist_ok=True)
     with datasets.arrow_writer.ArrowWriter(path=str(cache_file), writer_batch_size=5000) as writer:
-        for row in rows():
+        for row in rows:
             writer.write(row)
         writer.finalize()
     return datasets.Dataset.from_file(str(cache_file))
 
 
 class Collator:
-    """Pads rows of tokenize() to the longest of the batch (to a multiple of 8 on a GPU, whose matrix units want it)."""
+    """Pads rows of tokenize() to the longest of the batch (to a multiple of 8 on a GPU, whose matrix units want it).
+
+    Columns beside the tokenizer's own hold a number per token (what it belongs to, say) and are padded with 0.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
         self.pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None)
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        return dict(self.pad([{key: value for key, value in row.items() if key != "id"} for row in rows]))
+        own = [key for key in rows[0] if key in TOKENIZER_COLUMNS]
+        batch = dict(self.pad([{key: row[key] for key in own} for row in rows]))
+        for key in rows[0].keys() - {*own, "id"}:
+            batch[key] = torch.zeros_like(batch["input_ids"])
+            for number, row in enumerate(rows):
+                place = slice(len(row[key])) if self.tokenizer.padding_side == "right" else slice(-len(row[key]), None)
+                batch[key][number, place] = torch.tensor(row[key])
+        return batch
 
 
 def row_lengths(dataset: datasets.Dataset) -> np.ndarray:

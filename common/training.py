@@ -94,13 +94,12 @@ class FoldTrainer(Trainer):
         )
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
-        if self.optimizer is None and self.task.layerwise_lr_decay < 1:
+        if self.optimizer is None and (self.task.layerwise_lr_decay < 1 or self.task.head_learning_rate is not None):
             from common.layerwise_lr import parameter_groups
 
-            a = self.args
-            groups = parameter_groups(
-                self.model, a.learning_rate, self.task.layerwise_lr_decay, a.weight_decay, self.get_decay_parameter_names(self.model)
-            )
+            a, decay = self.args, self.task.layerwise_lr_decay
+            decay_names = self.get_decay_parameter_names(self.model)
+            groups = parameter_groups(self.model, a.learning_rate, decay, a.weight_decay, decay_names, self.task.head_learning_rate)
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(a, self.model)
             self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(*args)

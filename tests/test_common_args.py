@@ -1,7 +1,8 @@
 """Dataclass default < YAML preset < command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -132,3 +133,38 @@ def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_
 def test_the_commit_is_unknown_where_there_is_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_commit() is None
+
+
+@dataclass
+class ArgumentsWithNotes(Arguments):
+    """A task that reads one file more."""
+
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*Arguments.DATA_FIELDS, "note_file")
+
+    note_file: str | None = None
+    terms: list[str] = field(default_factory=lambda: ["a"])
+
+
+def test_a_list_in_a_preset_is_the_same_list_as_on_the_command_line(task):
+    def terms(*argv):
+        return parse_train_args(ArgumentsWithNotes, task, FILES, "doc", list(argv))[0].terms
+
+    own = preset(task, "train_file: sample/a.json\nterms: [b, c]\n")
+    assert terms() == ["a"] and terms(*own) == ["b", "c"] and terms(*own, "--terms", "d") == ["d"]
+    assert terms(*preset(task, "train_file: sample/a.json\nterms: b\n")) == ["b"]
+
+
+def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task):
+    def parse_notes(*argv):
+        return parse_train_args(ArgumentsWithNotes, task, {**FILES, "note_file": "notes.txt"}, "doc", list(argv))[0].note_file
+
+    (task / "sample" / "notes.txt").write_text("x")
+    own = preset(task, "train_file: sample/a.json\nnote_file: sample/notes.txt\n")
+    assert parse_notes(*own) == str(task / "sample" / "notes.txt")
+    assert parse_notes(*own, "--train_file", str(task / "sample" / "a.json")) is None
+    with pytest.raises(InputError, match="no such file or folder .note_file"):
+        parse_notes(*own, "--note_file", "nowhere.txt")
+    (task / "data").mkdir()
+    (task / "data" / "train.json").write_text("[]")
+    (task / "data" / "notes.txt").write_text("x")
+    assert parse_notes() == str(task / "data" / "notes.txt")

@@ -85,3 +85,14 @@ def test_frozen_layers_are_in_no_group_and_do_not_change_the_other_rates(tmp_pat
     groups = parameter_groups(model, 1e-3, 0.5, 0.01, decay_names)
     assert all(parameter.requires_grad for group in groups for parameter in group["params"])
     assert {group["lr"] for group in groups} == {1e-3, 1e-3 * 0.5**2, 1e-3 * 0.5**3, 1e-3 * 0.5**4}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_head_alone_can_have_another_rate(name, tmp_path):
+    model, decay_names = build(name, tmp_path)
+    groups = parameter_groups(model, 1e-3, 0.5, 0.01, decay_names, head_learning_rate=0.25)
+    plain = parameter_groups(model, 1e-3, 0.5, 0.01, decay_names)
+    rates, before = ({id(p): group["lr"] for group in made for p in group["params"]} for made in (groups, plain))
+    head = {id(p) for key, p in model.named_parameters() if EXPECTED[name].get(key) == 0}
+    assert head and all(rates[p] == 0.25 for p in head)
+    assert all(rates[p] == (0.25 if before[p] == 1e-3 else before[p]) for p in rates)

@@ -28,7 +28,8 @@ def log(epochs=2):
 
 def report(run_dir, results, history=(), fold_metrics=(), notes=()):
     options = {"title": "t", "config": {"seed": 7}, "history": list(history), "fold_metrics": list(fold_metrics), "notes": list(notes)}
-    write_report(run_dir, results=results, **options)
+    metrics = {name: metrics_of(result) for name, result in results.items()}
+    write_report(run_dir, results=results, metrics=metrics, **options)
     return (run_dir / "report.md").read_text(encoding="utf-8")
 
 
@@ -109,3 +110,15 @@ def test_labels_that_no_font_can_write_become_indices_and_the_page_says_so(tmp_p
     assert tick_labels(names)[0] == ["0", "1"]
     assert "by their #" in report(tmp_path, {"eval": make(label_names=names)})
     assert "by their #" not in report(tmp_path, {"eval": make(label_names=["0", "1"])})
+
+
+def test_a_tasks_own_metrics_have_columns_of_their_own(tmp_path):
+    result = make()
+    metrics = {**metrics_of(result), "klue_auprc": 0.125}
+    options = {"title": "t", "config": {}, "history": [], "notes": []}
+    write_report(tmp_path, results={"oof": result}, metrics={"oof": metrics}, fold_metrics=[metrics, metrics], **options)
+    tables = [
+        line for line in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines() if "klue auprc" in line or "0.1250" in line
+    ]
+    assert len(tables) == 6  # two headers, oof, two folds, their mean
+    assert all(line.count("|") == tables[0].count("|") for line in tables)

@@ -15,7 +15,7 @@ import yaml
 
 from common import search
 from common.errors import InputError
-from common.search_space import read_space
+from common.search_space import check_options, read_space
 from tests.scripts import ENVIRONMENT, ROOT
 
 SPACE = {
@@ -203,3 +203,12 @@ def test_a_folder_that_is_no_task_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["search", str(tmp_path)])
     with pytest.raises(InputError, match="is not a task folder"):
         search.main()
+
+
+@pytest.mark.parametrize("task, sample", [("friends", "train.json"), ("nsmc", "train.txt"), ("klue_re", "train.tsv")])
+def test_every_tasks_space_holds_values_that_its_train_py_takes(task, sample):
+    folder = ROOT / task
+    task_args, training_args = check_options(
+        folder, read_space(folder / "configs" / "search.yaml"), ["--train_file", str(folder / "sample" / sample)]
+    )
+    assert task_args.num_folds == 1 and training_args.learning_rate > 0

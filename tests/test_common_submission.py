@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.submission import check_submission, write_submission
+from common.submission import check_submission, read_sample_ids, write_submission
 
 SAMPLE = "Id,Predicted\n1,joy\n02,joy\n3_0,joy\n"
 LABELS = ["joy", "anger", "none"]
@@ -100,3 +100,39 @@ def test_command_answers_0_or_2_with_one_line(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == code
         assert re.fullmatch(r"error: .*s\.csv.*\n" if code else "", done.stderr)
+
+
+# A competition that wants one column in the order of its test file
+
+
+def test_a_submission_without_ids_is_one_column_that_fits_its_sample(tmp_path):
+    (tmp_path / "sample.csv").write_text("pred\n0\n0\n0\n")
+    assert read_sample_ids(tmp_path / "sample.csv", ["x", "y", "z"], ["pred"], None) == ["x", "y", "z"]
+    write_submission(tmp_path / "s.csv", ["x", "y", "z"], {"pred": ["4", "0", "41"]}, None)
+    assert (tmp_path / "s.csv").read_text() == "pred\n4\n0\n41\n"
+    check_submission(tmp_path / "s.csv", tmp_path / "sample.csv", label_names=["0", "4", "41"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("pred\n1\n2\n", "2 rows, expected 3"),
+        ("pred\n1\n2\n3\n4\n", "4 rows, expected 3"),
+        ("label\n1\n2\n3\n", "columns are label, expected pred"),
+        ("pred\n1\n9\n2\n", "row 3, column pred: unknown label '9'"),
+        ('pred\n1\n""\n2\n', "row 3, column pred"),
+    ],
+)
+def test_a_submission_without_ids_that_does_not_fit_is_refused(tmp_path, content, message):
+    (tmp_path / "sample.csv").write_text("pred\n0\n0\n0\n")
+    (tmp_path / "s.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        check_submission(tmp_path / "s.csv", tmp_path / "sample.csv", label_names=["1", "2", "3"])
+
+
+def test_a_sample_without_ids_must_have_the_test_files_number_of_rows(tmp_path):
+    (tmp_path / "sample.csv").write_text("pred\n0\n0\n")
+    with pytest.raises(InputError, match="2 rows, expected 3 as in the test file"):
+        read_sample_ids(tmp_path / "sample.csv", ["x", "y", "z"], ["pred"], None)
+    with pytest.raises(InputError, match="columns are pred, expected id,pred"):
+        read_sample_ids(tmp_path / "sample.csv", ["x", "y"], ["pred"], "id")

@@ -165,3 +165,15 @@ def test_positions_before_the_first_row_of_a_roberta_are_not_counted():
     assert max_positions(BertConfig(max_position_embeddings=300)) == 300
     assert max_positions(DebertaV2Config(max_position_embeddings=512)) == 512
     assert max_positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_numbers_per_token_are_padded_with_0_on_the_tokenizers_side(side):
+    tokenizer = load_tokenizer("scratch", ["one two three"])
+    tokenizer.padding_side = side
+    rows = [{"id": "a", "input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "mask": [0, 7, 0], "labels": 1}]
+    rows.append({"id": "b", "input_ids": [2, 3], "attention_mask": [1, 1], "mask": [8, 9], "labels": 0})
+    batch = Collator(tokenizer)(rows)
+    assert batch["mask"].tolist() == ([[0, 7, 0], [8, 9, 0]] if side == "right" else [[0, 7, 0], [0, 8, 9]])
+    assert batch["mask"].shape == batch["input_ids"].shape and "id" not in batch
+    assert ((batch["attention_mask"] == 1) | (batch["mask"] == 0)).all() and batch["labels"].tolist() == [1, 0]

@@ -268,6 +268,7 @@ OPTIONS = {
     "awp": {"awp_epsilon": 0.1},
     "ema": {"ema_decay": 0.9},
     "layerwise": {"layerwise_lr_decay": 0.5},
+    "head_rate": {"head_learning_rate": 5e-2},
     "smote": {"feature_oversample_ratio": 1.0, "feature_oversample_method": "smote"},
     "rose": {"feature_oversample_ratio": 1.0, "feature_oversample_method": "rose"},
     "random_batches": {"batch_by_length": False},

@@ -1,0 +1,160 @@
+"""Relation of two entities in a sentence (KLUE-RE, 42 labels): train, predict the test file, write the submission and a report.
+
+accelerate launch klue_re/train.py                                          # the competition's files in klue_re/data/, else the sample
+accelerate launch klue_re/train.py --config klue_re/configs/tune.yaml --train_file T.tsv --eval_file D.tsv
+accelerate launch klue_re/train.py --config klue_re/configs/final.yaml --fold 0      # one fold; then --resume collects all
+accelerate launch klue_re/train.py --config klue_re/configs/final.yaml --resume
+accelerate launch klue_re/train.py --config klue_re/configs/best.yaml --ner_file klue_re/data/ner.tsv
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.args import parse_train_args, print_once
+from common.errors import run_main
+
+from data import (
+    COMPETITION_FILES,
+    LABEL_FILE,
+    MODEL_FIELDS,
+    SUBMISSION_FORMATS,
+    KlueReArguments,
+    apply_label_fixes,
+    check_options,
+    drop_rows,
+    read_label_names,
+    read_ner,
+    read_relations,
+    submission_columns,
+)
+
+TASK_DIR = Path(__file__).parent
+
+
+def main() -> None:
+    args, training_args = parse_train_args(KlueReArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+
+    # torch and transformers are imported only now: --help answers at once
+    from common.examples import check_examples, labels_of
+    from common.features import measure
+    from common.folds import hold_out, split_folds
+    from common.inference import predict_logits
+    from common.relation_metrics import relation_metrics
+    from common.results import collect, finish_fold, push_folds
+    from common.run import Run
+    from common.sampling import resample
+    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.text import Collator, load_tokenizer
+    from common.training import train_fold
+
+    from entities import EntityFormat, check_room, find_max_length, mark_and_tokenize, tokenize
+    from model import load_relation_model
+
+    run = Run(args, training_args, TASK_DIR)
+    notes = []
+
+    # Read: everything that can be wrong with the input is wrong here, before anything is written.
+    with run.phase("read"):
+        check_options(args)
+        label_names = read_label_names(args.label_file or LABEL_FILE)
+        ner = read_ner(args.ner_file) if args.ner_file else {}
+        examples = {}
+        for name, path, limit in [
+            ("train", args.train_file, args.max_train_samples),
+            ("eval", args.eval_file, args.max_eval_samples),
+            ("test", args.test_file, args.max_predict_samples),
+        ]:
+            if path:
+                rows, note = read_relations(path, label_names, ner)
+                examples[name] = rows[:limit]
+                notes.append(note)
+        if args.label_fixes:
+            notes.append(apply_label_fixes(examples["train"], args.label_fixes, label_names))
+        print_once("\n".join(notes))
+        id_column, columns = SUBMISSION_FORMATS[args.submission_format]
+        for name, rows in examples.items():
+            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
+        sample_ids = None
+        if args.test_file and args.sample_submission_file:
+            if args.max_predict_samples:
+                print_once("max_predict_samples: the check against the sample submission is skipped")
+            else:
+                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns, id_column)
+
+    # Split: rows of the same sentence stay together. Without folds and without an eval_file, a tenth is held back.
+    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    if args.num_folds > 1:
+        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
+    elif "eval" in examples:
+        splits = [(np.arange(len(labels)), None)]
+    else:
+        splits = [hold_out(labels, groups, args.fold_seed)]
+
+    # Tokenize once for all folds.
+    with run.phase("tokenize"):
+        entity_format = EntityFormat.of(args, [row for rows in examples.values() for row in rows])
+        special_tokens = entity_format.special_tokens()
+        texts = [segment for row in examples["train"] for segment in row.segments]
+        tokenizer = load_tokenizer(args.model_name_or_path, texts, special_tokens, args.trust_remote_code)
+        marked = {name: mark_and_tokenize(rows, entity_format, tokenizer) for name, rows in examples.items()}
+        max_length, is_long = find_max_length(marked["train"], tokenizer, args.max_length)
+        for rows in marked.values():
+            check_room(rows, tokenizer, max_length)
+        if args.long_examples == "drop":
+            splits = drop_rows(splits, is_long, labels)
+        what = {"drop": "not trained on", "window": "cut to the text around both entities"}[args.long_examples]
+        notes.append(f"max_length {max_length}: {is_long.sum()} of {len(is_long)} training rows are longer, {what}")
+        print_once(notes[-1])
+
+        def make_model():
+            options = {name: getattr(args, name) for name in MODEL_FIELDS}
+            options["num_ner_types"] = len(entity_format.ner_types) if entity_format.ner_as == "embedding" else 0
+            model = load_relation_model(args.model_name_or_path, label_names, tokenizer, options, special_tokens, args.trust_remote_code)
+            if args.freeze_word_embeddings:
+                model.get_input_embeddings().weight.requires_grad_(False)
+            # What predict.py must do to a sentence travels with the weights.
+            model.config.preprocessing = entity_format.preprocessing(max_length)
+            return model
+
+        model = make_model()  # or damaged weights would be found too late
+        run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
+        datasets = {name: tokenize(rows, entity_format, tokenizer, max_length, run.cache_file(name)) for name, rows in marked.items()}
+        run.write_features(measure(examples["train"], datasets["train"], len(label_names), model))
+        del model
+    collate = Collator(tokenizer)
+
+    seed = training_args.seed
+    for fold, (train_idx, eval_idx) in enumerate(splits):
+        if run.is_done(fold) or args.fold not in (None, fold):
+            continue
+        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
+        training_args.seed = seed + fold
+        with run.phase("train"):
+            train_rows = datasets["train"].select(train_idx)
+            trainer, info = train_fold(make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), label_names)
+        with run.phase("predict"):
+            parts = {name: datasets[name] for name in ("eval", "test") if name in datasets}
+            if eval_idx is not None:
+                parts["held_out"] = eval_rows
+            logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, label_names) for name, rows in parts.items()}
+        finish_fold(run, fold, trainer, tokenizer, logits, info, relation_metrics)
+        del trainer  # with its optimizer, before the next fold needs the memory
+    training_args.seed = seed
+
+    if args.fold is None:
+        results = collect(run, [row.id for row in examples["train"]], len(splits), notes, relation_metrics)
+        if "test" in results and run.state.is_main_process:
+            test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
+            path = run.dir / "submission.csv"
+            write_submission(path, test.ids, submission_columns(test, args.submission_format), id_column)
+            if sample_ids is not None:
+                check_submission(path, args.sample_submission_file)
+        push_folds(run, training_args)
+    run.finish()
+    print_once(f"done: {run.dir}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,50 @@
+"""Tables of settings against a base on the same rows, for the benchmarks of klue_re/."""
+
+from scipy.stats import norm
+
+from common.logits import Logits
+from common.metrics import compute_metrics, holm, paired_difference
+from common.relation_metrics import relation_metrics
+
+
+def paired_table(results: dict[str, Logits], claims: dict[str, str], seconds: float) -> str:
+    """Markdown of the settings that are done, the base first; rows are right or wrong by the base's labels.
+
+    claims: what the source says of a setting's accuracy against the base: "worse", "better", "hoped better" or nothing. Differences are
+    paired, their standard errors are over rows; Holm's correction is over the settings in the table.
+    """
+    base = next(iter(results.values()))
+    aligned = {name: logits.reorder(base.ids) for name, logits in results.items()}
+    correct = {name: logits.logits.argmax(axis=1) == base.labels for name, logits in aligned.items()}
+    differences = [paired_difference(rows, correct["base"]) for rows in list(correct.values())[1:]]
+    p_values = holm([2 * norm.sf(abs(d) / error) if error else 1.0 for d, error in differences])
+    majority = compute_metrics(base.logits, base.labels, base.label_names)["majority_share"]
+    lines = [
+        f"{len(base.labels)} rows, majority {majority:.3f}, {seconds:.0f} s of training",
+        "",
+        "| setting | accuracy | micro F1 | AUPRC | difference | p (Holm) | the source says | here |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for number, (name, logits) in enumerate(aligned.items()):
+        logits.labels = base.labels  # relabelled rows are trained on, not measured against
+        metrics = {**compute_metrics(logits.logits, logits.labels, logits.label_names), **relation_metrics(logits)}
+        scores = (
+            f"{metrics['accuracy']:.3f} ± {metrics['standard_error']:.3f} | {metrics['klue_micro_f1']:.3f} | {metrics['klue_auprc']:.3f}"
+        )
+        if number == 0:
+            lines.append(f"| {name} | {scores} | | | | |")
+            continue
+        (difference, error), p = differences[number - 1], p_values[number - 1]
+        lines.append(
+            f"| {name} | {scores} | {difference:+.3f} ± {error:.3f} | {p:.3f} | {claims[name]} | {verdict(difference, p, claims[name])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def verdict(difference: float, p: float, claim: str) -> str:
+    """supported, contradicted or undecided; without a claim, better, worse or undecided."""
+    if p >= 0.05:
+        return "undecided"
+    if not claim:
+        return "worse" if difference < 0 else "better"
+    return "supported" if (difference < 0) == (claim == "worse") else "contradicted"
