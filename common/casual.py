@@ -37,10 +37,10 @@ class Prior:
     gain: the search stops where no run promises this expected improvement, in units of depth.
     """
 
-    length: tuple[float, float, float] = (0.8, 1.0, 0.5)
+    length: tuple[float, float, float] = (1.0, 1.0, 0.5)
     depth: float = 0.05
     height: float = 0.6
-    noise: float = 0.06
+    noise: float = 0.08
     gain: float = 0.08
 
 
