@@ -6,6 +6,7 @@
 
 What stands after -- goes to <task>/train.py, on top of its tune preset. The rate is constant after the warm-up, so that epoch e of a long
 run is a run of e epochs. Finished runs are not trained again. The CSV has one row per seed, rate and epoch; scores are those of eval_file.
+Beside it, as JSON, stands what train.py measured of the data and the model before training.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def main() -> None:
                 if child.stdout.readline() != "0\n":
                     sys.exit(f"{args.output_dir / 'log.txt'}: train.py failed")
                 (folder / "fold0" / "model.safetensors").unlink()
+            shutil.copy(folder / "features.json", args.csv.with_suffix(".json"))
             for entry in read_json(folder / "fold0" / "fold.json")["log_history"]:
                 if "eval_accuracy" in entry:
                     rows.append([seed, f"{rate:g}", round(entry["epoch"]), *(f"{entry[f'eval_{key}']:.4f}" for key in COLUMNS)])
