@@ -37,14 +37,14 @@ class Prior:
     gain: the search stops where no run promises this expected improvement, in units of depth.
     """
 
-    length: tuple[float, float, float] = (1.0, 1.0, 0.5)
-    depth: float = 0.05
-    height: float = 0.6
-    noise: float = 0.08
-    gain: float = 0.08
+    length: tuple[float, float, float] = (1.4, 1.5, 0.5)
+    depth: float = 0.08
+    height: float = 0.5
+    noise: float = 0.05
+    gain: float = 0.056
 
 
-DEPTH = {"accuracy": 0.05, "macro_f1": 0.05, "log_loss": 0.1}  # Prior.depth by metric
+DEPTH = {"accuracy": 0.08, "macro_f1": 0.08, "log_loss": 0.16}  # Prior.depth by metric
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Hill:
         self.done = np.array([len(curves.get(arm, ())) for arm in range(len(arms))])
         self.trained = np.arange(max_epochs) < self.done[:, None]
 
+    def best(self) -> tuple[int, int]:
+        """(arm, column) of the trained cell with the highest smoothed score."""
+        arm, column = np.unravel_index(np.where(self.trained, self.mean, -np.inf).argmax(), self.mean.shape)
+        return int(arm), int(column)
+
 
 def coordinates(arms: Sequence[Arm], max_epochs: int) -> np.ndarray:
     """(A, E, D) places of the cells: ln(rate x epochs), ln(rate), and the other axis, if there is one, from 0 to 1.
@@ -101,19 +106,24 @@ def next_step(
     """The next epoch to train; None where nothing promises enough.
 
     start: the arm of the first epoch. closed: arms that cannot be trained now. The step goes to the arm of the cell whose expected
-    improvement over the best trained cell is highest per epoch that it takes to get there.
+    improvement over the best trained cell is highest per epoch that it takes to get there. Where no cell promises enough, a best cell that
+    is its arm's last gets the epoch after it, so that no search ends on a rise.
     """
     if not curves:  # nothing is known yet; beside another worker, the nearest arm that it does not train
         return Step(min((arm for arm in range(len(arms)) if arm not in closed), key=lambda arm: abs(arm - start)), 1)
     hill = Hill(arms, max_epochs, curves, prior)
-    best = hill.mean[hill.trained].max()
+    best = hill.mean[hill.best()]
     z = (hill.mean - best) / hill.deviation
     improvement = hill.deviation * (z * norm.cdf(z) + norm.pdf(z))
     cost = np.arange(1, max_epochs + 1) - hill.done[:, None]
     promise = np.where((cost > 0) & (improvement > prior.gain), improvement / np.maximum(cost, 1), 0.0)
     promise[list(closed)] = 0.0
     arm = int(promise.max(axis=1).argmax())
-    return Step(arm, int(hill.done[arm]) + 1) if promise[arm].any() else None
+    if not promise[arm].any():
+        arm, column = hill.best()
+        if arm in closed or column + 1 < hill.done[arm] or hill.done[arm] == max_epochs:
+            return None
+    return Step(arm, int(hill.done[arm]) + 1)
 
 
 class CasualSampler(BaseSampler):

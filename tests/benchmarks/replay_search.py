@@ -24,8 +24,8 @@ from common.search_trials import make_pruner, make_sampler
 
 TABLES = Path(__file__).parent / "tables"
 SOURCE = ["source_friends", "source_nsmc"]
-DESIGN = ["friends_scratch", "nsmc_e5_1", "nsmc_scratch_few"]
-REPORT = ["nsmc_scratch", "friends_minilm1", "friends_scratch_few"]
+DESIGN = ["friends_scratch", "nsmc_e5_1", "nsmc_scratch_few", "friends_minilm1"]
+REPORT = ["nsmc_scratch", "friends_scratch_few", "nsmc_e5_2", "friends_minilm2"]
 STARTS = 30
 Cell = tuple[int, int]  # row of the rate, column of the epoch
 
@@ -51,8 +51,7 @@ def casual(scores: np.ndarray, rates: np.ndarray, start: Cell, number: int) -> I
     while (step := next_step(arms, scores.shape[1], curves, start[0], (), prior)) is not None:
         curves[step.arm] = scores[step.arm, : step.target].tolist()
         hill = Hill(arms, scores.shape[1], curves, prior)
-        best = np.unravel_index(np.where(hill.trained, hill.mean, -np.inf).argmax(), scores.shape)
-        yield (step.arm, step.target - 1), best
+        yield (step.arm, step.target - 1), hill.best()
 
 
 def best_seen(scores: np.ndarray, cells: Iterator[Cell]) -> Iterator[tuple[Cell, Cell]]:

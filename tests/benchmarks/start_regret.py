@@ -2,8 +2,8 @@
 
     python tests/benchmarks/start_regret.py
 
-For each of our own tables the other tables are the records (their best cell by the mean of the seeds). The proposed learning rate and epochs
-count as the nearest cell of the table, in logarithms; the regret is the best cell's mean score minus that cell's, in points.
+For each of our own tables the other tables are the records (their best cell by the mean of the seeds). The proposed learning rate and
+epochs count as the nearest cell of the table, in logarithms; the regret is the best cell's mean score minus that cell's, in points.
 """
 
 import json
