@@ -4,8 +4,7 @@
         --max_train_samples 3000 --num_folds 3 --num_train_epochs 2 --learning_rate 2e-4 --bf16
 
 What stands after -- goes to every friends/train.py. Finished settings are not trained again, so that a stopped comparison goes on. Prints,
-and writes to OUT/choices.md after each setting: out-of-fold accuracy and macro F1, the paired difference in accuracy to the base (the
-source's own choice), its standard error over rows, and Holm-corrected p values (two-sided, normal). A difference counts at p < 0.05.
+and writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says.
 """
 
 import argparse
@@ -13,11 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scipy.stats import norm
+from paired import paired_table
 
 from common.files import read_json
 from common.logits import Logits
-from common.metrics import holm, paired_difference
 
 TRAIN = Path(__file__).parents[2] / "friends" / "train.py"
 # folder: (options beside the base's, S : u with current + previous; what the source says of it against the base)
@@ -55,35 +53,12 @@ def main() -> None:
         command = [sys.executable, TRAIN, "--config", TRAIN.parent / "configs" / "tune.yaml", *shared, *options, "--output_dir", folder]
         if not (folder / "metrics.json").exists():
             subprocess.run([*command, "--resume", "--disable_tqdm", "true"], check=True, stdout=subprocess.DEVNULL)
-        results[name] = Logits.load(folder / "oof_logits.npz"), read_json(folder / "metrics.json")["oof"]
+        results[name] = Logits.load(folder / "oof_logits.npz")
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
-        (args.output_dir / "choices.md").write_text(table(results, sum(seconds)), encoding="utf-8")
-    print("\n" + table(results, sum(seconds)))
-
-
-def table(results: dict[str, tuple[Logits, dict]], seconds: float) -> str:
-    """Markdown of the settings that are done, the base first; Holm's correction is over these."""
-    base = results["base"][0]
-    correct = [logits.reorder(base.ids).logits.argmax(axis=1) == base.labels for logits, _ in results.values()]
-    differences = [paired_difference(c, correct[0]) for c in correct[1:]]
-    p_values = holm([2 * norm.sf(abs(d) / error) if error else 1.0 for d, error in differences])
-    lines = [
-        f"{len(base.labels)} rows, majority {results['base'][1]['majority_share']:.3f}, {seconds:.0f} s of training",
-        "",
-        "| setting | accuracy | macro F1 | difference | p (Holm) | the source says | here |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for number, (name, (_, metrics)) in enumerate(results.items()):
-        row = f"| {name} | {metrics['accuracy']:.3f} ± {metrics['standard_error']:.3f} | {metrics['macro_f1']:.3f} |"
-        if number == 0:
-            lines.append(f"{row} | | | |")
-            continue
-        (difference, error), p = differences[number - 1], p_values[number - 1]
-        claim = SETTINGS[name][1]
-        verdict = "undecided" if p >= 0.05 else "supported" if (difference < 0) == (claim == "worse") else "contradicted"
-        lines.append(f"{row} {difference:+.3f} ± {error:.3f} | {p:.3f} | {claim} | {verdict} |")
-    return "\n".join(lines) + "\n"
+        table = paired_table(results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), {"macro F1": "macro_f1"})
+        (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
+    print("\n" + table)
 
 
 if __name__ == "__main__":

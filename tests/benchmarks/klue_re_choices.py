@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from paired import paired_table
+from paired import KLUE_RE_METRICS, paired_table
 
 from common.files import read_json
 from common.logits import Logits
@@ -87,7 +87,7 @@ def main() -> None:
         results[name] = Logits.load(folder / "oof_logits.npz")
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
-        table = paired_table(results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds))
+        table = paired_table(results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), KLUE_RE_METRICS)
         (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 

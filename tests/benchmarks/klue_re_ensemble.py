@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from paired import paired_table
+from paired import KLUE_RE_METRICS, paired_table
 from sklearn.model_selection import StratifiedGroupKFold
 
 from common.files import read_json, read_text
@@ -64,7 +64,7 @@ def main() -> None:
         "all members, average of logits": everything,
         "all members, average of probabilities (soft voting)": voted,
     }
-    table = paired_table(results, dict.fromkeys(results, "hoped better"), seconds)
+    table = paired_table(results, dict.fromkeys(results, "hoped better"), seconds, KLUE_RE_METRICS)
     table = f"base: the best single model, {best}, validation accuracy {singles[best][0]:.4f}\n\n{table}"
     (args.output_dir / "ensemble.md").write_text(table, encoding="utf-8")
     print("\n" + table)

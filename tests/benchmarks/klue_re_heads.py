@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from paired import paired_table
+from paired import KLUE_RE_METRICS, paired_table
 
 from common.inference import start_accelerator
 from common.logits import Logits, concatenate
@@ -91,7 +91,7 @@ def main() -> None:
             print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
             seconds += time.perf_counter() - began
         results[name] = Logits.load(path)
-        table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds)
+        table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS)
         (args.output_dir / "heads.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 
