@@ -1,17 +1,11 @@
-"""The trials of a search: three Optuna studies, a run folder per trial, and locks that die with their process.
+"""The trials of a search: three Optuna studies, a run folder per trial.
 
-A trial that is not finished and that no process works on is taken up again where its last checkpoint stands. Needs flock (Linux, macOS,
-WSL).
+A trial that is not finished and that no living worker trains is taken up again where its last checkpoint stands.
 """
 
-import fcntl
 import math
-import os
-import socket
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +16,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from common.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
+from common.casual import DEPTH, CasualSampler, Hill, Prior
 from common.errors import InputError
 from common.files import read_json, write_json
 from common.logits import Logits
 from common.metrics import bootstrap_difference
 from common.search_runs import Runs
 from common.search_space import EPOCHS, Space
+from common.search_studies import make_pruner, make_sampler
+from common.search_workers import Workers
 
 STAGES = ("independent", "coupled", "finalists")
 WAIT = 1.0  # seconds between two looks at what other workers do
@@ -45,13 +41,10 @@ class Workplace:
         self.dir = args.output_dir or Path("runs") / self.task / "search"
         made = {"config": space.raw, "options": options, "sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
         self.compare(made)
-        for name in ("trials", "workers"):
-            (self.dir / name).mkdir(parents=True, exist_ok=True)
-        self.worker = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        self.worker_lock = open(self.dir / "workers" / self.worker, "w")  # noqa: SIM115  (until the process ends)
-        fcntl.flock(self.worker_lock, fcntl.LOCK_EX)
-        self.runs = Runs(self.dir / "trials", args.task, space, defaults, options, self.worker_lock)
-        with self.locked():
+        (self.dir / "trials").mkdir(parents=True, exist_ok=True)
+        self.workers = Workers(self.dir)
+        self.runs = Runs(self.dir / "trials", args.task, space, defaults, options, self.workers.lock)
+        with self.workers.locked():
             self.compare(made)
             write_json(self.dir / "search.json", made)
             optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,34 +79,12 @@ class Workplace:
             if before.get(key) != value:
                 raise InputError(f"{path}: the search was started with other {key}; give the same, or another --output_dir")
 
-    # Locks: flock belongs to the open file, which search_child inherits. After a kill of the search the child trains on to its stop, and
-    # until then nobody else takes its trial.
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """One process at a time decides and writes."""
-        with open(self.dir / "lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def is_free(self, trial: FrozenTrial) -> bool:
-        """Whether no living worker trains this trial."""
-        worker = trial.user_attrs["worker"]
-        if worker in ("", self.worker):
-            return True
-        with open(self.dir / "workers" / worker) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
-
     # Whole runs: sweeps and finalists
 
     def train_all(self, stage: str, jobs: list[dict[str, Any]]) -> None:
         """Train every job (field -> value) that is not done, beside other workers; returns when all are."""
         while True:
-            with self.locked():
+            with self.workers.locked():
                 trial, busy = self.next_job(stage, jobs)
             if trial is not None:
                 self.train_job(stage, trial)
@@ -129,11 +100,13 @@ class Workplace:
             trial = self.find(stage, job)
             if trial is None:
                 distributions = {name: self.distributions[name] for name in job}
-                new = create_trial(state=TrialState.RUNNING, params=job, distributions=distributions, user_attrs={"worker": self.worker})
+                new = create_trial(
+                    state=TrialState.RUNNING, params=job, distributions=distributions, user_attrs={"worker": self.workers.me}
+                )
                 study.add_trial(new)
                 trial = self.find(stage, job)
             if trial.state == TrialState.RUNNING:
-                if self.is_free(trial):
+                if not self.workers.is_busy(trial.user_attrs["worker"]):
                     return self.claimed(stage, trial.number), busy
                 busy = True
         return None, busy
@@ -145,7 +118,7 @@ class Workplace:
         """The trial, which is from now on this process's."""
         study = self.studies[stage]
         trial = Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
-        trial.set_user_attr("worker", self.worker)
+        trial.set_user_attr("worker", self.workers.me)
         return trial
 
     def find(self, stage: str, job: dict[str, Any]) -> FrozenTrial | None:
@@ -155,7 +128,7 @@ class Workplace:
         began = time.perf_counter()
         score = self.runs.whole(stage, trial.number, trial.params)
         print(f"{describe(trial.params)}: {self.space.metric} {score:.4f}", flush=True)
-        with self.locked():
+        with self.workers.locked():
             trial.set_user_attr("seconds", time.perf_counter() - began)
             self.studies[stage].tell(trial.number, score)
         if stage == "independent":
@@ -181,13 +154,13 @@ class Workplace:
     def next_trial(self, setting: dict[str, Any]) -> Trial | str | None:
         """What to train next, claimed; None where only what other workers do can tell; "done" at the end."""
         study = self.studies["coupled"]
-        with self.locked():
+        with self.workers.locked():
             for trial in study.get_trials(deepcopy=False):
                 if trial.state == TrialState.RUNNING and "worker" not in trial.user_attrs:  # killed while it was made
                     study.tell(trial.number, state=TrialState.FAIL)
             trials = self.trials("coupled")
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-            free = {trial.number: trial for trial in running if self.is_free(trial)}
+            free = {trial.number: trial for trial in running if not self.workers.is_busy(trial.user_attrs["worker"])}
             interrupted = [number for number, trial in free.items() if len(trial.intermediate_values) < trial.user_attrs["target"]]
             if interrupted:
                 number = interrupted[0]
@@ -225,7 +198,7 @@ class Workplace:
             target = 1 if self.prunes else self.space.max_epochs
         trial = study.ask({name: self.distributions[name] for name in self.space.axes})
         made = {"target": target, "setting": setting, "seed": self.runs.training_args.seed, "seconds": 0.0, "times": []}
-        for key, value in {**made, "worker": self.worker}.items():
+        for key, value in {**made, "worker": self.workers.me}.items():
             trial.set_user_attr(key, value)
         return trial.number
 
@@ -236,7 +209,7 @@ class Workplace:
             began = time.perf_counter()
             target = trial.user_attrs["target"]
             scores = self.runs.epochs(trial.number, {**setting, **trial.params}, target)
-            with self.locked():
+            with self.workers.locked():
                 for epoch in range(len(study.trials[trial.number].intermediate_values) + 1, target + 1):
                     trial.report(scores[epoch - 1], epoch)
                     print(f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}", flush=True)
@@ -290,34 +263,6 @@ class Workplace:
                 range(len(values)), key=lambda i: abs(values[i] - own) if name != "learning_rate" else abs(math.log(values[i] / own))
             )
         return self.space.arms.index({name: self.space.axes[name][rank] for name, rank in ranks.items()})
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """One of Optuna's own; grid's cells are enqueued."""
-    samplers = optuna.samplers
-    return {
-        "tpe": lambda: samplers.TPESampler(seed=seed),
-        "random": lambda: samplers.RandomSampler(seed=seed),
-        "grid": lambda: samplers.RandomSampler(seed=seed),
-        "ga": lambda: samplers.NSGAIISampler(population_size=8, seed=seed),
-        "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
-    }[name]()
-
-
-def make_pruner(name: str, max_epochs: int, casual: CasualSampler) -> optuna.pruners.BasePruner:
-    pruners = optuna.pruners
-    return {
-        "casual": lambda: CasualPruner(casual),
-        "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=max_epochs, reduction_factor=3),
-        "halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
-        "median": lambda: pruners.MedianPruner(n_startup_trials=2),
-        "none": pruners.NopPruner,
-    }[name]()
-
-
-def step_of(path: Path) -> int:
-    """The step of <...>/checkpoint-<step>/<file>."""
-    return int(path.parent.name.rpartition("-")[2])
 
 
 def describe(options: dict[str, Any]) -> str:

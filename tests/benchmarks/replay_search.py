@@ -20,7 +20,7 @@ import optuna
 import pandas as pd
 
 from common.casual import DEPTH, Hill, Prior, next_step
-from common.search_trials import make_pruner, make_sampler
+from common.search_studies import make_pruner, make_sampler
 
 TABLES = Path(__file__).parent / "tables"
 SOURCE = ["source_friends", "source_nsmc"]
