@@ -19,7 +19,7 @@ from common.search_trials import Workplace, describe
 def write_search_report(place: Workplace, setting: dict[str, Any]) -> None:
     """Write the files anew from the studies. setting: the independent parameters as they are fixed."""
     with place.workers.locked():
-        curves = {tuple(arm.values()): ([], []) for arm in place.space.arms if place.sampler_name in ("casual", "grid")}
+        curves = {tuple(arm.values()): ([], []) for arm in place.space.arms}
         for trial in place.trials("coupled"):
             if trial.intermediate_values:
                 arm = tuple(trial.params[name] for name in place.space.axes)

@@ -238,11 +238,11 @@ class Workplace:
         return Hill([*(trial.params for trial in trials), *arms], self.space.max_epochs, curves, self.casual.prior)
 
     def best_cells(self) -> list[dict[str, Any]]:
-        """The finalists: the best epoch of each of the best arms, by the smoothed score."""
-        hill = self.hill([])
-        mean = np.where(hill.trained, hill.mean, -np.inf)
-        order = np.argsort(-mean.max(axis=1))[: self.space.finalists]
-        return [{**hill.arms[arm], EPOCHS: int(mean[arm].argmax()) + 1} for arm in order]
+        """The finalists: the best epoch of each of the best arms by the smoothed score, also where that lies between trained cells."""
+        tried = [trial.params for trial in self.trials("coupled") if trial.intermediate_values]
+        hill = self.hill([arm for arm in self.space.arms if arm not in tried])
+        order = np.argsort(-hill.mean.max(axis=1), kind="stable")[: self.space.finalists]
+        return [{**hill.arms[arm], EPOCHS: int(hill.mean[arm].argmax()) + 1} for arm in order]
 
     def smoothed_grid(self) -> np.ndarray:
         """(values of each axis, epochs) smoothed scores of the whole grid."""
