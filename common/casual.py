@@ -109,6 +109,8 @@ def next_step(
     improvement over the best trained cell is highest per epoch that it takes to get there. Where no cell promises enough, a best cell that
     is its arm's last gets the epoch after it, so that no search ends on a rise.
     """
+    if len(set(closed)) == len(arms):
+        return None
     if not curves:  # nothing is known yet; beside another worker, the nearest arm that it does not train
         return Step(min((arm for arm in range(len(arms)) if arm not in closed), key=lambda arm: abs(arm - start)), 1)
     hill = Hill(arms, max_epochs, curves, prior)

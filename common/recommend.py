@@ -59,7 +59,7 @@ def vector(features: dict[str, float]) -> np.ndarray:
 def read_records(run_dirs: list[Path]) -> list[Record]:
     """One record per data set and model: the run with the best accuracy. Raises InputError where a folder is not a finished run's."""
     best: dict[str, tuple[float, Record]] = {}
-    for run_dir in run_dirs:
+    for run_dir in [run for path in run_dirs for run in (path.glob("trials/finalists-*/") if (path / "search.json").exists() else [path])]:
         for file in ("metrics.json", "features.json"):
             if not (run_dir / file).exists():
                 raise InputError(f"{run_dir}: holds no {file}; the folder of a finished run was expected")

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from common.args import print_once
+from common.checks import MAX_SEED, check_number
 from common.errors import InputError, run_main
 from common.search_space import Space, check_options, read_space
 
@@ -43,6 +44,7 @@ def main() -> None:
         raise InputError(f"{args.task}: is not a task folder, it has no data.py")
     if args.max_epochs is not None and args.max_epochs < 1:
         raise InputError(f"max_epochs: {args.max_epochs} is not 1 or more")
+    check_number("sampler_seed", args.sampler_seed, 0, MAX_SEED - 1_000_000)
     if args.recommend:
         from common.recommend import recommend
 

@@ -87,8 +87,9 @@ def recommendation(place: Workplace, setting: dict[str, Any]) -> list[str]:
     if not done:
         return ["No finalist is trained yet.", ""]
     best = max(done, key=lambda cell: place.space.sign * np.mean(done[cell]))
-    winner = {name: value for name, value in {**setting, **dict(best)}.items() if name not in place.space.keep}
+    winner = {**setting, **dict(best)}
     winner["learning_rate"] = winner["learning_rate"] * place.space.learning_rate_scale
+    winner = {name: value for name, value in winner.items() if name not in place.space.keep}
     preset = {**read_yaml(place.space.final_preset), **winner}
     with atomic_write(place.dir / "final.yaml") as file:
         file.write(f"# {place.space.final_preset.name} with the winner of a search: {describe(dict(best))}.\n")
@@ -125,7 +126,7 @@ def sweeps(place: Workplace, setting: dict[str, Any]) -> list[str]:
 def importance(place: Workplace) -> list[str]:
     """Shares of the smoothed score's variance over the grid: each coupled parameter alone, and the rest (functional ANOVA)."""
     mean = place.smoothed_grid()
-    total = mean.var()
+    total = max(mean.var(), 1e-12)
     names = [*place.space.axes, EPOCHS]
     shares = [mean.mean(axis=tuple(set(range(mean.ndim)) - {axis})).var() / total for axis in range(mean.ndim)]
     rows = [[name, f"{share:.0%}"] for name, share in zip(names, shares, strict=True)] + [["together", f"{1 - sum(shares):.0%}"]]

@@ -37,21 +37,20 @@ class Runs:
 
     def epochs(self, number: int, options: dict[str, Any], target: int) -> list[float]:
         """The scores of epochs 1..target of a run at a constant rate; those that are trained already are not trained again."""
-        longest, warmup = self.space.max_epochs, self.training_args.warmup_steps
+        longest, warmup = self.space.max_epochs, float(options.get("warmup_steps", self.training_args.warmup_steps))
         schedule = {
             EPOCHS: longest,
             "lr_scheduler_type": "constant_with_warmup",
-            "warmup_steps": warmup / longest if warmup < 1 else warmup,  # a share of one epoch, so that all runs begin alike
+            "warmup_steps": warmup / longest if warmup < 1 else int(warmup),  # a share of one epoch, so that all runs begin alike
             "stop_after_epoch": target,
             "num_folds": 1,
             "save_total_limit": 1,
         }
-        if not self.train("coupled", number, {**options, **self.space.coupled_options, **schedule}):
-            return [WORST[self.space.sign]] * target
-        fold = self.folder("coupled", number) / "fold0"
-        state = fold / "fold.json" if target == longest else max(fold.glob("checkpoints/*/trainer_state.json"), key=step_of)
-        key = f"eval_{self.space.metric}"
-        return [entry[key] for entry in read_json(state)["log_history"] if key in entry]
+        healthy = self.train("coupled", number, {**options, **self.space.coupled_options, **schedule})
+        fold, key = self.folder("coupled", number) / "fold0", f"eval_{self.space.metric}"
+        states = [*fold.glob("fold.json"), *sorted(fold.glob("checkpoints/*/trainer_state.json"), key=step_of, reverse=True)]
+        scores = [entry[key] for entry in read_json(states[0])["log_history"] if key in entry] if states else []
+        return scores if healthy else scores + [WORST[self.space.sign]] * (target - len(scores))
 
     def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
         """Run train.py in the trial's folder, or go on with it; False where it diverged. Raises InputError with train.py's sentence."""
@@ -62,6 +61,7 @@ class Runs:
         if self.task_args.test_file:
             argv += ["--max_predict_samples", "1"]  # nobody needs a trial's predictions
         log = folder.with_suffix(".log")
+        log.touch()
         if self.child is None:
             command = [sys.executable, "-m", "common.search_child"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [self.lock.fileno()]}
@@ -70,15 +70,15 @@ class Runs:
         code = int(self.child.stdout.readline() or self.child.wait())
         if code == 0:
             return True
-        last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
+        last = ([*log.read_text(encoding="utf-8").strip().splitlines()] or ["it said nothing"])[-1]
         if code == 2 and DIVERGED in last:
             return False
         raise InputError(f"{log}: train.py ended with exit code {code}: {last.removeprefix('error: ')}")
 
     def drop_models(self, stage: str, number: int) -> None:
         """Free the disk: of a trial that is done, scores, logits and log stay."""
-        for fold in self.folder(stage, number).glob("fold*"):
-            shutil.rmtree(fold, ignore_errors=True)
+        for folder in [*self.folder(stage, number).glob("fold*"), self.folder(stage, number) / "rows"]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def step_of(path: Path) -> int:

@@ -78,7 +78,7 @@ def read_space(path: str | Path) -> Space:
             f"{path}, key coupled: learning_rate, {EPOCHS} and at most one more field were expected, it has {', '.join(coupled)}"
         )
     for name, values in [*independent.items(), *coupled.items()]:
-        if name in OWN or name in coupled and name in independent:
+        if name in (*OWN, EPOCHS) or name in coupled and name in independent:
             raise InputError(f"{path}, key {name}: cannot be searched")
         if not isinstance(values, list) or len(values) < 2 or len({str(value) for value in values}) < len(values):
             raise InputError(f"{path}, key {name}: {values!r:.80} is not a list of two different values or more")
@@ -86,6 +86,8 @@ def read_space(path: str | Path) -> Space:
             raise InputError(f"{path}, key {name}: a value is not a number, a word, true or false")
         if name in coupled:
             coupled[name] = sorted(number(value, f"{path}, key {name}", positive=name == "learning_rate") for value in values)
+            if len(set(coupled[name])) < len(values):
+                raise InputError(f"{path}, key {name}: {values!r:.80} holds a number twice")
     metric = raw.get("metric", "accuracy")
     if metric not in WATCHED[:3]:
         raise InputError(f"{path}, key metric: {metric!r} is not one of {', '.join(WATCHED[:3])}")
@@ -120,9 +122,10 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
 
     Raises the InputErrors of train.py, for these and for every value of the space.
     """
-    for name in ("resume", "fold", "stop_after_epoch"):
-        if any(option.split("=")[0] == f"--{name}" for option in options):
-            raise InputError(f"command line: --{name} is set by the search itself; it goes on where it stopped")
+    for option in options:
+        name = option.split("=")[0].lstrip("-").replace("-", "_")
+        if option.startswith("--") and name in ("resume", "fold", "stop_after_epoch", "output_dir", "config"):
+            raise InputError(f"command line: {option} is set by the search itself; it goes on where it stopped")
     data = load_data_module(task_dir)
     (arguments,) = [v for v in vars(data).values() if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"]
 
@@ -136,12 +139,15 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
             parse({name: value})
     parse(space.coupled_options)
     read_yaml(space.final_preset)
-    return parse({})
+    args, training_args = parse({})
+    if training_args.max_steps > 0 or training_args.load_best_model_at_end:
+        raise InputError(f"{space.preset}: max_steps, early stopping and load_best_model_at_end do not go with a search")
+    return args, training_args
 
 
 def as_options(values: dict[str, Any]) -> list[str]:
     """Fields and values as a command line has them."""
-    return [word for name, value in values.items() for word in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))]
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
 def load_data_module(task_dir: Path) -> Any:
@@ -174,7 +180,8 @@ def is_count(value: Any) -> bool:
 def number(value: Any, where: str, positive: bool = False) -> float | int:
     """A YAML number; 2e-5 is one, though YAML reads a string."""
     try:
-        converted = value if isinstance(value, (int, float)) and not isinstance(value, bool) else float(str(value))
+        text = str(value).strip()
+        converted = int(text) if text.isdecimal() else float(text)
     except ValueError as error:
         raise InputError(f"{where}: {value!r:.80} is not a number") from error
     check_number(where, converted, 0)

@@ -5,6 +5,7 @@ A trial that is not finished and that no living worker trains is taken up again 
 
 import math
 import time
+import uuid
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -40,23 +41,27 @@ class Workplace:
         self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
         self.dir = args.output_dir or Path("runs") / self.task / "search"
         made = {"config": space.raw, "options": options, "sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
+        made["storage"] = args.storage
         self.compare(made)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
         self.workers = Workers(self.dir)
         self.runs = Runs(self.dir / "trials", args.task, space, defaults, options, self.workers.lock)
         with self.workers.locked():
             self.compare(made)
-            write_json(self.dir / "search.json", made)
+            path = self.dir / "search.json"
+            # a name of its own: searches can share a database, and a folder can be moved
+            study_name = read_json(path)["study_name"] if path.exists() else f"{self.task}-{uuid.uuid4().hex[:8]}"
+            write_json(path, {**made, "study_name": study_name})
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self.casual = CasualSampler(space.arms, space.max_epochs, self.start(), Prior(depth=DEPTH[space.metric]))
-            self.sampler = self.casual if args.sampler == "casual" else make_sampler(args.sampler, args.sampler_seed)
+            self.sampler_seed = args.sampler_seed
             self.studies = {
                 stage: optuna.create_study(
                     storage=args.storage or JournalStorage(JournalFileBackend(str(self.dir / "journal.log"))),
-                    study_name=f"{self.task}-{self.dir.resolve().name}-{stage}",
+                    study_name=f"{study_name}-{stage}",
                     direction="maximize" if space.sign > 0 else "minimize",
                     load_if_exists=True,
-                    sampler=self.sampler,
+                    sampler=self.casual,
                     pruner=make_pruner(args.pruner, space.max_epochs, self.casual),
                 )
                 for stage in STAGES
@@ -71,7 +76,7 @@ class Workplace:
         """Raise InputError where the folder holds another search, or something else."""
         path = self.dir / "search.json"
         if not path.exists():
-            if self.dir.is_dir() and any(p.name not in ("trials", "workers", "lock") for p in self.dir.iterdir()):
+            if self.dir.is_dir() and any(p.name not in ("trials", "workers", "lock") and p.name[0] != "." for p in self.dir.iterdir()):
                 raise InputError(f"{self.dir}: is not empty and holds no search; name another --output_dir")
             return
         before = read_json(path)
@@ -138,9 +143,12 @@ class Workplace:
         """The value of an independent parameter: the best, where it beats the first by more than the standard error of their difference."""
         values = self.space.independent[name]
         trials = [self.find("independent", {**setting, name: value}) for value in values]
-        best = max(range(len(values)), key=lambda i: self.space.sign * trials[i].value)
-        difference, error = self.difference(trials[best], trials[0])
-        return values[best] if difference > error else values[0]
+        best = 0
+        for i in range(1, len(values)):
+            difference, error = self.difference(trials[i], trials[0])
+            if difference > error and self.space.sign * (trials[i].value - trials[best].value) > 0:
+                best = i
+        return values[best]
 
     def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
         """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over rows)."""
@@ -194,11 +202,17 @@ class Workplace:
                 left = [arm for arm in self.space.arms if arm not in tried]
                 if not left:
                     return None
-                study.enqueue_trial(left[0])
+            else:  # drawn anew by each worker and after each start, so no two draw the same
+                study.sampler = make_sampler(self.sampler_name, self.sampler_seed + len(study.get_trials(deepcopy=False)))
             target = 1 if self.prunes else self.space.max_epochs
-        trial = study.ask({name: self.distributions[name] for name in self.space.axes})
         made = {"target": target, "setting": setting, "seed": self.runs.training_args.seed, "seconds": 0.0, "times": []}
-        for key, value in {**made, "worker": self.workers.me}.items():
+        made["worker"] = self.workers.me
+        distributions = {name: self.distributions[name] for name in self.space.axes}
+        if self.sampler_name == "grid":
+            study.add_trial(create_trial(state=TrialState.RUNNING, params=left[0], distributions=distributions, user_attrs=made))
+            return study.get_trials(deepcopy=False)[-1].number
+        trial = study.ask(distributions)
+        for key, value in made.items():
             trial.set_user_attr(key, value)
         return trial.number
 
@@ -215,7 +229,8 @@ class Workplace:
                     print(f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}", flush=True)
                 trial.set_user_attr("seconds", trial.user_attrs["seconds"] + time.perf_counter() - began)
                 trial.set_user_attr("times", [*trial.user_attrs["times"], *[time.time()] * (target - len(trial.user_attrs["times"]))])
-                if target < longest and not trial.should_prune():
+                spent = sum(other.user_attrs["target"] for other in self.trials("coupled"))
+                if target < longest and spent < self.max_epochs and not trial.should_prune():
                     trial.set_user_attr("target", target + 1)
                     continue
                 trial.set_user_attr("worker", "")
@@ -238,11 +253,13 @@ class Workplace:
         return Hill([*(trial.params for trial in trials), *arms], self.space.max_epochs, curves, self.casual.prior)
 
     def best_cells(self) -> list[dict[str, Any]]:
-        """The finalists: the best epoch of each of the best arms by the smoothed score, also where that lies between trained cells."""
+        """The finalists: the best trained cell by the smoothed score, then the best cell of other arms, also between trained ones."""
         tried = [trial.params for trial in self.trials("coupled") if trial.intermediate_values]
         hill = self.hill([arm for arm in self.space.arms if arm not in tried])
-        order = np.argsort(-hill.mean.max(axis=1), kind="stable")[: self.space.finalists]
-        return [{**hill.arms[arm], EPOCHS: int(hill.mean[arm].argmax()) + 1} for arm in order]
+        first, column = hill.best()
+        order = [int(arm) for arm in np.argsort(-hill.mean.max(axis=1), kind="stable") if arm != first]
+        columns = {first: column} | {arm: int(hill.mean[arm].argmax()) for arm in order}
+        return [{**hill.arms[arm], EPOCHS: columns[arm] + 1} for arm in [first, *order][: self.space.finalists]]
 
     def smoothed_grid(self) -> np.ndarray:
         """(values of each axis, epochs) smoothed scores of the whole grid."""
@@ -258,10 +275,12 @@ class Workplace:
         """The arm nearest to the fast preset's own values, by rank."""
         ranks = {}
         for name, values in self.space.axes.items():
-            own = getattr(self.runs.training_args, name, None) or getattr(self.runs.task_args, name, values[0])
-            ranks[name] = min(
-                range(len(values)), key=lambda i: abs(values[i] - own) if name != "learning_rate" else abs(math.log(values[i] / own))
-            )
+            own = {**vars(self.runs.task_args), **vars(self.runs.training_args)}.get(name)
+            try:
+                distances = [abs(math.log(value / float(own))) if name == "learning_rate" else abs(value - float(own)) for value in values]
+            except (TypeError, ValueError):  # None, auto
+                distances = [0.0]
+            ranks[name] = int(np.argmin(distances))
         return self.space.arms.index({name: self.space.axes[name][rank] for name, rank in ranks.items()})
 
 

@@ -32,7 +32,7 @@ class Workers:
 
     def is_busy(self, worker: str) -> bool:
         """Whether this worker, "" for none, is another one that lives."""
-        if worker in ("", self.me):
+        if worker in ("", self.me) or not (self.dir / "workers" / worker).exists():
             return False
         with open(self.dir / "workers" / worker) as file:
             try:
