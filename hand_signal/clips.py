@@ -1,12 +1,12 @@
 """From a clip to pixel_values: decoding, sampling of frames, person box, upscaling, augmentation, cache.
 
-    frames = read_frames("clip.mp4", lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
+frames = read_frames("clip.mp4", lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,14 +14,17 @@ import av
 import cv2
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from common.errors import InputError, first_line
 from common.files import atomic_write
+from common.logits import Logits
 
 from data import IMAGE_SUFFIXES, ClipExample, natural
 
@@ -145,9 +148,9 @@ def choose_frames(total: int, num_frames: int, frame_stride: int, clip: int = 0,
     """Numbers (num_frames,) of the frames of one clip of a video with `total` frames, ascending; short videos repeat frames.
 
     A clip is a window of num_frames * frame_stride frames (the whole video where it is shorter, or frame_stride is 0), cut into num_frames
-    equal parts with one frame from each. jitter, for training: a random window, a random frame of each part (from torch's generator). Else the
-    windows of the num_clips clips are spread evenly from the start to the end (section 4 of the SlowFast paper); where the window is the whole
-    video they differ in the frame that they take of each part.
+    equal parts with one frame from each. jitter, for training: a random window, a random frame of each part (from torch's generator). Else
+    the windows of the num_clips clips are spread evenly from the start to the end (section 4 of the SlowFast paper); where the window is
+    the whole video they differ in the frame that they take of each part.
     """
     length = min(total, num_frames * frame_stride) if frame_stride else total
     if jitter:
@@ -225,10 +228,10 @@ def check_upscale(upscale: str) -> None:
 class ClipDataset(Dataset):
     """pixel_values of clips: (3, T, S, S) with an Augmentation, else (views, 3, T, S, S), view = clip * num_crops + crop.
 
-    Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a resume. set_epoch() is
-    called before each pass. cache_dir: all frames of a video, prepared, are written there as one uint8 .npy when it is first read, and
-    memory-mapped from then on. A clip that cannot be decoded gives an InputError in place of its tensor, which collate() carries to the loop:
-    an exception in a worker would lose its sentence.
+    Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a resume. set_epoch()
+    is called before each pass. cache_dir: all frames of a video, prepared, are written there as one uint8 .npy when it is first read, and
+    memory-mapped from then on. A clip that cannot be decoded gives an InputError in place of its tensor, which collate() carries to the
+    loop: an exception in a worker would lose its sentence.
     """
 
     def __init__(
@@ -357,6 +360,35 @@ def mixup(pixel_values: Tensor, labels: Tensor, alpha: float, num_labels: int) -
     return mixed.as_subclass(Tensor), targets
 
 
-def preprocessing_dict(preprocessing: Preprocessing) -> dict:
-    """For config.json; Preprocessing(**of it) is the same again."""
-    return asdict(preprocessing)
+@torch.inference_mode()
+def predict_clips(
+    model: nn.Module, dataset: ClipDataset, accelerator: Accelerator, label_names: Sequence[str], batch_size: int, num_workers: int = 0
+) -> Logits:
+    """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
+
+    batch_size: videos, each of num_clips * num_crops views. The rows are dealt out to the processes in turn. Raises InputError for a clip
+    that cannot be decoded, RuntimeError when a row comes back not exactly once.
+    """
+    rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
+    model.eval()
+    values: list[np.ndarray] = []
+    for batch in make_loader(Subset(dataset, rows), batch_size, num_workers):
+        pixel_values = checked(batch)["pixel_values"].to(accelerator.device)
+        with accelerator.autocast():
+            logits = model(pixel_values=pixel_values.flatten(0, 1)).logits
+        log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
+        values.extend((log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])).float().cpu().numpy())
+    gathered = dict(gather_object(list(zip(rows, values, strict=True))))
+    if sorted(gathered) != list(range(len(dataset))):
+        raise RuntimeError(f"{len(gathered)} rows came back for {len(dataset)}")
+    ids, labels = [example.id for example in dataset.examples], [example.label for example in dataset.examples]
+    return Logits(np.array(ids), np.stack([gathered[row] for row in range(len(dataset))]), np.array(labels), list(label_names))
+
+
+def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
+    """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about it."""
+    missing = [row_id for row_id in ids if row_id not in set(logits.ids.tolist())]
+    zeros = np.zeros((len(missing), len(logits.label_names)))
+    labels = np.concatenate([logits.labels, np.full(len(missing), -1)])
+    rows = np.concatenate([logits.logits, zeros])
+    return Logits(np.concatenate([logits.ids, np.array(missing, dtype=str)]), rows, labels, logits.label_names).reorder(ids)

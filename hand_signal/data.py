@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from common.submission import read_csv
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+LABEL_COLUMN = "Predicted"  # of a submission where the competition has no format of its own
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 
 
@@ -65,7 +67,7 @@ class HandSignalArguments(DataArguments):
     )
     num_clips: int = field(default=2, metadata={"help": "temporal clips of a video that a prediction averages"})
     num_crops: int = field(default=1, metadata={"help": "crops of a frame that a prediction averages: 1 or 3"})
-    cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, memory-mapped, for later runs too"})
+    cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, for all folds and later runs"})
     skip_broken: bool = field(default=False, metadata={"help": "leave out clips that cannot be decoded, and count them"})
     group_by_number: int = field(
         default=1, metadata={"help": "clips of a class whose number in the name, divided by this, is the same stay in one fold; 1: off"}
@@ -92,16 +94,16 @@ class ClipExample:
 
 
 def read_clips(path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1) -> tuple[list[ClipExample], list[str]]:
-    """The clips below a folder, in the order of the numbers in their names, and the names of the labels.
+    """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of the labels.
 
-    Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a clip
-    is a video file or a folder of images; or clips without a class. label_names: those of the training folder, None: read that. Files with
-    the same beginning are one group. Prints what was found. Raises InputError that names the file.
+    Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a
+    clip is a video file or a folder of images; or clips without a class. label_names: those of the training folder, None: read that. Files
+    with the same beginning are one group. Prints what was found. Raises InputError that names the file.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: is a file, a folder of clips was expected")
-    records = sorted([*path.glob("*.json"), *(p for p in path.glob("*/*.json") if p.stem == p.parent.name)], key=natural)
+    records = sorted([*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)], key=natural)
     if records:
         clips, names = read_competition(path, records, label_names)
     else:
@@ -189,9 +191,11 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
     names = [p.name for p in classes] if label_names is None else list(label_names)
     if unknown := [p.name for p in classes if p.name not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
-    return [
-        ClipExample(f"{p.name}/{clip.name}", clip, names.index(p.name)) for p in classes for clip in sorted(p.iterdir(), key=natural) if is_clip(clip)
-    ], names
+    columns = [
+        [ClipExample(f"{p.name}/{q.name}", q, names.index(p.name)) for q in sorted(p.iterdir(), key=natural) if is_clip(q)] for p in classes
+    ]
+    # the first of each class, then the second: --max_train_samples keeps all classes
+    return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
 
 
 def is_clip(path: Path) -> bool:
@@ -236,12 +240,12 @@ def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str,
     """Id column and other columns of a submission: the competition's for its ids, else the label and one probability per label."""
     if example_id.startswith("./"):
         return "file_path", [f"Label_{name}" for name in label_names]
-    return "Id", ["Predicted", *label_names]
+    return "Id", [LABEL_COLUMN, *label_names]
 
 
 def submission_columns(logits: Logits) -> dict[str, list[str]]:
     """The columns beside the id, probabilities with 8 digits."""
     _, columns = submission_format(str(logits.ids[0]), logits.label_names)
     probabilities = np.char.mod("%.8f", logits.probabilities().T).tolist()
-    predicted = {"Predicted": [logits.label_names[k] for k in logits.logits.argmax(axis=1)]} if columns[0] == "Predicted" else {}
+    predicted = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]} if columns[0] == LABEL_COLUMN else {}
     return predicted | dict(zip(columns[len(predicted) :], probabilities, strict=True))

@@ -43,7 +43,8 @@ class Architecture:
 
 
 SMALL = {"depths": (1, 1, 1, 1), "width": 16}
-# Names as in the paper: backbone, T x tau of the Slow pathway. fusion_kernel: time steps of the lateral convolutions of the published weights.
+# Names as in the paper: backbone, T x tau of the Slow pathway. fusion_kernel: time steps of the lateral convolutions of the published
+# weights.
 ARCHITECTURES = {
     "slowfast_r50_4x16": Architecture("slowfast", 32, 2, 224, {"depths": DEPTHS[50], "alpha": 8, "fusion_kernel": 5}),
     "slowfast_r50_8x8": Architecture("slowfast", 32, 2, 224, {"depths": DEPTHS[50], "alpha": 4, "fusion_kernel": 7}),
@@ -139,7 +140,8 @@ class Stem(nn.Module):
 
 
 class FuseFastToSlow(nn.Module):
-    """Lateral connection, the "time-strided convolution" of section 3.4: k x 1 x 1, stride alpha, twice the channels of the Fast pathway."""
+    """Lateral connection, the "time-strided convolution" of section 3.4: k x 1 x 1, stride alpha, twice the channels of the Fast
+    pathway."""
 
     def __init__(self, dim_fast: int, alpha: int, kernel: int):
         super().__init__()
@@ -180,8 +182,8 @@ class Head(nn.Module):
 class SlowFast(nn.Module):
     """SlowFast networks, Feichtenhofer et al. 2019, table 1: (B, 3, T, H, W) -> logits (B, C). T must be a multiple of alpha.
 
-    depths: blocks of res2 to res5. alpha: frames of the Fast pathway for one of the Slow. beta: how many times fewer channels it has (1/beta
-    in the paper). width: channels of the Slow stem. res4_temporal_blocks: so many blocks of res4 look at time, None: all.
+    depths: blocks of res2 to res5. alpha: frames of the Fast pathway for one of the Slow. beta: how many times fewer channels it has
+    (1/beta in the paper). width: channels of the Slow stem. res4_temporal_blocks: so many blocks of res4 look at time, None: all.
     """
 
     HEAD = "blocks.6.proj."
@@ -386,8 +388,8 @@ def load_video_model(
 ) -> VideoClassifier:
     """A classifier in float32. None: as the architecture has it. Raises InputError where an option does not belong to the model.
 
-    pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all but the classifier must
-    fit. `hub`: what timm has for this model. A VideoMAE brings its own.
+    pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all but the classifier
+    must fit. `hub`: what timm has for this model. A VideoMAE brings its own.
     """
     architecture = find_architecture(model_name_or_path)
     options = copy.deepcopy(architecture.options)

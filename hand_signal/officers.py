@@ -86,7 +86,8 @@ def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, lis
 
 
 def hands(signal: int, phase: float) -> list[tuple[float, float]]:
-    """Where the hands are: (sideways, upwards) from their shoulders in arm lengths, the viewer's left hand first; phase 0 to 1: one stroke."""
+    """Where the hands are: (sideways, upwards) from their shoulders in arm lengths, the viewer's left hand first; phase 0 to 1: one
+    stroke."""
     down, wave = (0.12, -0.95), 0.06 * np.sin(2 * np.pi * phase)
     if signal in (RIGHT_TO_LEFT, LEFT_TO_RIGHT):
         # four fifths of the time slowly across, one fifth back the same way
