@@ -1,14 +1,16 @@
 """From a clip to pixel_values: decoding, sampling of frames, person box, upscaling, augmentation, cache.
 
-frames = read_frames("clip.mp4", lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
+frames = read_frames(Path("clip.mp4"), lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
 """
 
 import hashlib
+import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -26,7 +28,8 @@ from common.errors import InputError, first_line
 from common.files import atomic_write
 from common.logits import Logits
 
-from data import IMAGE_SUFFIXES, ClipExample, natural
+if TYPE_CHECKING:
+    from data import ClipExample
 
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")  # its 10240 tries on a truncated file take minutes
 try:
@@ -64,24 +67,25 @@ class Augmentation:
     flip_map: list[int] | None
 
 
-def read_frames(path: str | Path, choose: Choose) -> np.ndarray:
-    """The chosen frames (T, H, W, 3), uint8 RGB, of a video file or of a folder of images; only they are decoded, all readers are closed.
+def read_frames(source: Path | Sequence[Path], choose: Choose) -> np.ndarray:
+    """The chosen frames (T, H, W, 3), uint8 RGB, of a video file or of image files; only they are decoded, all readers are closed.
 
     decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where there is no video
     stream, no frame, or where a chosen frame cannot be decoded.
     """
-    path = Path(path)
-    if path.is_dir():
-        return read_images(path, choose)
+    if not isinstance(source, Path):
+        return read_images(source, choose)
+    if source.is_dir():
+        raise InputError(f"{source}: holds no frames")
     if decord is not None:
         try:
-            return read_with_decord(path, choose)
+            return read_with_decord(source, choose)
         except (decord.DECORDError, IndexError, RuntimeError):  # PyAV knows more formats, and says what is wrong
             pass
     try:
-        return read_with_av(path, choose)
+        return read_with_av(source, choose)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error
+        raise InputError(f"{source}: cannot be decoded as a video ({first_line(error)})") from error
 
 
 def read_with_decord(path: Path, choose: Choose) -> np.ndarray:
@@ -112,31 +116,27 @@ def read_with_av(path: Path, choose: Choose) -> np.ndarray:
     return np.stack([frames[number] for number in chosen])
 
 
-def read_images(folder: Path, choose: Choose) -> np.ndarray:
-    """Frames in the order of the numbers in their names."""
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
-    if not files:
-        raise InputError(f"{folder}: holds no frames")
-    frames = {}
-    for number in set(choose(len(files))):
+def read_images(files: Sequence[Path], choose: Choose) -> np.ndarray:
+    chosen, frames = list(choose(len(files))), {}
+    for number in sorted(set(chosen)):
         try:
             with Image.open(files[number]) as image:
                 frames[number] = np.asarray(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"{files[number]}: cannot be decoded as an image ({first_line(error)})") from error
-    first = next(iter(frames.values())).shape
+    first = frames[chosen[0]].shape
     for number, frame in frames.items():
         if frame.shape != first:
             raise InputError(f"{files[number]}: is {frame.shape[1]} x {frame.shape[0]}, other frames are {first[1]} x {first[0]}")
-    return np.stack([frames[number] for number in choose(len(files))])
+    return np.stack([frames[number] for number in chosen])
 
 
-def find_broken(examples: Sequence[ClipExample], skip_broken: bool) -> list[str]:
+def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
     """The ids of clips whose first, middle or last frame cannot be decoded. Raises InputError with the first where none may be skipped."""
     broken = []
     for example in examples:
         try:
-            read_frames(example.path, lambda total: sorted({0, total // 2, total - 1}))
+            read_frames(example.frames or example.path, lambda total: sorted({0, total // 2, total - 1}))
         except InputError:
             if not skip_broken:
                 raise
@@ -236,7 +236,7 @@ class ClipDataset(Dataset):
 
     def __init__(
         self,
-        examples: Sequence[ClipExample],
+        examples: Sequence["ClipExample"],
         preprocessing: Preprocessing,
         cache_dir: str | None = None,
         augmentation: Augmentation | None = None,
@@ -261,9 +261,14 @@ class ClipDataset(Dataset):
         except InputError as error:
             return {"pixel_values": error, "labels": example.label}
 
-    def augmented(self, example: ClipExample) -> dict:
+    def augmented(self, example: "ClipExample") -> dict:
         p, a, label = self.preprocessing, self.augmentation, example.label
-        frames = self.frames(example, lambda total: choose_frames(total, p.num_frames, p.frame_stride, jitter=True))
+        chosen: dict[int, list[int]] = {}  # drawn once, though a second decoder may ask again
+
+        def choose(total: int) -> list[int]:
+            return chosen.get(total) or chosen.setdefault(total, choose_frames(total, p.num_frames, p.frame_stride, jitter=True))
+
+        frames = self.frames(example, choose)
         clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
         crop = v2.RandomResizedCrop(p.crop_size, scale=(a.min_crop_scale, 1.0), antialias=True)
         clip = v2.ColorJitter(a.color_jitter, a.color_jitter, a.color_jitter)(crop(clip))
@@ -271,7 +276,7 @@ class ClipDataset(Dataset):
             clip, label = clip.flip(-1), a.flip_map[label]
         return {"pixel_values": self.normalized(clip), "labels": label}
 
-    def views(self, example: ClipExample) -> dict:
+    def views(self, example: "ClipExample") -> dict:
         p = self.preprocessing
         numbers: list[int] = []
 
@@ -285,7 +290,7 @@ class ClipDataset(Dataset):
         of_clip = np.array(numbers).reshape(p.num_clips, p.num_frames)
         return {"pixel_values": torch.stack([crop[:, rows] for rows in of_clip for crop in crops]), "labels": example.label}
 
-    def frames(self, example: ClipExample, choose: Choose) -> np.ndarray:
+    def frames(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         """The chosen frames, prepared, uint8 (T, H, W, 3)."""
         if self.cache_dir is None:
             return self.prepared(example, choose)
@@ -296,14 +301,16 @@ class ClipDataset(Dataset):
         cached = np.load(path, mmap_mode="r")
         return np.array(cached[list(choose(len(cached)))])
 
-    def prepared(self, example: ClipExample, choose: Choose) -> np.ndarray:
+    def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         p = self.preprocessing
-        return prepare_frames(read_frames(example.path, choose), example.box if p.person_box else None, p.upscale, p.crop_size)
+        return prepare_frames(
+            read_frames(example.frames or example.path, choose), example.box if p.person_box else None, p.upscale, p.crop_size
+        )
 
-    def cache_file(self, example: ClipExample) -> Path:
+    def cache_file(self, example: "ClipExample") -> Path:
         """Another name for another file, date, box, size or way of upscaling."""
         p, path = self.preprocessing, example.path.resolve()
-        newest = max((f.stat().st_mtime_ns for f in path.iterdir()), default=0) if path.is_dir() else path.stat().st_mtime_ns
+        newest = max(file.stat().st_mtime_ns for file in example.frames or [path])
         key = str((path, newest, example.box if p.person_box else None, p.upscale, p.crop_size))
         return self.cache_dir / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
@@ -334,16 +341,15 @@ def collate(items: list[dict]) -> dict[str, Tensor]:
 
 
 def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bool = False) -> DataLoader:
-    """Batches of collate(). Workers start from a clean process: decord can deadlock in a copy of one that has used it."""
+    """Batches of collate(). Workers are copies of a clean process that has only imported this module: decord can deadlock in a copy of one
+    that has used it."""
+    workers = {}
+    if num_workers:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        workers = {"num_workers": num_workers, "multiprocessing_context": context, "timeout": LOADER_TIMEOUT}
     return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        collate_fn=collate,
-        num_workers=num_workers,
-        multiprocessing_context="forkserver" if num_workers else None,
-        timeout=LOADER_TIMEOUT if num_workers else 0,
-        pin_memory=torch.cuda.is_available(),
+        dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers
     )
 
 

@@ -81,13 +81,14 @@ class HandSignalArguments(DataArguments):
 
 @dataclass
 class ClipExample:
-    """One video: a file or a folder of frames. label: -1 where unknown. group: clips of one group stay in one fold.
+    """One video: a file, or a folder and its images in order. label: -1 where unknown. group: clips of one group stay in one fold.
 
     box: x1, y1, x2, y2 in pixels around the person in all frames, None where unknown.
     """
 
     id: str
     path: Path
+    frames: list[Path] = field(default_factory=list)
     label: int = -1
     group: str = ""
     box: tuple[float, float, float, float] | None = None
@@ -112,9 +113,11 @@ def read_clips(path: str | Path, label_names: Sequence[str] | None = None, group
         known = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
         raise InputError(f"{path}: holds no clips; expected file_N.json with frames, or <class>/<clip>.* ({known})")
     for clip in clips:
+        if clip.path.is_dir():
+            clip.frames = sorted((p for p in clip.path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         number = re.search(r"\d+(?!.*\d)", clip.path.stem)
         in_a_row = group_by_number > 1 and number is not None
-        clip.group = f"{clip.label}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip.path)
+        clip.group = f"{clip.label}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip)
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
@@ -135,7 +138,7 @@ def read_competition(folder: Path, records: list[Path], label_names: Sequence[st
         label = content.get("action", -1)
         if not isinstance(label, int) or isinstance(label, bool) or label < -1:
             raise InputError(f"{record}, key action: {label!r:.80} is not the number of a class")
-        clips.append(ClipExample(f"./{folder.name}\\{record.stem}", frames, label, box=read_box(record, content)))
+        clips.append(ClipExample(f"./{folder.name}\\{record.stem}", frames, label=label, box=read_box(record, content)))
     names = list(label_names) if label_names is not None else read_actions(folder, clips)
     for clip, record in zip(clips, records, strict=True):
         if clip.label >= len(names):
@@ -191,9 +194,8 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
     names = [p.name for p in classes] if label_names is None else list(label_names)
     if unknown := [p.name for p in classes if p.name not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
-    columns = [
-        [ClipExample(f"{p.name}/{q.name}", q, names.index(p.name)) for q in sorted(p.iterdir(), key=natural) if is_clip(q)] for p in classes
-    ]
+    of_class = {p.name: [q for q in sorted(p.iterdir(), key=natural) if is_clip(q)] for p in classes}
+    columns = [[ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()]
     # the first of each class, then the second: --max_train_samples keeps all classes
     return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
 
@@ -210,11 +212,10 @@ def natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(clip: ClipExample) -> str:
     """The same for copies of a clip: size and the first 64 KB of the file, or of the first frame."""
-    if path.is_dir():
-        path = next((p for p in sorted(path.iterdir(), key=natural) if p.suffix.lower() in IMAGE_SUFFIXES), path)
-    if path.is_dir():  # no frames: reading it will say so
+    path = clip.frames[0] if clip.frames else clip.path
+    if path.is_dir():  # without frames; reading it will say so
         return str(path)
     with open(path, "rb") as file:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"

@@ -31,8 +31,8 @@ HUB = "hub"  # --pretrained_weights hub: the weights that timm names for the mod
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a name stands for. num_frames: frames of a clip, of the Fast pathway; frame_stride: from one to the next, tau/alpha in the paper,
-    0: spread over the whole video; crop_size: pixels."""
+    """What a name stands for. num_frames: of a clip, for the Fast pathway; frame_stride: from one to the next, tau/alpha in the paper, 0:
+    spread over the whole video; crop_size: pixels."""
 
     kind: str  # slowfast, slow, frames or videomae
     num_frames: int
@@ -53,7 +53,7 @@ ARCHITECTURES = {
         "slowfast", 64, 2, 224, {"depths": DEPTHS[101], "alpha": 4, "fusion_kernel": 5, "res4_temporal_blocks": 6}
     ),
     "slow_r50_8x8": Architecture("slow", 8, 8, 224, {"depths": DEPTHS[50]}),
-    "slowfast_small": Architecture("slowfast", 16, 2, 112, {**SMALL, "alpha": 4, "beta": 4, "fusion_kernel": 5}),
+    "slowfast_small": Architecture("slowfast", 16, 2, 112, {**SMALL, "alpha": 4, "beta": 2, "fusion_kernel": 5}),
     "slow_small": Architecture("slow", 4, 8, 112, SMALL),
 }
 SCRATCH = "slowfast_small"  # what model_name_or_path scratch means
@@ -485,6 +485,20 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: holds no weights, a mapping of names to tensors was expected")
     return content
+
+
+def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[str]) -> VideoClassifier:
+    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other labels."""
+    try:
+        model = VideoClassifier.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if names != list(label_names):
+        raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
+    if not model.config.preprocessing:
+        raise InputError(f"{folder}: config.json has no preprocessing; was it trained by this task's train.py?")
+    return model.to(device).eval()
 
 
 AutoConfig.register(VideoConfig.model_type, VideoConfig, exist_ok=True)

@@ -67,9 +67,9 @@ def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, lis
         "vest": random.integers([120, 160, 0], [256, 256, 120]).tolist(),
         "trousers": random.integers(10, 110, 3).tolist(),
         "skin": (np.array([225, 180, 150]) * random.uniform(0.45, 1.05)).clip(0, 255).tolist(),
-        "reach": random.uniform(0.36, 0.44) * height,
+        "reach": random.uniform(0.32, 0.4) * height,
     }
-    strokes, phase = random.uniform(1.2, 2.2), random.uniform(0, 1)
+    strokes, phase = random.uniform(0.7, 1.1), random.uniform(0, 1)
     sway = random.uniform(0, 0.015, 2) * SIZE
     light, blur, noise = random.uniform(0.7, 1.15), random.uniform(0, 0.9), random.uniform(2, 9)
     frames, boxes = [], []
@@ -90,10 +90,10 @@ def hands(signal: int, phase: float) -> list[tuple[float, float]]:
     stroke."""
     down, wave = (0.12, -0.95), 0.06 * np.sin(2 * np.pi * phase)
     if signal in (RIGHT_TO_LEFT, LEFT_TO_RIGHT):
-        # four fifths of the time slowly across, one fifth back the same way
-        across = phase / 0.8 if phase < 0.8 else (1 - phase) / 0.2
-        angle = np.pi * (0.05 + 0.9 * across)
-        return [(-np.cos(angle), 0.1 + 0.35 * np.sin(angle)), down]
+        # stretched out across the front above the shoulders, then the hand goes back close to the chest
+        sweep = min(phase / 0.75, 1.0)
+        out = np.clip(min(phase, 0.75 - phase) / 0.08, 0.15, 1.0)
+        return [(0.3 - out * np.cos(np.pi * sweep), out * (0.25 + 0.6 * np.sin(np.pi * sweep)) - 0.3 * (1 - out)), down]
     if signal == STOP_FRONT:
         return [(-0.1 + wave, 0.95), down]
     if signal == STOP_FRONT_AND_REAR:
@@ -123,9 +123,13 @@ def draw_officer(frame: np.ndarray, officer: dict, places: list[tuple[float, flo
         start = x + side * 0.11 * h, shoulder + 0.02 * h
         hand = start[0] + sideways * reach, start[1] - upwards * reach
         cv2.line(frame, point(*start), point(*hand), sleeve, thick, cv2.LINE_AA)
+        paddle = start[0] + 1.25 * (hand[0] - start[0]), start[1] + 1.25 * (hand[1] - start[1])
+        if upwards > -0.5:  # a hanging hand holds none
+            cv2.circle(frame, point(*paddle), round(0.11 * h), (250, 250, 250), -1, cv2.LINE_AA)
+            cv2.circle(frame, point(*paddle), round(0.085 * h), (225, 30, 30), -1, cv2.LINE_AA)
         cv2.circle(frame, point(*hand), max(2, round(0.05 * h)), (245, 245, 245), -1, cv2.LINE_AA)
-        xs.append(hand[0])
-        ys.append(hand[1])
+        xs += [hand[0], paddle[0] - 0.1 * h, paddle[0] + 0.1 * h]
+        ys += [hand[1], paddle[1] - 0.1 * h, paddle[1] + 0.1 * h]
     return tuple(int(np.clip(value, 0, SIZE)) for value in (min(xs) - 3, min(ys) - 3, max(xs) + 3, max(ys) + 3))
 
 

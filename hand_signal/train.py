@@ -191,7 +191,7 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
         mixed_precision="bf16" if a.bf16 else "fp16" if a.fp16 else "no",
         gradient_accumulation_steps=a.gradient_accumulation_steps,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=a.seed),
-        log_with=a.report_to,
+        log_with=a.report_to or None,
         project_dir=fold_dir,
     )
     set_seed(a.seed)
@@ -230,9 +230,7 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
         train_set.set_epoch(epoch)
         model.train()
         total = torch.zeros((), device=accelerator.device)
-        for batch in tqdm(
-            loader, desc=f"epoch {epoch + 1}/{num_epochs}", leave=False, disable=a.disable_tqdm or not accelerator.is_main_process
-        ):
+        for batch in tqdm(loader, desc=f"epoch {epoch + 1}/{num_epochs}", leave=False, disable=hide_progress):
             pixel_values, targets = checked(batch)["pixel_values"], batch["labels"]
             if args.mixup_alpha > 0:
                 pixel_values, targets = mixup(pixel_values, targets, args.mixup_alpha, len(label_names))
