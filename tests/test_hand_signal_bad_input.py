@@ -114,7 +114,7 @@ FOLDERS = {
 @pytest.mark.parametrize(("what", "fragments"), FOLDERS.items(), ids=FOLDERS)
 def test_a_folder_without_clips_to_train_on_is_refused(worker, tmp_path, what, fragments):
     make(tmp_path, what)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--num_folds", "1", "--no_calibrate"], fragments)
+    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--num_folds", "1", "--calibrate", "false"], fragments)
 
 
 def test_nothing_is_left_where_all_clips_are_broken(worker, tmp_path):
@@ -180,7 +180,7 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
 @pytest.fixture(scope="module")
 def trained(worker, folder):
     """run/ beside the clips: one epoch of one fold."""
-    tiny = ["--num_folds", "1", "--no_calibrate", "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32", "--disable_tqdm", "true"]
+    tiny = ["--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32", "--disable_tqdm", "true"]
     code, errors = worker.run(folder, "train.py", *DEMO, *tiny, "--train_file", "train")
     assert code == 0, errors
     write_broken(folder / "broken", "truncated-mp4")

@@ -161,7 +161,7 @@ def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_n
 
 
 def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, competition, tmp_path):
-    options = [*TINY, "--train_file", competition / "train", "--num_folds", "1", "--eval_file", competition / "train", "--no_calibrate"]
+    options = [*TINY, "--train_file", competition / "train", "--num_folds", "1", "--eval_file", competition / "train", "--calibrate", "false"]
     run(worker, tmp_path, "train.py", *options, "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1", "--output_dir", "run")
     info = read(tmp_path / "run/fold0/fold.json")
     losses = [entry["eval_loss"] for entry in info["log_history"]]
@@ -179,7 +179,7 @@ def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_
     for k in range(8):
         write_clip(tmp_path / "clips" / ("right" if k % 2 else "left") / f"{k}.mp4", images=moving_square(1 if k % 2 else -1, k))
     write_broken(tmp_path / "clips" / "left", "truncated-mp4")
-    options = ["--train_file", "clips", "--skip_broken", "--flip_pairs", "left:right", "--num_train_epochs", "1", "--no_calibrate"]
+    options = ["--train_file", "clips", "--skip_broken", "--flip_pairs", "left:right", "--num_train_epochs", "1", "--calibrate", "false"]
     run(worker, tmp_path, "train.py", *TINY, *options, "--num_folds", "1", "--output_dir", "run")
     note = "train: 1 of 9 clips cannot be decoded and were skipped: left/broken.mp4"
     assert note in worker.printed and note in (tmp_path / "run/report.md").read_text()
@@ -188,7 +188,7 @@ def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_
 
 @pytest.mark.parametrize("name", ["slow_small", "timm/test_efficientnet"])
 def test_other_architectures_train_and_predict(name, worker, competition, tmp_path):
-    options = ["--model_name_or_path", name, "--num_folds", "1", "--no_calibrate", "--num_train_epochs", "1", "--output_dir", "run"]
+    options = ["--model_name_or_path", name, "--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--output_dir", "run"]
     options += ["--temporal_head", "lstm"] if name.startswith("timm") else []
     run(worker, tmp_path, "train.py", *TINY, "--train_file", competition / "train", *options)
     got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", competition / "test")
