@@ -142,7 +142,7 @@ OPTIONS = {
     "folds": (["--num_folds", "7"], ["num_folds: 7"]),
     "half-an-epoch": (["--num_train_epochs", "1.5"], ["num_train_epochs", "whole"]),
     "option-the-loop-does-not-read": (["--max_steps", "5"], ["max_steps", "not read by this loop"]),
-    "strategy-the-loop-does-not-read": (["--save_strategy", "no"], ["save_strategy", "not read by this loop"]),
+    "optimizer-the-loop-does-not-read": (["--optim", "adafactor"], ["optim", "not read by this loop"]),
     "option-of-text": (["--max_length", "64"], ["--max_length", "not an option"]),
     "cache-dir-a-file": (["--cache_dir", "text.pyth"], ["text.pyth", "cache_dir"]),
     "test-without-clips": (["--test_file", "empty"], ["empty", "holds no clips"]),
