@@ -348,9 +348,7 @@ def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bo
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         workers = {"num_workers": num_workers, "multiprocessing_context": context, "timeout": LOADER_TIMEOUT}
-    return DataLoader(
-        dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers
-    )
+    return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers)
 
 
 def checked(batch: dict) -> dict[str, Tensor]:

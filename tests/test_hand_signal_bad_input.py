@@ -146,7 +146,10 @@ OPTIONS = {
     "option-of-text": (["--max_length", "64"], ["--max_length", "not an option"]),
     "cache-dir-a-file": (["--cache_dir", "text.pyth"], ["text.pyth", "cache_dir"]),
     "test-without-clips": (["--test_file", "empty"], ["empty", "holds no clips"]),
-    "sample-of-another-competition": (["--test_file", "c/test", "--sample_submission_file", "other.csv"], ["other.csv, row 1", "file_path"]),
+    "sample-of-another-competition": (
+        ["--test_file", "c/test", "--sample_submission_file", "other.csv"],
+        ["other.csv, row 1", "file_path"],
+    ),
     "sample-with-missing-ids": (["--test_file", "c/test", "--sample_submission_file", "short.csv"], ["short.csv", "1 ids are missing"]),
 }
 
@@ -180,7 +183,7 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
 @pytest.fixture(scope="module")
 def trained(worker, folder):
     """run/ beside the clips: one epoch of one fold."""
-    tiny = ["--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32", "--disable_tqdm", "true"]
+    tiny = ["--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32"]
     code, errors = worker.run(folder, "train.py", *DEMO, *tiny, "--train_file", "train")
     assert code == 0, errors
     write_broken(folder / "broken", "truncated-mp4")

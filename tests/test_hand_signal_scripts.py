@@ -16,10 +16,8 @@ from tests.scripts import ROOT, Worker, launch
 from tests.videos import moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
-TINY = [
-    "--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true", "--num_frames", "4", "--crop_size", "32",
-    "--num_train_epochs", "2", "--num_folds", "2",
-]  # fmt: skip
+TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]
+TINY += ["--num_frames", "4", "--crop_size", "32", "--num_train_epochs", "2", "--num_folds", "2"]
 LABELLED = [0, 1] * 6
 
 
@@ -115,20 +113,20 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(trained):
 def test_predict_gives_the_runs_own_submission(worker, trained, competition, tmp_path):
     files = ["--test_file", competition / "test", "--sample_submission_file", competition / "sample_submission.csv"]
     predict(worker, tmp_path, "--run_dir", trained, *files)
-    rows = [np.genfromtxt(path / name, delimiter=",", skip_header=1)[:, 1:] for path, name in ((trained, "submission.csv"), (tmp_path, "s.csv"))]
+    submissions = trained / "submission.csv", tmp_path / "s.csv"
+    rows = [np.genfromtxt(path, delimiter=",", skip_header=1)[:, 1:] for path in submissions]
     assert rows[0] == pytest.approx(rows[1], abs=1e-6)
     assert not (tmp_path / "s.metrics.json").exists()
 
 
 def test_a_labelled_folder_gives_metrics_and_more_views_other_logits(worker, trained, competition, tmp_path):
-    one = predict(worker, tmp_path, "--run_dir", trained, "--test_file", competition / "train", "--no_calibrate")
+    options = ["--test_file", competition / "train", "--no_calibrate"]
+    one = predict(worker, tmp_path, "--run_dir", trained, *options)
     assert one.labels.tolist() == LABELLED
     assert read(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
-    more = predict(
-        worker, tmp_path, "--run_dir", trained, "--test_file", competition / "train", "--no_calibrate", "--num_clips", "3", "--num_crops", "3"
-    )
+    more = predict(worker, tmp_path, "--run_dir", trained, *options, "--num_clips", "3", "--num_crops", "3")
     assert 0 < np.abs(more.logits - one.logits).max() < 5
-    two = predict(worker, tmp_path, "--run_dir", trained, trained, "--test_file", competition / "train", "--no_calibrate")
+    two = predict(worker, tmp_path, "--run_dir", trained, trained, *options)
     assert two.logits == pytest.approx(one.logits, abs=1e-6)
 
 
@@ -161,8 +159,9 @@ def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_n
 
 
 def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, competition, tmp_path):
-    options = [*TINY, "--train_file", competition / "train", "--num_folds", "1", "--eval_file", competition / "train", "--calibrate", "false"]
-    run(worker, tmp_path, "train.py", *options, "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1", "--output_dir", "run")
+    options = [*TINY, "--train_file", competition / "train", "--eval_file", competition / "train", "--num_folds", "1"]
+    options += ["--calibrate", "false", "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1"]
+    run(worker, tmp_path, "train.py", *options, "--output_dir", "run")
     info = read(tmp_path / "run/fold0/fold.json")
     losses = [entry["eval_loss"] for entry in info["log_history"]]
     assert len(losses) < 30 and losses[-1] > min(losses) == losses[-2]
@@ -202,9 +201,7 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(c
     tiny += ["--dataloader_num_workers", "0", "--num_clips", "1", "--torch_num_threads", "1", "--disable_tqdm", "true"]
     output = launch(sys.executable, "my_contest/train.py", *tiny, cwd=tmp_path)
     assert "preset my_contest/configs/final.yaml (my_contest/data/train is there)" in output
-    check_submission(
-        tmp_path / "runs/my_contest/final/submission.csv", competition / "sample_submission.csv", probability_columns=True
-    )
+    check_submission(tmp_path / "runs/my_contest/final/submission.csv", competition / "sample_submission.csv", probability_columns=True)
 
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--flip_pairs"), ("predict.py", "--num_crops")])

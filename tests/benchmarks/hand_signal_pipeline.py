@@ -80,7 +80,7 @@ def main() -> None:
                 if number:
                     speeds[name].append(len(dataset) / (time.perf_counter() - began))
     clips.read_frames = ours
-    print(f"{len(examples)} clips, {args.num_frames} frames, stride {args.frame_stride}, {args.crop_size} pixels, one process, {args.passes} passes\n")
+    print(f"{len(examples)} clips, {args.num_frames} frames, stride {args.frame_stride}, {args.crop_size} pixels, one process\n")
     print("| | clips per second | slowest to fastest pass | ours is faster by |\n|---|---|---|---|")
     for name, values in speeds.items():
         ratio = statistics.median(a / b for a, b in zip(speeds["ours"], values, strict=True))
