@@ -70,7 +70,7 @@ class HandSignalArguments(DataArguments):
     cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, for all folds and later runs"})
     skip_broken: bool = field(default=False, metadata={"help": "leave out clips that cannot be decoded, and count them"})
     group_by_number: int = field(
-        default=1, metadata={"help": "clips of a class whose number in the name, divided by this, is the same stay in one fold; 1: off"}
+        default=1, metadata={"help": "clips of a folder whose number in the name, divided by this, is the same stay in one fold; 1: off"}
     )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "stop after this many epochs without a better metric_for_best_model"}
@@ -117,7 +117,7 @@ def read_clips(path: str | Path, label_names: Sequence[str] | None = None, group
             clip.frames = sorted((p for p in clip.path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
         number = re.search(r"\d+(?!.*\d)", clip.path.stem)
         in_a_row = group_by_number > 1 and number is not None
-        clip.group = f"{clip.label}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip)
+        clip.group = f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip)
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
