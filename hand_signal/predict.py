@@ -55,6 +55,7 @@ def main() -> None:
         raise InputError(f"num_crops: {args.num_crops} is not 1 or 3")
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
+    parts, weights, sample_ids = [], [], None
     # the labels of the first model; load_fold wants the same of all others
     label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())
     with accelerator.main_process_first():
@@ -63,7 +64,6 @@ def main() -> None:
     check_examples(examples, args.test_file)
     ids = [row.id for row in examples]
     id_column, columns = submission_format(ids[0], label_names)
-    sample_ids = None
     if args.sample_submission_file and not args.max_predict_samples:
         sample_ids = read_sample_ids(args.sample_submission_file, ids, columns, id_column)
     broken = broadcast_object_list([find_broken(examples, args.skip_broken)])[0]
@@ -74,7 +74,6 @@ def main() -> None:
     if not readable:
         raise InputError(f"{args.test_file}: none of the {len(ids)} clips can be decoded")
 
-    parts, weights = [], []
     views = {key: getattr(args, key) for key in ("num_clips", "num_crops") if getattr(args, key) is not None}
     for run_dir, (folds, _), weight in zip(args.run_dir, runs, args.weights or [1.0] * len(runs), strict=True):
         calibration = Path(run_dir) / "calibration.json"
