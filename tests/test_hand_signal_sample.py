@@ -84,6 +84,7 @@ def test_frames_without_their_order_cannot_tell_left_from_right_and_slowfast_can
     accuracies = {}
     for name, options in {"slowfast": [], "frames": ["--model_name_or_path", "timm/test_efficientnet", "--num_frames", "8"]}.items():
         demo = ["--config", ROOT / "hand_signal/configs/demo.yaml", "--output_dir", name, "--disable_tqdm", "true"]
+        demo += ["--num_train_epochs", "40"]
         code, errors = worker.run(tmp_path, "train.py", *demo, *options)
         assert code == 0, errors
         oof = Logits.load(tmp_path / name / "oof_logits.npz")

@@ -107,6 +107,15 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(trained):
     assert "video-classification" in (trained / "fold1" / "README.md").read_text()
 
 
+def test_the_demo_draws_its_sample_and_writes_the_competitions_format(worker, tmp_path):
+    run(worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1")
+    run_dir = tmp_path / "runs" / "hand_signal" / "demo"
+    check_submission(run_dir / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True)
+    held_out = [Logits.load(run_dir / f"fold{k}" / "held_out_logits.npz").ids.tolist() for k in range(2)]
+    pairs = [{int(row.rpartition("_")[2]) // 2 for row in ids} for ids in held_out]
+    assert not pairs[0] & pairs[1] and sum(map(len, pairs)) == 16  # an officer's strokes forwards and backwards stay together
+
+
 # Prediction
 
 

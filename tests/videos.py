@@ -4,6 +4,7 @@ import json
 import wave
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from PIL import Image
@@ -69,6 +70,14 @@ def write_broken(folder, kind):
     if kind in ("truncated-mp4", "truncated-avi"):
         path = write_clip(folder / f"broken{kind[-4:].replace('-', '.')}", frames=20, images=moving_square(1, 0, 20))
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "truncated-stream":  # its index stands in front and promises all frames
+        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream("mpeg4", rate=8)
+            stream.width, stream.height = 64, 64
+            for image in moving_square(1, 0, 20, 64):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     elif kind == "empty":
         path.touch()
     elif kind == "text":
@@ -92,4 +101,5 @@ def write_broken(folder, kind):
     return path
 
 
-BROKEN = ["truncated-mp4", "truncated-avi", "empty", "text", "audio-only", "zero-frames", "truncated-image", "images-of-two-sizes"]
+BROKEN = ["truncated-mp4", "truncated-avi", "truncated-stream", "empty", "text", "audio-only", "zero-frames"]
+BROKEN += ["truncated-image", "images-of-two-sizes"]
