@@ -74,7 +74,7 @@ def check_predict_values(args: Any) -> None:
             raise InputError(f"{beside}: is a folder, and this file stands beside the submission")
         check_folder(beside.with_name(f".{beside.name}.{os.getpid()}.tmp"), "submission_file")  # a name that is too long
     for key in ("max_predict_samples", "tokens_per_batch"):
-        check_number(key, getattr(args, key), 1)
+        check_number(key, getattr(args, key, None), 1)
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
     for weight in args.weights or []:
         check_number("weights", weight, 0)

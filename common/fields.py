@@ -113,7 +113,13 @@ class PredictArguments:
     max_predict_samples: int | None = field(
         default=None, metadata={"help": "predict only the first rows; the check against the sample is skipped"}
     )
-    tokens_per_batch: int = field(default=16384, metadata={"help": "tokens per batch and device, padding included"})
     torch_num_threads: int | None = field(
         default=None, metadata={"help": "CPU threads per process; default: torch's, or cores / local processes where a launcher set 1"}
     )
+
+
+@dataclass
+class TextPredictArguments(PredictArguments):
+    """Fields of the predict.py of a text task."""
+
+    tokens_per_batch: int = field(default=16384, metadata={"help": "tokens per batch and device, padding included"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
-from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from common.args import print_once
 from common.files import atomic_write, write_json
@@ -38,24 +38,38 @@ def finish_fold(
 
     logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the metrics.
     """
+    if run.state.is_main_process:
+        processor.save_pretrained(run.fold_dir(fold))
+    save_fold(run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", task_metrics)
+
+
+def save_fold(
+    run: Run,
+    fold: int,
+    model: PreTrainedModel,
+    logits: dict[str, Logits],
+    info: dict[str, Any],
+    pipeline_tag: str,
+    task_metrics: TaskMetrics = None,
+) -> None:
+    """finish_fold() for a model that no Trainer holds and that has no tokenizer. pipeline_tag: the hub's name of the task."""
     info["metrics"] = all_metrics(logits.get("held_out") or logits["eval"], task_metrics)
     folder = run.fold_dir(fold)
     if run.state.is_main_process:
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
-        processor.save_pretrained(folder)
+        model.save_pretrained(folder)
         with atomic_write(folder / "README.md") as file:
-            file.write(model_card(run.config, info))
+            file.write(model_card(run.config, info, pipeline_tag))
     run.finish_fold(fold, logits, info)
     print_once(f"fold {fold}: accuracy {info['metrics']['accuracy']:.4f}, macro F1 {info['metrics']['macro_f1']:.4f}")
 
 
-def model_card(config: dict[str, Any], info: dict[str, Any]) -> str:
+def model_card(config: dict[str, Any], info: dict[str, Any], pipeline_tag: str) -> str:
     """A model card (Markdown with the hub's metadata) that holds the fold's numbers."""
     names = {"accuracy": "accuracy", "macro_f1": "f1_macro", "log_loss": "log_loss"}
     base = config["model_name_or_path"]
     results = [
         EvalResult(
-            task_type="text-classification",
+            task_type=pipeline_tag,
             dataset_type="private",
             dataset_name=Path(config["train_file"]).name,
             metric_type=kind,
@@ -64,7 +78,7 @@ def model_card(config: dict[str, Any], info: dict[str, Any]) -> str:
         for key, kind in names.items()
     ]
     name = f"{Path(base).name}-{Path(config['train_file']).stem}"
-    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers", pipeline_tag="text-classification")
+    data = ModelCardData(model_name=name, eval_results=results, library_name="transformers", pipeline_tag=pipeline_tag)
     metrics = "\n".join(
         f"| {key} | {value:.4f} |" if isinstance(value, float) else f"| {key} | {value} |" for key, value in info["metrics"].items()
     )

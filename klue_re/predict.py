@@ -12,13 +12,13 @@ from typing import Literal
 
 from common.args import parse_predict_args, print_once
 from common.errors import run_main
-from common.fields import PredictArguments
+from common.fields import TextPredictArguments
 
 from data import SUBMISSION_FORMATS, read_ner, read_relations, submission_columns
 
 
 @dataclass
-class KlueRePredictArguments(PredictArguments):
+class KlueRePredictArguments(TextPredictArguments):
     """Fields of klue_re/predict.py."""
 
     ner_file: str | None = field(default=None, metadata={"help": "TSV of id and the types of both entities, where the models read types"})

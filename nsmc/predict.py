@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 
 from common.args import parse_predict_args, print_once
 from common.errors import run_main
-from common.fields import PredictArguments
+from common.fields import TextPredictArguments
 
 from data import LABEL_NAMES, PREPROCESSING, SUBMISSION_COLUMNS, read_reviews, submission_columns
 
 
 @dataclass
-class NsmcPredictArguments(PredictArguments):
+class NsmcPredictArguments(TextPredictArguments):
     """Fields of nsmc/predict.py."""
 
     prior_correction: bool = field(

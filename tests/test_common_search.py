@@ -210,7 +210,9 @@ def test_a_folder_that_is_no_task_is_refused(tmp_path, monkeypatch):
         search.main()
 
 
-@pytest.mark.parametrize("task, sample", [("friends", "train.json"), ("nsmc", "train.txt"), ("klue_re", "train.tsv")])
+@pytest.mark.parametrize(
+    "task, sample", [("friends", "train.json"), ("nsmc", "train.txt"), ("klue_re", "train.tsv"), ("hand_signal", "train")]
+)
 def test_every_tasks_space_holds_values_that_its_train_py_takes(task, sample):
     folder = ROOT / task
     task_args, training_args = check_options(

@@ -29,6 +29,13 @@ KLUE_RE_BLOCKS = {
     "predict-average": ("predict.py", "                parts.append(predict_logits(", "    if accelerator.is_main_process:"),
     "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
 }
+# hand_signal has a loop of its own.
+HAND_SIGNAL_BLOCKS = {
+    "train-split": ("train.py", "    if args.num_folds > 1:\n        splits", "        splits = [hold_out("),
+    "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
+    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_submission("),
+    "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
+}
 
 
 def block(task, script, begin, end):
@@ -42,6 +49,7 @@ def block(task, script, begin, end):
 
 CASES = {f"nsmc-{name}": ("nsmc", place) for name, place in BLOCKS.items()}
 CASES |= {f"klue_re-{name}": ("klue_re", place) for name, place in KLUE_RE_BLOCKS.items()}
+CASES |= {f"hand_signal-{name}": ("hand_signal", place) for name, place in HAND_SIGNAL_BLOCKS.items()}
 
 
 @pytest.mark.parametrize(("task", "place"), CASES.values(), ids=CASES)
@@ -49,7 +57,7 @@ def test_the_block_is_the_same_in_every_task_folder(task, place):
     assert block(task, *place).splitlines() == block("friends", *place).splitlines()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, "hand_signal"])
 @pytest.mark.parametrize("script", ["train.py", "predict.py"])
 def test_the_docstring_is_commands_of_the_folders_own_scripts_and_presets(task, script):
     text = (ROOT / task / script).read_text(encoding="utf-8")

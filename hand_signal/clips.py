@@ -1,0 +1,398 @@
+"""From a clip to pixel_values: decoding, sampling of frames, person box, upscaling, augmentation, cache.
+
+frames = read_frames(Path("clip.mp4"), lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
+"""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from common.errors import InputError, first_line
+from common.files import atomic_write
+from common.logits import Logits
+
+if TYPE_CHECKING:
+    from data import ClipExample
+
+os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")  # its 10240 tries on a truncated file take minutes
+try:
+    import decord
+except ImportError:  # wheels for Linux x86-64 only
+    decord = None
+
+RESIZE = 8 / 7  # short side of the frames over crop_size: 256 to 224
+BOX_MARGIN = 0.1  # of width and height, on each side: arms leave the box between two frames
+LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
+Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> numbers of the frames to decode
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a clip becomes pixel_values; travels with the weights in config.json. Fields as in HandSignalArguments."""
+
+    num_frames: int
+    frame_stride: int
+    crop_size: int
+    mean: list[float]
+    std: list[float]
+    person_box: bool
+    upscale: str
+    num_clips: int
+    num_crops: int
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training changes at random, the same for all frames of a clip. flip_map: label of each label's mirror image, None: no flips."""
+
+    min_crop_scale: float
+    color_jitter: float
+    flip_map: list[int] | None
+
+
+def read_frames(source: Path | Sequence[Path], choose: Choose) -> np.ndarray:
+    """The chosen frames (T, H, W, 3), uint8 RGB, of a video file or of image files; only they are decoded, all readers are closed.
+
+    decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where there is no video
+    stream, no frame, or where a chosen frame cannot be decoded.
+    """
+    if not isinstance(source, Path):
+        return read_images(source, choose)
+    if source.is_dir():
+        raise InputError(f"{source}: holds no frames")
+    if decord is not None:
+        try:
+            return read_with_decord(source, choose)
+        except (decord.DECORDError, IndexError, RuntimeError):  # PyAV knows more formats, and says what is wrong
+            pass
+    try:
+        return read_with_av(source, choose)
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise InputError(f"{source}: cannot be decoded as a video ({first_line(error)})") from error
+
+
+def read_with_decord(path: Path, choose: Choose) -> np.ndarray:
+    reader = decord.VideoReader(str(path), num_threads=1)  # freed with this frame: one reader per clip, or its memory would grow
+    return reader.get_batch(list(choose(len(reader)))).asnumpy()
+
+
+def read_with_av(path: Path, choose: Choose) -> np.ndarray:
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError("it holds no video stream")
+        stream = container.streams.video[0]
+        total = stream.frames
+        if total == 0:  # the container does not say
+            total = sum(packet.size > 0 for packet in container.demux(stream))
+            container.seek(0)
+        if total == 0:
+            raise ValueError("it holds no frames")
+        chosen = list(choose(total))
+        wanted, frames = set(chosen), {}
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                frames[number] = frame.to_ndarray(format="rgb24")
+            if len(frames) == len(wanted):
+                break
+    if missing := sorted(wanted - frames.keys()):
+        raise ValueError(f"frame {missing[0]} of {total} is missing, is the file truncated?")
+    return np.stack([frames[number] for number in chosen])
+
+
+def read_images(files: Sequence[Path], choose: Choose) -> np.ndarray:
+    chosen, frames = list(choose(len(files))), {}
+    for number in sorted(set(chosen)):
+        try:
+            with Image.open(files[number]) as image:
+                frames[number] = np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{files[number]}: cannot be decoded as an image ({first_line(error)})") from error
+    first = frames[chosen[0]].shape
+    for number, frame in frames.items():
+        if frame.shape != first:
+            raise InputError(f"{files[number]}: is {frame.shape[1]} x {frame.shape[0]}, other frames are {first[1]} x {first[0]}")
+    return np.stack([frames[number] for number in chosen])
+
+
+def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
+    """The ids of clips whose first, middle or last frame cannot be decoded. Raises InputError with the first where none may be skipped."""
+    broken = []
+    for example in examples:
+        try:
+            read_frames(example.frames or example.path, lambda total: sorted({0, total // 2, total - 1}))
+        except InputError:
+            if not skip_broken:
+                raise
+            broken.append(example.id)
+    return broken
+
+
+def choose_frames(total: int, num_frames: int, frame_stride: int, clip: int = 0, num_clips: int = 1, jitter: bool = False) -> list[int]:
+    """Numbers (num_frames,) of the frames of one clip of a video with `total` frames, ascending; short videos repeat frames.
+
+    A clip is a window of num_frames * frame_stride frames (the whole video where it is shorter, or frame_stride is 0), cut into num_frames
+    equal parts with one frame from each. jitter, for training: a random window, a random frame of each part (from torch's generator). Else
+    the windows of the num_clips clips are spread evenly from the start to the end (section 4 of the SlowFast paper); where the window is
+    the whole video they differ in the frame that they take of each part.
+    """
+    length = min(total, num_frames * frame_stride) if frame_stride else total
+    if jitter:
+        start = torch.randint(total - length + 1, ()).item()
+        inside = torch.rand(num_frames, dtype=torch.float64).numpy()
+    else:
+        start = (total - length) * (0.5 if num_clips == 1 else clip / (num_clips - 1))
+        inside = 0.5 if length < total else (clip + 0.5) / num_clips
+    return (start + (np.arange(num_frames) + inside) * length / num_frames).astype(int).clip(0, total - 1).tolist()
+
+
+def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str, crop_size: int) -> np.ndarray:
+    """Crop to the person (all frames alike, so that only the person moves), upscale where small, shorter side to crop_size * 8 / 7."""
+    if box is not None:
+        height, width = frames.shape[1:3]
+        dx, dy = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
+        x1, y1 = max(0, int(box[0] - dx)), max(0, int(box[1] - dy))
+        x2, y2 = min(width, int(box[2] + dx) + 1), min(height, int(box[3] + dy) + 1)
+        if x2 - x1 > 1 and y2 - y1 > 1:  # else the box is of other frames
+            frames = frames[:, y1:y2, x1:x2]
+    short = round(crop_size * RESIZE)
+    if upscale not in ("none", "bicubic") and min(frames.shape[1:3]) < short:
+        frames = np.stack([super_resolution(frame, upscale) for frame in frames])
+    height, width = frames.shape[1:3]
+    scale = short / min(height, width)
+    size = max(short, round(width * scale)), max(short, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC if upscale == "bicubic" else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in frames])
+
+
+@lru_cache(maxsize=1)
+def open_upscaler(path: str):
+    """The ONNX session of --upscale, one per process. Raises InputError."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError("upscale: an ONNX file needs the package onnxruntime (pip install onnxruntime)") from error
+
+    try:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(path, options)
+    except Exception as error:  # onnxruntime has an exception class for each of its error codes
+        raise InputError(f"{path}: cannot be loaded as ONNX ({first_line(error)})") from error
+
+
+def super_resolution(frame: np.ndarray, path: str) -> np.ndarray:
+    """One frame (H, W, 3), uint8, through a model of (1, 3, H, W) RGB or (1, 1, H, W) luminance, values 0 to 1, to (1, ., kH, kW)."""
+    session = open_upscaler(path)
+    tensor = session.get_inputs()[0]
+    if len(tensor.shape) != 4 or tensor.shape[1] not in (1, 3):
+        raise InputError(f"{path}: takes {tensor.shape}, expected (1, 3, height, width) or (1, 1, height, width)")
+    planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) if tensor.shape[1] == 1 else frame
+    values = planes[..., : tensor.shape[1]].astype(np.float32).transpose(2, 0, 1)[None] / 255
+    try:
+        (output, *_) = session.run(None, {tensor.name: values})
+    except Exception as error:  # a fixed size, most of all
+        raise InputError(f"{path}: does not take a frame of {frame.shape[1]} x {frame.shape[0]} ({first_line(error)})") from error
+    output = (output[0].transpose(1, 2, 0).clip(0, 1) * 255).round().astype(np.uint8)
+    if tensor.shape[1] == 3:
+        return output
+    colors = cv2.resize(planes[..., 1:], output.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return cv2.cvtColor(np.concatenate([output, colors], axis=2), cv2.COLOR_YCrCb2RGB)
+
+
+def check_upscale(upscale: str) -> None:
+    """Raise InputError where --upscale is no way to do it."""
+    if upscale in ("none", "bicubic"):
+        return
+    if not Path(upscale).is_file():
+        raise InputError(f"upscale: {upscale!r} is neither none, bicubic nor an ONNX file")
+    super_resolution(np.zeros((32, 32, 3), dtype=np.uint8), upscale)
+
+
+class ClipDataset(Dataset):
+    """pixel_values of clips: (3, T, S, S) with an Augmentation, else (views, 3, T, S, S), view = clip * num_crops + crop.
+
+    Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a resume. set_epoch()
+    is called before each pass. cache_dir: all frames of a video, prepared, are written there as one uint8 .npy when it is first read, and
+    memory-mapped from then on. A clip that cannot be decoded gives an InputError in place of its tensor, which collate() carries to the
+    loop: an exception in a worker would lose its sentence.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence["ClipExample"],
+        preprocessing: Preprocessing,
+        cache_dir: str | None = None,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ):
+        self.examples, self.preprocessing, self.augmentation, self.seed = list(examples), preprocessing, augmentation, seed
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __getitem__(self, row: int) -> dict:
+        example = self.examples[row]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(hash((self.seed, self.epoch, row)) % 2**63)
+                return self.views(example) if self.augmentation is None else self.augmented(example)
+        except InputError as error:
+            return {"pixel_values": error, "labels": example.label}
+
+    def augmented(self, example: "ClipExample") -> dict:
+        p, a, label = self.preprocessing, self.augmentation, example.label
+        chosen: dict[int, list[int]] = {}  # drawn once, though a second decoder may ask again
+
+        def choose(total: int) -> list[int]:
+            return chosen.get(total) or chosen.setdefault(total, choose_frames(total, p.num_frames, p.frame_stride, jitter=True))
+
+        frames = self.frames(example, choose)
+        clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
+        crop = v2.RandomResizedCrop(p.crop_size, scale=(a.min_crop_scale, 1.0), antialias=True)
+        clip = v2.ColorJitter(a.color_jitter, a.color_jitter, a.color_jitter)(crop(clip))
+        if a.flip_map is not None and torch.rand(()) < 0.5:
+            clip, label = clip.flip(-1), a.flip_map[label]
+        return {"pixel_values": self.normalized(clip), "labels": label}
+
+    def views(self, example: "ClipExample") -> dict:
+        p = self.preprocessing
+        numbers: list[int] = []
+
+        def choose(total: int) -> list[int]:
+            each = [choose_frames(total, p.num_frames, p.frame_stride, clip, p.num_clips) for clip in range(p.num_clips)]
+            numbers[:] = np.unique(each, return_inverse=True)[1].ravel().tolist()
+            return np.unique(each).tolist()  # clips share frames: each is decoded once
+
+        frames = torch.from_numpy(self.frames(example, choose)).permute(0, 3, 1, 2)
+        crops = [self.normalized(crop) for crop in square_crops(frames, p.crop_size, p.num_crops)]  # each (3, distinct frames, S, S)
+        of_clip = np.array(numbers).reshape(p.num_clips, p.num_frames)
+        return {"pixel_values": torch.stack([crop[:, rows] for rows in of_clip for crop in crops]), "labels": example.label}
+
+    def frames(self, example: "ClipExample", choose: Choose) -> np.ndarray:
+        """The chosen frames, prepared, uint8 (T, H, W, 3)."""
+        if self.cache_dir is None:
+            return self.prepared(example, choose)
+        path = self.cache_file(example)
+        if not path.exists():
+            with atomic_write(path, "wb") as file:
+                np.save(file, self.prepared(example, range))
+        cached = np.load(path, mmap_mode="r")
+        return np.array(cached[list(choose(len(cached)))])
+
+    def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
+        p = self.preprocessing
+        return prepare_frames(
+            read_frames(example.frames or example.path, choose), example.box if p.person_box else None, p.upscale, p.crop_size
+        )
+
+    def cache_file(self, example: "ClipExample") -> Path:
+        """Another name for another file, date, box, size or way of upscaling."""
+        p, path = self.preprocessing, example.path.resolve()
+        newest = max(file.stat().st_mtime_ns for file in example.frames or [path])
+        key = str((path, newest, example.box if p.person_box else None, p.upscale, p.crop_size))
+        return self.cache_dir / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+
+    def normalized(self, clip: Tensor) -> Tensor:
+        """(T, 3, S, S) uint8 -> (3, T, S, S) float32."""
+        mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.preprocessing.mean, self.preprocessing.std))
+        return (clip.transpose(0, 1).float() / 255 - mean) / std
+
+
+def square_crops(frames: Tensor, crop_size: int, num_crops: int) -> list[Tensor]:
+    """1 (the middle) or 3 (along the longer side) squares as large as the shorter side, at crop_size: (T, 3, S, S) each."""
+    height, width = frames.shape[-2:]
+    side, space = min(height, width), abs(height - width)
+    starts = [space // 2] if num_crops == 1 else [0, space // 2, space]
+    crops = [frames[..., :, s : s + side] if width > height else frames[..., s : s + side, :] for s in starts]
+    return [v2.functional.resize(crop, [crop_size, crop_size], antialias=True) for crop in crops]
+
+
+def collate(items: list[dict]) -> dict[str, Tensor]:
+    """A batch; the first InputError of a clip in place of its pixels."""
+    for item in items:
+        if isinstance(item["pixel_values"], InputError):
+            return {"error": str(item["pixel_values"])}
+    return {
+        "pixel_values": torch.stack([item["pixel_values"] for item in items]),
+        "labels": torch.tensor([item["labels"] for item in items]),
+    }
+
+
+def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bool = False) -> DataLoader:
+    """Batches of collate(). Workers are copies of a clean process that has only imported this module: decord can deadlock in a copy of one
+    that has used it."""
+    workers = {}
+    if num_workers:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        workers = {"num_workers": num_workers, "multiprocessing_context": context, "timeout": LOADER_TIMEOUT}
+    return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers)
+
+
+def checked(batch: dict) -> dict[str, Tensor]:
+    """The batch. Raises the InputError of a clip in it."""
+    if "error" in batch:
+        raise InputError(batch["error"])
+    return batch
+
+
+def mixup(pixel_values: Tensor, labels: Tensor, alpha: float, num_labels: int) -> tuple[Tensor, Tensor]:
+    """Zhang et al. 2018: clips (B, 3, T, H, W) and one-hot labels (B, C), each mixed with the clip before it; from torch's generator."""
+    mixed, targets = v2.MixUp(alpha=alpha, num_classes=num_labels)(tv_tensors.Video(pixel_values), labels)
+    return mixed.as_subclass(Tensor), targets
+
+
+@torch.inference_mode()
+def predict_clips(
+    model: nn.Module, dataset: ClipDataset, accelerator: Accelerator, label_names: Sequence[str], batch_size: int, num_workers: int = 0
+) -> Logits:
+    """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
+
+    batch_size: videos, each of num_clips * num_crops views. The rows are dealt out to the processes in turn. Raises InputError for a clip
+    that cannot be decoded, RuntimeError when a row comes back not exactly once.
+    """
+    rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
+    model.eval()
+    values: list[np.ndarray] = []
+    for batch in make_loader(Subset(dataset, rows), batch_size, num_workers):
+        pixel_values = checked(batch)["pixel_values"].to(accelerator.device)
+        with accelerator.autocast():
+            logits = model(pixel_values=pixel_values.flatten(0, 1)).logits
+        log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
+        values.extend((log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])).float().cpu().numpy())
+    gathered = dict(gather_object(list(zip(rows, values, strict=True))))
+    if sorted(gathered) != list(range(len(dataset))):
+        raise RuntimeError(f"{len(gathered)} rows came back for {len(dataset)}")
+    ids, labels = [example.id for example in dataset.examples], [example.label for example in dataset.examples]
+    return Logits(np.array(ids), np.stack([gathered[row] for row in range(len(dataset))]), np.array(labels), list(label_names))
+
+
+def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
+    """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about it."""
+    missing = [row_id for row_id in ids if row_id not in set(logits.ids.tolist())]
+    zeros = np.zeros((len(missing), len(logits.label_names)))
+    labels = np.concatenate([logits.labels, np.full(len(missing), -1)])
+    rows = np.concatenate([logits.logits, zeros])
+    return Logits(np.concatenate([logits.ids, np.array(missing, dtype=str)]), rows, labels, logits.label_names).reorder(ids)

@@ -1,0 +1,252 @@
+"""Clips of hand signals: the competition's layout (Dacon 235806) and folders of classes, as rows.
+
+For a contest of your own, change COMPETITION_FILES, the fields, read_clips() and submission_format().
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from common.args import print_once
+from common.errors import InputError
+from common.fields import DataArguments
+from common.files import read_text
+from common.logits import Logits
+from common.submission import read_csv
+
+COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+LABEL_COLUMN = "Predicted"  # of a submission where the competition has no format of its own
+ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
+
+
+@dataclass
+class HandSignalArguments(DataArguments):
+    """Fields of hand_signal/train.py beside TrainingArguments."""
+
+    model_name_or_path: str = field(
+        default="scratch",
+        metadata={
+            "help": "slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, slowfast_small (scratch), "
+            "slow_small, timm/<model> for a classifier of frames, or the folder or hub id of a VideoMAE"
+        },
+    )
+    pretrained_weights: str | None = field(
+        default=None, metadata={"help": "file of weights of the same architecture, or hub: what timm names for a timm/<model>"}
+    )
+    num_frames: int | None = field(default=None, metadata={"help": "frames of a clip (of the Fast pathway); default: the architecture's"})
+    frame_stride: int | None = field(
+        default=None, metadata={"help": "frames from one to the next, 0: spread over the whole video; default: the architecture's"}
+    )
+    crop_size: int | None = field(default=None, metadata={"help": "height and width in pixels; default: the architecture's"})
+    alpha: int | None = field(default=None, metadata={"help": "SlowFast: frames of the Fast pathway for one of the Slow"})
+    beta: int | None = field(default=None, metadata={"help": "SlowFast: how many times fewer channels the Fast pathway has"})
+    temporal_head: Literal["mean", "lstm", "attention"] | None = field(
+        default=None, metadata={"help": "classifier of frames: what looks at their sequence; default: mean, blind to order"}
+    )
+    dropout: float | None = field(default=None, metadata={"help": "in front of the classifier; default: the architecture's"})
+    person_box: bool = field(default=True, metadata={"help": "crop to the person's bounding box where the data has one"})
+    upscale: str = field(
+        default="none", metadata={"help": "enlarge frames that are smaller than the model wants: none, bicubic, or an ONNX file"}
+    )
+    min_crop_scale: float = field(default=0.5, metadata={"help": "random resized crop: smallest share of a frame's area; 1: off"})
+    color_jitter: float = field(default=0.2, metadata={"help": "largest change of brightness, contrast and saturation; 0: off"})
+    mixup_alpha: float = field(default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"})
+    flip_pairs: list[str] | None = field(
+        default=None,
+        metadata={"help": "turn horizontal flips on: a:b for labels that swap, a:a for one that stays (the others stay, too)"},
+    )
+    num_clips: int = field(default=2, metadata={"help": "temporal clips of a video that a prediction averages"})
+    num_crops: int = field(default=1, metadata={"help": "crops of a frame that a prediction averages: 1 or 3"})
+    cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, for all folds and later runs"})
+    skip_broken: bool = field(default=False, metadata={"help": "leave out clips that cannot be decoded, and count them"})
+    group_by_number: int = field(
+        default=1, metadata={"help": "clips of a folder whose number in the name, divided by this, is the same stay in one fold; 1: off"}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "stop after this many epochs without a better metric_for_best_model"}
+    )
+    ema_decay: float = field(default=0.0, metadata={"help": "decay of the averaged weights used to evaluate and predict; 0: off"})
+    calibrate: bool = field(default=False, metadata={"help": "K-fold: divide the logits by a temperature fitted on the out-of-fold rows"})
+
+
+@dataclass
+class ClipExample:
+    """One video: a file, or a folder and its images in order. label: -1 where unknown. group: clips of one group stay in one fold.
+
+    box: x1, y1, x2, y2 in pixels around the person in all frames, None where unknown.
+    """
+
+    id: str
+    path: Path
+    frames: list[Path] = field(default_factory=list)
+    label: int = -1
+    group: str = ""
+    box: tuple[float, float, float, float] | None = None
+
+
+def read_clips(path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1) -> tuple[list[ClipExample], list[str]]:
+    """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of the labels.
+
+    Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a
+    clip is a video file or a folder of images; or clips without a class. label_names: those of the training folder, None: read that. Files
+    with the same beginning are one group. Prints what was found. Raises InputError that names the file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: is a file, a folder of clips was expected")
+    records = sorted([*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)], key=natural)
+    if records:
+        clips, names = read_competition(path, records, label_names)
+    else:
+        clips, names = read_class_folders(path, label_names)
+    if not clips:
+        known = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
+        raise InputError(f"{path}: holds no clips; expected file_N.json with frames, or <class>/<clip>.* ({known})")
+    for clip in clips:
+        if clip.path.is_dir():
+            clip.frames = sorted((p for p in clip.path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+        in_a_row = group_by_number > 1 and number is not None
+        clip.group = f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip)
+    counts = Counter(clip.label for clip in clips)
+    labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
+    print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
+    return clips, names
+
+
+def read_competition(folder: Path, records: list[Path], label_names: Sequence[str] | None) -> tuple[list[ClipExample], list[str]]:
+    """file_N.json and its frames: folder file_N, or file_N.mp4. The id is the sample submission's: ./<folder>\\file_N."""
+    clips = []
+    for record in records:
+        try:
+            content = json.loads(read_text(record))
+        except ValueError as error:
+            raise InputError(f"{record}: is not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{record}: a JSON object with action and sequence was expected")
+        frames = find_frames(folder, record)
+        label = content.get("action", -1)
+        if not isinstance(label, int) or isinstance(label, bool) or label < -1:
+            raise InputError(f"{record}, key action: {label!r:.80} is not the number of a class")
+        clips.append(ClipExample(f"./{folder.name}\\{record.stem}", frames, label=label, box=read_box(record, content)))
+    names = list(label_names) if label_names is not None else read_actions(folder, clips)
+    for clip, record in zip(clips, records, strict=True):
+        if clip.label >= len(names):
+            raise InputError(f"{record}, key action: {clip.label} is not between 0 and {len(names) - 1}")
+    return clips, names
+
+
+def find_frames(folder: Path, record: Path) -> Path:
+    """The folder of frames or the video that belongs to file_N.json. Raises InputError where there is none."""
+    for suffix in ("", *VIDEO_SUFFIXES):
+        if (candidate := folder / (record.stem + suffix)).exists():
+            return candidate
+    raise InputError(f"{record}: has no frames, expected the folder {folder / record.stem} or {record.stem}.mp4 in it")
+
+
+def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
+    """Names of the classes: the numbers of action_information.csv beside or in the folder, or 0 to the largest action."""
+    for path in (folder.parent / ACTIONS_FILE, folder / ACTIONS_FILE):
+        if path.exists():
+            header, rows = read_csv(path)
+            if len(header) != 2:
+                raise InputError(f"{path}, row 1: columns are {','.join(header)}, expected action,Label")
+            return [str(number) for number in range(len(rows))]
+    return [str(number) for number in range(max((clip.label for clip in clips), default=-1) + 1)]
+
+
+def read_box(record: Path, content: dict) -> tuple[float, float, float, float] | None:
+    """What sequence.bounding_box, per frame [x1, y1, x2, y2] in pixels (numbers or strings), covers in all frames."""
+    sequence = content.get("sequence") or {}
+    boxes = sequence.get("bounding_box") if isinstance(sequence, dict) else None
+    if not boxes:
+        return None
+    try:
+        corners = np.array(boxes, dtype=np.float64)
+    except (ValueError, TypeError):
+        corners = np.empty(0)
+    if corners.ndim != 2 or corners.shape[1] != 4 or not np.isfinite(corners).all():
+        raise InputError(f"{record}, key sequence.bounding_box: four numbers per frame were expected")
+    x1, y1, x2, y2 = *corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)
+    if x2 <= x1 or y2 <= y1:
+        raise InputError(f"{record}, key sequence.bounding_box: x2 and y2 must be larger than x1 and y1")
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple[list[ClipExample], list[str]]:
+    """<class>/<clip>, labels in the order of the class names; or <clip> without a class."""
+    flat = [ClipExample(p.name, p) for p in sorted(folder.iterdir(), key=natural) if is_clip(p)]
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not is_clip(p) and any(map(is_clip, p.iterdir())))
+    if flat and classes:
+        raise InputError(f"{folder}: holds clips ({flat[0].id}) beside folders of classes ({classes[0].name}), expected only one of them")
+    if flat:
+        return flat, list(label_names or [])
+    names = [p.name for p in classes] if label_names is None else list(label_names)
+    if unknown := [p.name for p in classes if p.name not in names]:
+        raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
+    of_class = {p.name: [q for q in sorted(p.iterdir(), key=natural) if is_clip(q)] for p in classes}
+    columns = [[ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()]
+    # the first of each class, then the second: --max_train_samples keeps all classes
+    return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
+
+
+def is_clip(path: Path) -> bool:
+    """A video file, or a folder that holds images."""
+    if path.is_dir():
+        return any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which 2.jpg stands before 10.jpg."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
+
+
+def fingerprint(clip: ClipExample) -> str:
+    """The same for copies of a clip: size and the first 64 KB of the file, or of the first frame."""
+    path = clip.frames[0] if clip.frames else clip.path
+    if path.is_dir():  # without frames; reading it will say so
+        return str(path)
+    with open(path, "rb") as file:
+        return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
+
+
+def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
+    """The label of each label's mirror image; None where clips are not flipped. Raises InputError for a pair that is none."""
+    if flip_pairs is None:
+        return None
+    mirrored = list(range(len(label_names)))
+    for pair in flip_pairs:
+        left, _, right = pair.partition(":")
+        if left not in label_names or right not in label_names:
+            raise InputError(f"flip_pairs: {pair!r} is not a:b of two of {', '.join(label_names)}")
+        a, b = label_names.index(left), label_names.index(right)
+        if a != b and (mirrored[a] != a or mirrored[b] != b):
+            raise InputError(f"flip_pairs: {pair!r} names a label that another pair has")
+        mirrored[a], mirrored[b] = b, a
+    return mirrored
+
+
+def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str, list[str]]:
+    """Id column and other columns of a submission: the competition's for its ids, else the label and one probability per label."""
+    if example_id.startswith("./"):
+        return "file_path", [f"Label_{name}" for name in label_names]
+    return "Id", [LABEL_COLUMN, *label_names]
+
+
+def submission_columns(logits: Logits) -> dict[str, list[str]]:
+    """The columns beside the id, probabilities with 8 digits."""
+    _, columns = submission_format(str(logits.ids[0]), logits.label_names)
+    probabilities = np.char.mod("%.8f", logits.probabilities().T).tolist()
+    predicted = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]} if columns[0] == LABEL_COLUMN else {}
+    return predicted | dict(zip(columns[len(predicted) :], probabilities, strict=True))

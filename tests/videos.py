@@ -1,0 +1,105 @@
+"""Tiny videos for the tests of hand_signal/: frame k of a clip is a plain grey that says k, so that a decoded frame shows its number."""
+
+import json
+import wave
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from PIL import Image
+
+FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
+STEP = 10  # grey levels from one frame to the next
+
+
+def grey(number, height=48, width=64):
+    return np.full((height, width, 3), STEP * number + 20, dtype=np.uint8)
+
+
+def numbers_of(frames):
+    """The numbers that plain frames (T, H, W, 3) say."""
+    return np.rint((frames.mean(axis=(1, 2, 3)) - 20) / STEP).astype(int).tolist()
+
+
+def write_clip(path, frames=12, height=48, width=64, images=None):
+    """A video file or, without a suffix, a folder of images 0.jpg, 1.jpg, ...; returns its path."""
+    path = Path(path)
+    images = [grey(k, height, width) for k in range(frames)] if images is None else images
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gif":
+        first, *rest = [Image.fromarray(image) for image in images]
+        first.save(path, save_all=True, append_images=rest, duration=100)
+    elif path.suffix:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*FOURCC[path.suffix]), 8, images[0].shape[1::-1])
+        for image in images:
+            writer.write(image[..., ::-1])
+        writer.release()
+    else:
+        path.mkdir()
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(path / f"{number}.jpg", quality=95)
+    return path
+
+
+def moving_square(direction, seed, frames=12, size=48):
+    """A square that moves to the right (1) or to the left (-1) over noise."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 90, (frames, size, size, 3)).astype(np.uint8)
+    top, start = random.integers(4, size - 20), random.integers(2, 8)
+    for k in range(frames):
+        x = start + 2 * (k if direction > 0 else frames - 1 - k)
+        images[k, top : top + 14, x : x + 10] = (240, 220, 60)
+    return list(images)
+
+
+def write_competition(folder, actions, boxes=None, suffix="", frames=12):
+    """The competition's layout: file_N/*.jpg (or file_N<suffix>) with file_N.json; action None: a test clip."""
+    for number, action in enumerate(actions):
+        path = write_clip(folder / f"file_{number}{suffix}", images=moving_square(1 if action == 0 else -1, number, frames))
+        sequence = {} if boxes is None else {"bounding_box": boxes}
+        record = {"sequence": sequence} if action is None else {"action": action, "sequence": sequence}
+        (folder / f"file_{number}.json" if suffix else path / f"file_{number}.json").write_text(json.dumps(record))
+    return folder
+
+
+def write_broken(folder, kind):
+    """A file or folder that is no clip; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "broken.mp4"
+    if kind in ("truncated-mp4", "truncated-avi"):
+        path = write_clip(folder / f"broken{kind[-4:].replace('-', '.')}", frames=20, images=moving_square(1, 0, 20))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "truncated-stream":  # its index stands in front and promises all frames
+        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream("mpeg4", rate=8)
+            stream.width, stream.height = 64, 64
+            for image in moving_square(1, 0, 20, 64):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("not a video\n" * 100)
+    elif kind == "audio-only":
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(bytes(16000))
+    elif kind == "zero-frames":
+        cv2.VideoWriter(str(folder / "broken.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48)).release()
+        path = folder / "broken.avi"
+    elif kind == "truncated-image":
+        path = write_clip(folder / "broken", frames=3)
+        image = path / "2.jpg"
+        image.write_bytes(image.read_bytes()[:300])
+    elif kind == "images-of-two-sizes":
+        path = write_clip(folder / "broken", frames=3)
+        Image.fromarray(grey(2, 30, 30)).save(path / "2.jpg")
+    return path
+
+
+BROKEN = ["truncated-mp4", "truncated-avi", "truncated-stream", "empty", "text", "audio-only", "zero-frames"]
+BROKEN += ["truncated-image", "images-of-two-sizes"]
