@@ -53,6 +53,18 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def read_json_data(path: str | Path) -> Any:
+    """Read a user's JSON file. Raises InputError that names the file and, for a mistake in the JSON, row and column."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise InputError(f"{path}: is not JSON that can be read ({error})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply to be read as JSON") from error
+
+
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     """The whole text of a data file; a byte-order mark is dropped.
 

@@ -5,7 +5,6 @@ For a contest of your own, change LABEL_NAMES, COMPETITION_FILES, the fields, re
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Literal
 from common.errors import InputError
 from common.examples import TextExample
 from common.fields import DataArguments, ModelArguments, TextArguments, TuningArguments
-from common.files import read_text
+from common.files import read_json_data, read_text
 from common.logits import Logits
 
 LABEL_NAMES = ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"]
@@ -88,14 +87,7 @@ def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:
 
 def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """[[{speaker, utterance, emotion}, ...], ...]; ids are <dialogue>_<utterance>, counted from 0."""
-    try:
-        dialogues = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise InputError(f"{path}: is not EmotionLines JSON ({error})") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply; a list of dialogues was expected") from error
+    dialogues = read_json_data(path)
     if not isinstance(dialogues, list) or not all(isinstance(dialogue, list) for dialogue in dialogues):
         raise InputError(f"{path}: a list of dialogues, each a list of utterances, was expected")
     utterances = []

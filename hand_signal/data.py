@@ -4,7 +4,6 @@ For a contest of your own, change COMPETITION_FILES, the fields, read_clips() an
 """
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from common.args import print_once
 from common.errors import InputError
 from common.fields import DataArguments
-from common.files import read_text
+from common.files import read_json_data
 from common.logits import Logits
 from common.submission import read_csv
 
@@ -128,10 +127,7 @@ def read_competition(folder: Path, records: list[Path], label_names: Sequence[st
     """file_N.json and its frames: folder file_N, or file_N.mp4. The id is the sample submission's: ./<folder>\\file_N."""
     clips = []
     for record in records:
-        try:
-            content = json.loads(read_text(record))
-        except ValueError as error:
-            raise InputError(f"{record}: is not JSON ({error})") from error
+        content = read_json_data(record)
         if not isinstance(content, dict):
             raise InputError(f"{record}: a JSON object with action and sequence was expected")
         frames = find_frames(folder, record)

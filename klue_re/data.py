@@ -18,7 +18,7 @@ import numpy as np
 from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.fields import DATA_FIELDS, DataArguments, ModelArguments, TextArguments, TuningArguments
-from common.files import read_text
+from common.files import read_json_data, read_text
 from common.logits import Logits
 
 COMPETITION_FILES = {
@@ -126,15 +126,6 @@ def read_label_names(path: str | Path) -> list[str]:
 
 def all_text(values: list) -> bool:
     return all(isinstance(value, str) for value in values)
-
-
-def read_json_data(path: str | Path) -> Any:
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
-    except (ValueError, RecursionError) as error:  # an integer of more digits than Python converts; [[[[...
-        raise InputError(f"{path}: is not JSON that can be read ({error})") from error
 
 
 def read_tsv(path: str | Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:

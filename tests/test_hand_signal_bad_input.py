@@ -43,6 +43,7 @@ def boxes(*values):
 
 RECORDS = {
     "not-json": ("{", ["file_1.json", "not JSON"]),
+    "nested-too-deeply": ("[" * 100_000, ["file_1.json", "nested"]),
     "empty": ("", ["file_1.json", "empty"]),
     "list": ("[1]", ["file_1.json", "JSON object"]),
     "action-a-word": ({"action": "stop"}, ["file_1.json, key action", "'stop'"]),
