@@ -11,8 +11,6 @@ import runpy
 import sys
 import traceback
 
-import torch
-
 
 def run(argv: list[str]) -> int:
     """The exit code of `python <argv>`; 1 after a traceback."""
@@ -24,13 +22,12 @@ def run(argv: list[str]) -> int:
     except Exception:
         traceback.print_exc()
         return 1
-    finally:
-        gc.collect()
-        torch.cuda.empty_cache()
     return 0
 
 
 def main() -> None:
+    import torch
+
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         job = json.loads(line)
@@ -39,6 +36,8 @@ def main() -> None:
         os.dup2(log, 2)
         os.close(log)
         code = run(job["argv"])
+        gc.collect()  # what the run held, before the next needs the memory
+        torch.cuda.empty_cache()
         sys.stdout.flush()
         sys.stderr.flush()
         print(code, file=answers, flush=True)

@@ -6,26 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 # Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a traceback.
 WORKER = """
-import json, os, runpy, sys, traceback
+import json, os, sys
+from common.search_child import run
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
 for line in sys.stdin:
     task = json.loads(line)
     os.chdir(task["folder"])
-    sys.argv, sys.path[0] = task["argv"], os.path.dirname(task["argv"][0])
     sys.modules.pop("data", None)
-    code = 0
-    try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as error:
-        code = error.code or 0
-    except BaseException:
-        traceback.print_exc()
-        code = 1
+    code = run(task["argv"])
     sys.stdout.flush()
     sys.stderr.flush()
     print(code, file=answers, flush=True)
@@ -63,11 +58,40 @@ class Worker:
         self.process.wait(timeout=30)
 
 
+def worker_of(task_dir: Path):
+    """A module's fixture `worker`: the Worker of a task folder."""
+
+    @pytest.fixture(scope="module")
+    def worker(tmp_path_factory):
+        worker = Worker(task_dir, tmp_path_factory.mktemp("worker"))
+        yield worker
+        worker.close()
+
+    return worker
+
+
 def launch(*command: object, cwd: Path) -> str:
     """The output of a command that ends with exit code 0."""
     result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
     return result.stdout
+
+
+def help_without_torch(script: Path, cwd: Path) -> str:
+    """What a script's --help prints, which must not import torch."""
+    program = f"""
+import runpy, sys
+sys.argv = [{str(script)!r}, "--help"]
+sys.path.insert(0, {str(script.parent)!r})
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+print("torch imported:", "torch" in sys.modules)
+"""
+    output = launch(sys.executable, "-c", program, cwd=cwd)
+    assert output.splitlines()[-1] == "torch imported: False"
+    return output
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:

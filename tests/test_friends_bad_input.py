@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts import ENVIRONMENT, ROOT, Worker, assert_refused
+from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 FRIENDS = ROOT / "friends"
 SAMPLE = FRIENDS / "sample"
@@ -23,11 +23,7 @@ DEMO = ["--config", str(FRIENDS / "configs" / "demo.yaml"), *SMALL]
 HEADER = "id,i_dialog,i_utterance,speaker,utterance"
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(FRIENDS, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(FRIENDS)
 
 
 @pytest.fixture(scope="module")

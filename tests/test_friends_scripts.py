@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from common.logits import Logits
 from common.submission import check_submission
-from tests.scripts import ROOT, launch
+from tests.scripts import ROOT, help_without_torch, launch
 
 TRAIN, PREDICT, SAMPLE = ROOT / "friends" / "train.py", ROOT / "friends" / "predict.py", ROOT / "friends" / "sample"
 BIN = Path(sys.executable).parent
@@ -376,17 +376,7 @@ def test_help_answers_within_two_seconds_and_without_torch(script, tmp_path):
     output = launch(sys.executable, script, "--help", cwd=tmp_path)
     assert os.times().children_user - before < 2
     assert ("--num_folds" in output) == (script == TRAIN) and ("--run_dir" in output) == (script == PREDICT)
-    program = f"""
-import runpy, sys
-sys.argv = [{str(script)!r}, "--help"]
-sys.path.insert(0, {str(script.parent)!r})
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("torch imported:", "torch" in sys.modules)
-"""
-    assert launch(sys.executable, "-c", program, cwd=tmp_path).splitlines()[-1] == "torch imported: False"
+    help_without_torch(script, tmp_path)
 
 
 def test_help_all_lists_the_fields_of_training_arguments(tmp_path):

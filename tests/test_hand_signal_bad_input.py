@@ -10,18 +10,14 @@ import sys
 
 import pytest
 
-from tests.scripts import ENVIRONMENT, ROOT, Worker, assert_refused
+from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 from tests.videos import BROKEN, moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
 DEMO = ["--config", str(TASK / "configs" / "demo.yaml"), "--output_dir", "run", "--torch_num_threads", "1"]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from common.logits import Logits
 from common.submission import check_submission
 from hand_signal.model import SlowFast, VideoClassifier
-from tests.scripts import ROOT, Worker, launch
+from tests.scripts import ROOT, help_without_torch, launch, worker_of
 from tests.videos import moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
@@ -21,11 +21,7 @@ TINY += ["--num_frames", "4", "--crop_size", "32", "--num_train_epochs", "2", "-
 LABELLED = [0, 1] * 6
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 @pytest.fixture(scope="module")
@@ -215,15 +211,4 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(c
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--flip_pairs"), ("predict.py", "--num_crops")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
-    program = f"""
-import runpy, sys
-sys.argv = [{str(TASK / script)!r}, "--help"]
-sys.path.insert(0, {str(TASK)!r})
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("torch imported:", "torch" in sys.modules)
-"""
-    output = launch(sys.executable, "-c", program, cwd=tmp_path)
-    assert option in output and output.splitlines()[-1] == "torch imported: False"
+    assert option in help_without_torch(TASK / script, tmp_path)

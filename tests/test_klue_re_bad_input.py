@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.scripts import ENVIRONMENT, ROOT, Worker, assert_refused
+from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
@@ -22,11 +22,7 @@ DEMO = ["--config", str(KLUE_RE / "configs" / "demo.yaml"), *SMALL]
 PLAIN = [*DEMO, "--entity_representation", "entity_marker_punct", "--train_file"]  # without types
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(KLUE_RE, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(KLUE_RE)
 
 
 @pytest.fixture(scope="module")

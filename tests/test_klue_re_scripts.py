@@ -17,7 +17,7 @@ from common.relation_metrics import relation_metrics
 from common.submission import check_submission
 from klue_re.data import LABEL_FILE, read_label_names
 from klue_re.model import RBertForRelationExtraction
-from tests.scripts import ROOT, Worker, launch
+from tests.scripts import ROOT, help_without_torch, launch, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
@@ -28,11 +28,7 @@ SHORT = [*QUIET, "--num_train_epochs", "1", "--eval_strategy", "no", "--save_str
 ONE = [*DEMO, *SHORT, "--num_folds", "1", "--max_train_samples", "80"]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(KLUE_RE, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(KLUE_RE)
 
 
 @pytest.fixture(scope="module")
@@ -290,15 +286,4 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(t
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--entity_representation"), ("predict.py", "--submission_format")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
-    program = f"""
-import runpy, sys
-sys.argv = [{str(KLUE_RE / script)!r}, "--help"]
-sys.path.insert(0, {str(KLUE_RE)!r})
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("torch imported:", "torch" in sys.modules)
-"""
-    output = launch(sys.executable, "-c", program, cwd=tmp_path)
-    assert option in output and output.splitlines()[-1] == "torch imported: False"
+    assert option in help_without_torch(KLUE_RE / script, tmp_path)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.scripts import ENVIRONMENT, ROOT, Worker, assert_refused
+from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 NSMC = ROOT / "nsmc"
 SAMPLE = NSMC / "sample"
@@ -19,11 +19,7 @@ SMALL = ["--max_train_samples", "40", "--num_train_epochs", "1", "--num_folds", 
 DEMO = ["--config", str(NSMC / "configs" / "demo.yaml"), *SMALL]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(NSMC, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(NSMC)
 
 
 @pytest.fixture(scope="module")

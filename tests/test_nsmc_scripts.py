@@ -12,7 +12,7 @@ import pytest
 from common.logits import Logits
 from common.submission import check_submission
 from nsmc.data import read_reviews
-from tests.scripts import ROOT, Worker, launch
+from tests.scripts import ROOT, help_without_torch, launch, worker_of
 
 NSMC = ROOT / "nsmc"
 SAMPLE = NSMC / "sample"
@@ -21,11 +21,7 @@ QUIET = ["--torch_num_threads", "1", "--disable_tqdm", "true"]
 SHORT = [*QUIET, "--num_train_epochs", "1", "--eval_strategy", "no", "--save_strategy", "no"]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(NSMC, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(NSMC)
 
 
 @pytest.fixture(scope="module")
@@ -168,15 +164,4 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(t
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--drop_duplicates"), ("predict.py", "--run_dir")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
-    program = f"""
-import runpy, sys
-sys.argv = [{str(NSMC / script)!r}, "--help"]
-sys.path.insert(0, {str(NSMC)!r})
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("torch imported:", "torch" in sys.modules)
-"""
-    output = launch(sys.executable, "-c", program, cwd=tmp_path)
-    assert option in output and output.splitlines()[-1] == "torch imported: False"
+    assert option in help_without_torch(NSMC / script, tmp_path)
