@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from common.logits import Logits
+from common.metrics import row_log_losses
 
 LOG_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature: 0.05 to 20
 
@@ -18,8 +18,7 @@ def fit_temperature(parts: Sequence[Logits]) -> float:
     labels = np.concatenate([part.labels[part.labels >= 0] for part in parts])
     if not len(labels):
         return 1.0
-    rows = np.arange(len(labels))
-    found = minimize_scalar(lambda t: -log_softmax(logits / np.exp(t), axis=1)[rows, labels].mean(), bounds=LOG_RANGE, method="bounded")
+    found = minimize_scalar(lambda t: row_log_losses(logits / np.exp(t), labels).mean(), bounds=LOG_RANGE, method="bounded")
     return float(np.exp(found.x))
 
 
@@ -45,5 +44,4 @@ def calibrate(folds: Sequence[Logits]) -> dict:
 
 def log_loss(parts: Sequence[Logits]) -> float:
     """Mean over the labelled rows of all parts, in nats."""
-    losses = [-log_softmax(p.logits.astype(np.float64), axis=1)[np.arange(len(p.labels)), p.labels][p.labels >= 0] for p in parts]
-    return float(np.concatenate(losses).mean())
+    return float(np.concatenate([row_log_losses(part.logits, part.labels)[part.labels >= 0] for part in parts]).mean())

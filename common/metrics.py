@@ -57,6 +57,11 @@ def compute_metrics(logits: np.ndarray, labels: np.ndarray, label_names: Sequenc
     }
 
 
+def row_log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) negative log likelihood in nats of labels (N,) under softmax(logits), logits (N, C)."""
+    return -log_softmax(np.asarray(logits, dtype=np.float64), axis=1)[np.arange(len(labels)), labels]
+
+
 def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Accuracy of a minus that of b on the same rows, and the standard error of this difference.
 
@@ -86,7 +91,7 @@ def bootstrap_difference(metric: str, a: Logits, b: Logits, resamples: int = 200
     predictions = [part.logits.argmax(axis=1) for part in (a, b)]
     gain = (predictions[0] == labels).astype(np.float64) - (predictions[1] == labels)  # per row
     if metric == "log_loss":
-        gain = np.subtract(*[log_softmax(part.logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels] for part in (a, b)])
+        gain = row_log_losses(b.logits, labels) - row_log_losses(a.logits, labels)
 
     def better(rows: np.ndarray) -> float:
         if metric != "macro_f1":

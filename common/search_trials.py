@@ -40,11 +40,12 @@ class Workplace:
         grid = len(space.arms) * space.max_epochs
         self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
         self.dir = args.output_dir or Path("runs") / self.task / "search"
-        made = {"config": space.raw, "options": options, "sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
-        made["storage"] = args.storage
+        made = {"config": space.raw, "options": options, "storage": args.storage}
+        made |= {"sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
         self.compare(made)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
         self.workers = Workers(self.dir)
+        self.differences: dict[tuple[int, int], tuple[float, float]] = {}
         self.runs = Runs(self.dir / "trials", args.task, space, defaults, options, self.workers.lock)
         with self.workers.locked():
             self.compare(made)
@@ -152,10 +153,14 @@ class Workplace:
 
     def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
         """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over rows)."""
-        paths = [self.runs.folder("independent", trial.number) / "eval_logits.npz" for trial in (a, b)]
-        if not all(path.exists() for path in paths):  # one diverged
-            return self.space.sign * (a.value - b.value), 0.0
-        return bootstrap_difference(self.space.metric, *map(Logits.load, paths))
+        key = a.number, b.number
+        if key not in self.differences:  # the report of every epoch asks for them
+            paths = [self.runs.folder("independent", number) / "eval_logits.npz" for number in key]
+            if all(path.exists() for path in paths):
+                self.differences[key] = bootstrap_difference(self.space.metric, *map(Logits.load, paths))
+            else:  # one diverged
+                self.differences[key] = self.space.sign * (a.value - b.value), 0.0
+        return self.differences[key]
 
     # Partial runs: the coupled search
 
@@ -205,8 +210,8 @@ class Workplace:
             else:  # drawn anew by each worker and after each start, so no two draw the same
                 study.sampler = make_sampler(self.sampler_name, self.sampler_seed + len(study.get_trials(deepcopy=False)))
             target = 1 if self.prunes else self.space.max_epochs
-        made = {"target": target, "setting": setting, "seed": self.runs.training_args.seed, "seconds": 0.0, "times": []}
-        made["worker"] = self.workers.me
+        seed = self.runs.training_args.seed
+        made = {"worker": self.workers.me, "target": target, "setting": setting, "seed": seed, "seconds": 0.0, "times": []}
         distributions = {name: self.distributions[name] for name in self.space.axes}
         if self.sampler_name == "grid":
             study.add_trial(create_trial(state=TrialState.RUNNING, params=left[0], distributions=distributions, user_attrs=made))

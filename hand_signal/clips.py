@@ -391,7 +391,8 @@ def predict_clips(
 
 def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
     """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about it."""
-    missing = [row_id for row_id in ids if row_id not in set(logits.ids.tolist())]
+    decoded = set(logits.ids.tolist())
+    missing = [row_id for row_id in ids if row_id not in decoded]
     zeros = np.zeros((len(missing), len(logits.label_names)))
     labels = np.concatenate([logits.labels, np.full(len(missing), -1)])
     rows = np.concatenate([logits.logits, zeros])
