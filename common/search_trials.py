@@ -17,11 +17,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from common.args import resolved_config
 from common.casual import DEPTH, CasualSampler, Hill, Prior
 from common.errors import InputError
-from common.files import read_json, write_json
+from common.files import read_json, sha256, write_json
 from common.logits import Logits
 from common.metrics import bootstrap_difference
+from common.run import FREE
 from common.search_runs import Runs
 from common.search_space import EPOCHS, Space
 from common.search_studies import make_pruner, make_sampler
@@ -40,8 +42,8 @@ class Workplace:
         grid = len(space.arms) * space.max_epochs
         self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
         self.dir = args.output_dir or Path("runs") / self.task / "search"
-        made = {"config": space.raw, "options": options, "storage": args.storage}
-        made |= {"sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed}
+        made = {"sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed, "storage": args.storage}
+        made |= {"config": space.raw} | described_runs(*defaults)
         self.compare(made)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
         self.workers = Workers(self.dir)
@@ -83,7 +85,9 @@ class Workplace:
         before = read_json(path)
         for key, value in made.items():
             if before.get(key) != value:
-                raise InputError(f"{path}: the search was started with other {key}; give the same, or another --output_dir")
+                keys = [k for k in value if value[k] != before.get(key, {}).get(k)] if isinstance(value, dict) else []
+                changed = f"{key} ({', '.join(keys)})" if keys else key
+                raise InputError(f"{path}: the search was started with other {changed}; give the same, or another --output_dir")
 
     # Whole runs: sweeps and finalists
 
@@ -174,19 +178,21 @@ class Workplace:
             trials = self.trials("coupled")
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
             free = {trial.number: trial for trial in running if not self.workers.is_busy(trial.user_attrs["worker"])}
-            interrupted = [number for number, trial in free.items() if len(trial.intermediate_values) < trial.user_attrs["target"]]
+            # a worker died: before its epoch was reported, or, where trials do not pause, before the pruner was asked
+            pauses = self.sampler_name == "casual"
+            interrupted = [n for n, trial in free.items() if not pauses or len(trial.intermediate_values) < trial.user_attrs["target"]]
+            spent = sum(trial.user_attrs["target"] for trial in trials) >= self.max_epochs
             if interrupted:
                 number = interrupted[0]
-            elif sum(trial.user_attrs["target"] for trial in trials) >= self.max_epochs:
-                number = None
             else:
-                number = self.decide(set(free), setting)
+                number = None if spent else self.decide(set(free), setting)
             if number is not None:
                 return self.claimed("coupled", number)
             if len(free) < len(running):
                 return None
-            for trial in running:
-                self.close(trial)
+            if not spent:  # else a larger max_epochs goes on with those that pause
+                for trial in running:
+                    self.close(trial)
             return "done"
 
     def decide(self, free: set[int], setting: dict[str, Any]) -> int | None:
@@ -287,6 +293,13 @@ class Workplace:
                 distances = [0.0]
             ranks[name] = int(np.argmin(distances))
         return self.space.arms.index({name: self.space.axes[name][rank] for name, rank in ranks.items()})
+
+
+def described_runs(task_args: Any, training_args: Any) -> dict[str, Any]:
+    """What must not change between two starts of a search: all fields of its runs, and the SHA-256 of their data (None for a folder)."""
+    fields = {name: value for name, value in resolved_config(task_args, training_args).items() if name not in FREE}
+    paths = {name: fields.pop(name) for name in task_args.DATA_FIELDS if fields.get(name)}
+    return {"fields": fields, "data": {name: sha256(path) if Path(path).is_file() else None for name, path in paths.items()}}
 
 
 def describe(options: dict[str, Any]) -> str:

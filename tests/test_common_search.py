@@ -133,6 +133,24 @@ def test_optunas_sampler_and_pruner_search_the_same_space(tmp_path):
     assert 4 <= sum(len(trial.intermediate_values) for trial in studies(tmp_path)["coupled"].trials) <= 6
 
 
+def test_two_axes_with_a_budget_that_grows_and_options_that_must_not_change(tmp_path):
+    coupled = {"learning_rate": [2e-4, 2e-3], "per_device_train_batch_size": [16, 32], "num_train_epochs": 2}
+    write_space(tmp_path, independent={}, coupled=coupled)
+    finish(tmp_path, start(tmp_path, "--max_epochs", "2"))
+    before = {cell for cell in reported_epochs(tmp_path) if cell[0].startswith("coupled")}
+    finish(tmp_path, start(tmp_path, "--max_epochs", "4"))
+    after = reported_epochs(tmp_path)
+    assert len(before) == 2 and before < after
+    assert set(trained_epochs(tmp_path).values()) == {1}
+    rows = list(csv.reader((tmp_path / "out" / "grid.csv").open()))
+    assert rows[0] == ["learning_rate", "per_device_train_batch_size", "1", "2"]
+    assert sum(cell != "" for row in rows[1:] for cell in row[2:]) == len([cell for cell in after if cell[0].startswith("coupled")])
+
+    process = start(tmp_path, "--max_epochs", "4", "--weight_decay", "0.2")
+    assert process.wait(timeout=240) == 2
+    assert "started with other fields (weight_decay)" in (tmp_path / "printed.txt").read_text().splitlines()[-1]
+
+
 def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_path):
     write_space(tmp_path, independent={}, coupled={"learning_rate": [1e-3, 1e30], "num_train_epochs": 1})
     finish(tmp_path, start(tmp_path, "--sampler", "grid"))
