@@ -1,4 +1,7 @@
-"""One page about a run: warnings, tables and plots, written into the run folder."""
+"""One page about a run: warnings, tables and plots, written into the run folder.
+
+python -m common.report runs      # all runs in one table, and runs/index.html with their plots
+"""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -11,6 +14,7 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.lines import Line2D
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from common.errors import run_main
 from common.files import atomic_write
 from common.logits import Logits
 
@@ -235,3 +239,9 @@ def tick_labels(label_names: Sequence[str]) -> tuple[list[str], list[str]]:
 def indices(label_names: Sequence[str]) -> list[str]:
     """What stands for the labels where they cannot be written: "0".."C-1"."""
     return [str(c) for c in range(len(label_names))]
+
+
+if __name__ == "__main__":
+    from common.overview import main
+
+    run_main(main)

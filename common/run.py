@@ -43,11 +43,13 @@ class Run:
     def __init__(self, args: Any, training_args: Any, task_dir: Path):
         self.config = resolved_config(args, training_args)
         self.data_fields = args.DATA_FIELDS
+        config = Path(args.config)
+        self.task, self.preset = task_dir.resolve().name, config.resolve().parent.name if config.stem == "config" else config.stem
         self.seconds: dict[str, float] = {}
         self.began = time.perf_counter()
         training_args.device  # noqa: B018  (reading it connects the processes)
         self.state = PartialState()
-        self.dir = self.agree(lambda: self.choose_dir(args, training_args.output_dir, task_dir))
+        self.dir = self.agree(lambda: self.choose_dir(args, training_args.output_dir))
         # one fold writes into its own folder only: others may run at the same time
         self.record_dir = self.dir if args.fold is None else self.fold_dir(args.fold)
         self.record: dict[str, Any] = {}
@@ -65,7 +67,7 @@ class Run:
             raise box[0]
         return box[0]
 
-    def choose_dir(self, args: Any, output_dir: str | None, task_dir: Path) -> Path:
+    def choose_dir(self, args: Any, output_dir: str | None) -> Path:
         """The folder of this run. Raises InputError where it holds another run."""
         if output_dir is not None:
             folder = Path(output_dir)
@@ -74,17 +76,15 @@ class Run:
             if folder.is_dir() and any(folder.iterdir()) and not (args.resume or args.fold is not None):
                 raise InputError(f"{folder}: is not empty; name another --output_dir, or give --resume to go on with the run in it")
         else:
-            config = Path(args.config)
-            name = config.resolve().parent.name if config.stem == "config" else config.stem
-            base = Path("runs") / task_dir.resolve().name / name
-            numbers = [p.name.removeprefix(f"{name}-") for p in base.parent.glob(f"{glob.escape(name)}-*")]
-            taken = [base, *(base.with_name(f"{name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal()))]
+            base = Path("runs") / self.task / self.preset
+            numbers = [p.name.removeprefix(f"{base.name}-") for p in base.parent.glob(f"{glob.escape(base.name)}-*")]
+            taken = [base, *(base.with_name(f"{base.name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal()))]
             if args.fold is not None or not base.exists():
                 folder = base
             elif args.resume:
                 folder = [path for path in taken if path.exists()][-1]
             else:
-                folder = next(p for n in range(2, len(taken) + 3) if not (p := base.with_name(f"{name}-{n}")).exists())
+                folder = next(p for n in range(2, len(taken) + 3) if not (p := base.with_name(f"{base.name}-{n}")).exists())
         for path in (folder / "config.yaml", *sorted(folder.glob("fold*/config.yaml"))):
             if path.exists():
                 self.compare(path)
@@ -121,6 +121,8 @@ class Run:
         for key, value in before.get("seconds", {}).items():
             self.seconds[key] = self.seconds.get(key, 0.0) + value
         self.record = {
+            "task": self.task,
+            "preset": self.preset,
             "command": shlex.join(sys.argv),
             "commit": git_commit(),
             "data": data,
