@@ -7,8 +7,9 @@ dynamic: padded to the longest row of the batch. grouped: that, with train_sampl
 ours: <task>/train.py. Same rows, tokens, model, batch size, learning rate, steps, precision and threads. Each training is a process of its
 own; the recipes take turns, `--rounds` times with other seeds.
 
-Prints a Markdown table a precision: rows and useful tokens per second, share of padding, peak resident memory, accuracy on eval_file, and
-the ratio to stock_128 beside the bound: what leaving out all padding would save, in floating-point operations of the encoder's layers.
+Prints a Markdown table a precision: rows and useful tokens per second, share of padding, peak resident memory, accuracy on eval_file, the
+useful share of a matrix product's speed (the operations of the encoder's layers, forward and backward, padding not counted, over those of a
+large product in the same precision), and the ratio to stock_128, with the bound that leaving out all padding sets.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +48,20 @@ def main() -> None:
     if args.recipe:
         print(json.dumps(train_plainly(args)))
         return
+    with tempfile.TemporaryDirectory() as cache:
+        flops = layer_flops(args.model_name_or_path, row_lengths_of(args, Path(cache)))
     for precision in args.precisions:
         found = {recipe: [] for recipe in args.recipes}
         for seed in range(args.rounds):
             for recipe in args.recipes:
-                found[recipe].append(train(args, recipe, precision, seed))
+                peak = matrix_product_flops(precision, args.threads)
+                found[recipe].append({**train(args, recipe, precision, seed), "peak": peak})
         print(f"\n{args.task}, {args.rows} rows, batch {args.batch_size}, {precision}, {args.threads} threads, {args.rounds} seeds\n")
-        print(table(found), flush=True)
+        print(table(found, flops.mean(), float(layer_flops(args.model_name_or_path, 128) / flops.mean())), flush=True)
 
 
 def train(args: argparse.Namespace, recipe: str, precision: str, seed: int) -> dict[str, float]:
-    """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, bound, and the peak memory in GB."""
+    """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, and the peak memory in GB."""
     if recipe == "ours":
         folder = Path(args.output_dir) / f"{args.task}-{precision}-{seed}"
         command = [sys.executable, str(ROOT / args.task / "train.py"), "--config", str(ROOT / args.task / "configs" / "tune.yaml")]
@@ -80,6 +85,20 @@ def train(args: argparse.Namespace, recipe: str, precision: str, seed: int) -> d
     return {**result, "memory": usage.ru_maxrss / 1e6}
 
 
+def matrix_product_flops(precision: str, threads: int, size: int = 2048) -> float:
+    """Floating-point operations per second of the fastest of five products of two (size, size) matrices."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a = torch.randn(size, size, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds)
+
+
 def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
     """(tokenizer, training rows, evaluated rows) as <task>/train.py makes them."""
     from common.text import load_tokenizer, tokenize
@@ -93,6 +112,13 @@ def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
             parts.append(data.make_examples(data.read_utterances(path, repair=True)[:limit], "colon", "current_previous", None))
     tokenizer = load_tokenizer(args.model_name_or_path, [])
     return tokenizer, *(tokenize(rows, tokenizer, 128, folder / f"{i}.arrow") for i, rows in enumerate(parts))
+
+
+def row_lengths_of(args: argparse.Namespace, folder: Path) -> np.ndarray:
+    """(N,) tokens of the training rows."""
+    from common.text import row_lengths
+
+    return row_lengths(tokenized(args, folder)[1])
 
 
 def train_plainly(args: argparse.Namespace) -> dict[str, float]:
@@ -155,11 +181,10 @@ def ours(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
     """What the run of train.py says of itself, and the padding of its batches."""
     from common.batches import LengthBatchSampler
     from common.files import read_json
-    from common.text import row_lengths
 
     metrics = read_json(folder / "metrics.json")
     with tempfile.TemporaryDirectory() as cache:
-        lengths = row_lengths(tokenized(args, Path(cache))[1])
+        lengths = row_lengths_of(args, Path(cache))
     padded = sum(len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, args.batch_size, seed))
     speed = metrics["train_samples_per_second"]
     return {
@@ -167,38 +192,38 @@ def ours(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
         "tokens_per_second": float(speed * lengths.mean()),
         "padding": float(1 - lengths.sum() / padded),
         "accuracy": metrics["eval"]["accuracy"],
-        "bound": flops_ratio(args.model_name_or_path, lengths, 128),
     }
 
 
-def flops_ratio(model_name_or_path: str, lengths: np.ndarray, padded: int) -> float:
-    """Operations of the encoder's layers for rows of `padded` tokens over those for rows of their own lengths (N,)."""
+def layer_flops(model_name_or_path: str, lengths: np.ndarray) -> np.ndarray:
+    """Floating-point operations of the encoder's layers, forward, for rows of these lengths.
+
+    Per layer and row of n tokens: projections 8 n h^2, feed-forward 4 n h f, scores and their product with the values 4 n^2 h.
+    """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model_name_or_path)
-    hidden, inner = config.hidden_size, config.intermediate_size
-
-    def flops(n: np.ndarray) -> np.ndarray:
-        """Per layer and row: projections 8 n h^2, feed-forward 4 n h f, scores and their product with the values 4 n^2 h."""
-        return n * (8 * hidden**2 + 4 * hidden * inner) + 4 * n**2 * hidden
-
-    return float(flops(np.float64(padded)) / flops(lengths.astype(np.float64)).mean())
+    n, hidden, inner = np.asarray(lengths, dtype=np.float64), config.hidden_size, config.intermediate_size
+    return config.num_hidden_layers * (n * (8 * hidden**2 + 4 * hidden * inner) + 4 * n**2 * hidden)
 
 
-def table(found: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown; means over the rounds, and the ratio's standard error over them where there are two or more."""
+def table(found: dict[str, list[dict[str, float]]], row_flops: float, bound: float) -> str:
+    """Markdown; means over the rounds, and the ratio's standard error over them where there are two or more.
+
+    row_flops: forward operations of a row of mean length without padding. bound: what the ratio can be at most.
+    """
     base = np.array([result["rows_per_second"] for result in found.get("stock_128", next(iter(found.values())))])
-    lines = ["| recipe | rows/s | tokens/s | padding | GB | accuracy | × stock_128 |", "|---|---|---|---|---|---|---|"]
+    lines = ["| recipe | rows/s | tokens/s | padding | GB | accuracy | of a matrix product | × stock_128 |", "|---" * 8 + "|"]
     for recipe, results in found.items():
         mean = {key: np.mean([result[key] for result in results]) for key in results[0]}
         ratios = np.array([result["rows_per_second"] for result in results]) / base
         error = f" ± {ratios.std(ddof=1) / np.sqrt(len(ratios)):.2f}" if len(ratios) > 1 else ""
-        bound = f" of at most {mean['bound']:.2f}" if "bound" in mean else ""
+        useful = np.mean([3 * row_flops * result["rows_per_second"] / result["peak"] for result in results])  # backward: twice forward
         lines.append(
             f"| {recipe} | {mean['rows_per_second']:.1f} | {mean['tokens_per_second']:.0f} | {mean['padding']:.1%} | {mean['memory']:.2f} "
-            f"| {mean['accuracy']:.3f} | {ratios.mean():.2f}{error}{bound} |"
+            f"| {mean['accuracy']:.3f} | {useful:.0%} | {ratios.mean():.2f}{error} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", f"No padding at all: at most {bound:.2f} × stock_128."])
 
 
 if __name__ == "__main__":
