@@ -61,6 +61,7 @@ class TextArguments:
         default=None, metadata={"help": "batches of about this many tokens, padding included, in place of per_device_train_batch_size rows"}
     )
     batch_by_length: bool = field(default=True, metadata={"help": "rows of similar length share a batch; off: random batches"})
+    freeze_word_embeddings: bool = field(default=False, metadata={"help": "do not train the word embeddings: less memory, faster on CPUs"})
 
 
 @dataclass
