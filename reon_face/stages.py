@@ -86,10 +86,13 @@ def parse_part(text: str, where: str) -> tuple[int, int]:
 
 
 def part_rows(part: tuple[int, int], labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint."""
+    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint. Raises InputError for too many parts."""
     if part[1] == 1:
         return np.arange(len(labels))
-    return split_folds(labels, groups, part[1], seed)[part[0]][1]
+    try:
+        return split_folds(labels, groups, part[1], seed)[part[0]][1]
+    except InputError as error:
+        raise InputError(f"stages: the rows cannot be split into {part[1]} parts ({error})") from error
 
 
 class FaceTrainer(FoldTrainer):
@@ -151,6 +154,7 @@ def train_stages(
     eval_rows: datasets.Dataset,
     collate: FaceCollator,
     args: Any,
+    seed: int,
     fold_dir: Path,
     label_names: list[str],
 ) -> tuple[FoldTrainer, dict[str, Any]]:
@@ -172,6 +176,7 @@ def train_stages(
             record = read_json(folder / "stage.json")
         else:
             start = stage.start or str(before)
+            stage.training_args.seed = seed
             trainer, info = train_fold(
                 lambda start=start: make_model(start),
                 train_rows.select(rows),

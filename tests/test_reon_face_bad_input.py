@@ -74,7 +74,7 @@ def place(worker, tmp_path_factory):
         (["--train_file", "train", "--stages", "learning_rate=-1"], ["stages, stage 1", "must be above 0"]),
         (["--train_file", "train", "--stages", "optim=sgdd"], ["stages, stage 1, optim", "sgdd"]),
         (["--train_file", "train", "--stages", "momentum=big optim=sgd"], ["stages, stage 1", "big"]),
-        (["--train_file", "train", "--stages", "part=1/40"], ["num_folds: 40 is larger"]),
+        (["--train_file", "train", "--stages", "part=1/40"], ["stages: the rows cannot be split into 40 parts"]),
         (["--train_file", "train", "--stages", "part=all", "--fold", "0", "--stop_after_epoch", "1"], ["stop_after_epoch"]),
     ],
 )
