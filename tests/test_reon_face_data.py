@@ -30,10 +30,9 @@ def write_image(path, seed=0, size=(12, 16), mode="RGB"):
     return path
 
 
-def crop(*argv, code=0):
-    result = subprocess.run(
-        [sys.executable, CROP, *map(str, argv), "--num_workers", "1"], capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
+def crop(*argv, code=0, num_workers=1):
+    command = [sys.executable, CROP, *map(str, argv), "--num_workers", str(num_workers)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert result.returncode == code, result.stderr
     return result
 
@@ -218,7 +217,7 @@ def test_datasets_streams_the_shards(shards):
     assert all(len(row["sha256"]) == 64 and row["score"] > 0 for row in rows)
 
 
-def test_a_crop_that_was_killed_goes_on_to_the_same_bytes_and_other_options_are_refused(shards, frames, tmp_path):
+def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_other_options_are_refused(shards, frames, tmp_path):
     options = ["--input", frames, "--output_dir", tmp_path / "crops", "--size", "48", "--sources_per_shard", "4"]
     options += ["--subject_pattern", r"s(\d+)_"]
     process = subprocess.Popen([sys.executable, CROP, *map(str, options), "--num_workers", "1"], stdout=subprocess.DEVNULL, env=ENVIRONMENT)
@@ -228,7 +227,7 @@ def test_a_crop_that_was_killed_goes_on_to_the_same_bytes_and_other_options_are_
     process.wait()
     first = tmp_path / "crops" / "shard-00000.parquet"
     written = first.stat().st_mtime_ns
-    crop(*options)
+    crop(*options, num_workers=2)
     for path in shards.glob("shard-*"):
         assert (tmp_path / "crops" / path.name).read_bytes() == path.read_bytes()
     assert first.stat().st_mtime_ns == written  # and finished shards are not made again
