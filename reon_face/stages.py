@@ -211,6 +211,8 @@ def train_stages(
         entries = [{**entry, "epoch": entry["epoch"] + epochs} for entry in record["log_history"]]
         history += entries
         epochs = max([entry["epoch"] for entry in entries], default=epochs)
+        if number < len(stages):
+            history.append({"epoch": epochs, "stage_end": number})
         records.append({key: value for key, value in record.items() if key != "log_history"} | {"epoch": epochs})
         before = folder
     return trainer, {**info, "log_history": history, "stages": records}
