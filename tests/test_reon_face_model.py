@@ -117,6 +117,15 @@ def test_another_tasks_model_and_other_labels_are_refused(saved, tmp_path):
         preprocessing_of(tmp_path)
 
 
+@pytest.mark.parametrize("classes", [2, 7])
+def test_a_new_classifier_begins_at_the_loss_of_guessing(classes):
+    torch.manual_seed(0)
+    names = [str(k) for k in range(classes)]
+    model = load_image_model("scratch", names, CROP, image_size=64).train()
+    loss = F.cross_entropy(model(pixel_values=torch.randn(16, 3, 64, 64)).logits, torch.arange(16) % classes)
+    assert loss.item() == pytest.approx(np.log(classes), abs=0.1)
+
+
 def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
     stages = importlib.import_module("stages")
