@@ -19,7 +19,7 @@ export async function loadFromFiles(files, vendor) {
 }
 
 async function load(description, bytes, vendor) {
-  for (const key of ["label_names", "input_size", "mean", "std", "face_crop"]) {
+  for (const key of ["label_names", "image_size", "mean", "std", "face_crop"]) {
     if (!(key in description)) throw new Error(`model.json: ${key}?`);
   }
   const webgpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
@@ -28,7 +28,7 @@ async function load(description, bytes, vendor) {
   const threads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   ort.env.wasm.numThreads = threads;
   const session = await ort.InferenceSession.create(bytes, { executionProviders: webgpu ? ["webgpu", "wasm"] : ["wasm"] });
-  const size = description.input_size;
+  const size = description.image_size;
   let last = Promise.resolve(); // a session runs one crop at a time
 
   // crop: size x size x 3 bytes RGB -> probabilities in the order of label_names.

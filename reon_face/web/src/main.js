@@ -56,7 +56,7 @@ function render() {
   find("#model-info").hidden = !classifier;
   find("#model-picker").hidden = Boolean(classifier) || key === "loading";
   if (classifier) {
-    const { label_names: labels, input_size: size } = classifier.description;
+    const { label_names: labels, image_size: size } = classifier.description;
     find("#model-info").textContent = text().model(labels.length, size, classifier.runtime, classifier.threads);
   }
 

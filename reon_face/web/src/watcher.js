@@ -21,7 +21,7 @@ export class Watcher {
     const found = performance.now();
     if (face === null) return { face, probabilities: null, detectMs: found - start, classifyMs: 0 };
     this.face = face;
-    const crop = cropFace(this.context.getImageData(0, 0, width, height), face.box, description.input_size, padding);
+    const crop = cropFace(this.context.getImageData(0, 0, width, height), face.box, description.image_size, padding);
     const probabilities = await classify(crop);
     return { face, probabilities, detectMs: found - start, classifyMs: performance.now() - found };
   }
