@@ -1,0 +1,151 @@
+"""Any timm classifier as a model of transformers, with its labels, preprocessing and face crop in config.json.
+
+model = load_image_model("efficientnet_b0", label_names, asdict(FaceCrop()), image_size=112)
+model.save_pretrained("fold0")
+AutoModelForImageClassification.from_pretrained("fold0"); AutoImageProcessor.from_pretrained("fold0"); preprocessing_of("fold0")
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
+
+from common.args import is_folder
+from common.errors import InputError, first_line
+from common.files import read_json
+
+SCRATCH, SCRATCH_SIZE = "test_efficientnet", 64  # timm's smallest EfficientNet, 0.4 M weights
+PREFIX = "timm_model."  # of the weights that transformers saves
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a frame into pixel_values: crop the face to image_size x image_size pixels, divide by 255, subtract mean, divide by std.
+
+    interpolation: timm's name, for crops of another size. mean, std: three numbers each, of RGB from 0 to 1. face_crop: how the face is
+    found and cut out, the fields of FaceCrop in faces.py.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    face_crop: dict[str, Any]
+
+    def pixel_values(self, crops: np.ndarray) -> np.ndarray:
+        """(N, 3, S, S) float32 from (N, S, S, 3) uint8 RGB, S = image_size."""
+        scaled = (crops.astype(np.float32) / 255 - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def load_image_model(
+    name_or_path: str,
+    label_names: Sequence[str],
+    face_crop: dict[str, Any],
+    *,
+    start: str = "imagenet",
+    image_size: int | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+) -> TimmWrapperForImageClassification:
+    """A classifier in float32 of timm's architecture, ready to train.
+
+    name_or_path: a timm name; a folder that holds config.json and model.safetensors, timm's (what `local-dir:` reads) or a trained fold's;
+    or `scratch`, a small EfficientNet. start: "imagenet", the weights that come with it (from the hub for a name; `scratch` has none),
+    "scratch", random ones, or the folder of a fold of the same architecture. The classifier is kept where the weights have the same labels,
+    else new. face_crop: the fields of FaceCrop. image_size: None, the model's own. Raises InputError where weights or architecture cannot
+    be had.
+    """
+    labels = list(label_names)
+    architecture, config = find_architecture(name_or_path)
+    size = image_size or (SCRATCH_SIZE if name_or_path == "scratch" else config["input_size"][-1])
+    options = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+    options |= {"img_size": size} if config.get("fixed_input_size") else {}
+    try:
+        # made by timm itself: transformers' wrapper would draw the convolutions from another distribution
+        network = timm.create_model(architecture, num_classes=len(labels), **options)
+        if start == "imagenet" and name_or_path != "scratch" and not is_folder(name_or_path):
+            network.load_state_dict(timm.create_model(architecture, pretrained=True, num_classes=len(labels), **options).state_dict())
+    except (OSError, RuntimeError, ValueError, TypeError, HfHubHTTPError) as error:
+        hint = "name a folder of weights, or --start scratch"
+        raise InputError(f"model_name_or_path: {name_or_path} cannot be had from timm ({first_line(error)}); {hint}") from error
+    if start == "imagenet" and is_folder(name_or_path):
+        load_weights(network, Path(name_or_path), architecture, labels)
+    elif start not in ("imagenet", "scratch"):
+        load_weights(network, Path(start), architecture, labels)
+    model = TimmWrapperForImageClassification(
+        TimmWrapperConfig(
+            architecture=architecture,
+            # a crop is a face already: timm's usual crop of the middle would cut its chin and forehead
+            pretrained_cfg={**config, "input_size": [3, size, size], "crop_pct": 1.0},
+            model_args=options,
+            id2label=dict(enumerate(labels)),
+            label2id={name: i for i, name in enumerate(labels)},
+        )
+    )
+    model.timm_model.load_state_dict(network.state_dict())
+    model.config.face_crop = dict(face_crop)
+    return model
+
+
+def find_architecture(name_or_path: str) -> tuple[str, dict]:
+    """timm's name and pretrained_cfg of a model. Raises InputError where there is none."""
+    if is_folder(name_or_path):
+        config = read_json(Path(name_or_path) / "config.json")
+        architecture, settings = config.get("architecture"), config.get("pretrained_cfg")
+        if not isinstance(architecture, str) or not isinstance(settings, dict):
+            raise InputError(f"{name_or_path}/config.json: names no architecture and pretrained_cfg, expected a model of timm")
+        return architecture, settings
+    architecture = SCRATCH if name_or_path == "scratch" else name_or_path
+    if not timm.is_model(architecture):
+        raise InputError(f"model_name_or_path: {name_or_path} is neither a folder nor a model that timm {timm.__version__} knows")
+    settings = timm.get_pretrained_cfg(architecture).to_dict()
+    wanted = ("input_size", "interpolation", "mean", "std", "crop_mode", "fixed_input_size", "first_conv", "classifier", "pool_size")
+    return architecture, {key: settings[key] for key in wanted if key in settings}
+
+
+def load_weights(network: torch.nn.Module, folder: Path, architecture: str, labels: list[str]) -> None:
+    """Put a folder's weights into the network; those of another set of labels' classifier stay as they are. Raises InputError."""
+    found, _ = find_architecture(str(folder))
+    if found != architecture:
+        raise InputError(f"{folder}: is a {found}, expected a {architecture} (model_name_or_path)")
+    try:
+        weights = {key.removeprefix(PREFIX): value for key, value in load_file(folder / "model.safetensors").items()}
+        own = network.state_dict()
+        if read_json(folder / "config.json").get("label_names") != labels:
+            weights |= {key: value for key, value in own.items() if key.startswith(network.default_cfg["classifier"])}
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(f"{folder}: the weights cannot be loaded ({first_line(error)})") from error
+
+
+def preprocessing_of(model_dir: str | Path) -> Preprocessing:
+    """What a saved model expects, from its config.json. Raises InputError where it was not trained by this task's train.py."""
+    config = read_json(Path(model_dir) / "config.json")
+    try:
+        timm_config, crop = config["pretrained_cfg"], config["face_crop"]
+        size, mean, std = timm_config["input_size"][-1], tuple(timm_config["mean"]), tuple(timm_config["std"])
+        return Preprocessing(size, mean, std, timm_config["interpolation"], crop)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{model_dir}/config.json: has no face_crop or no pretrained_cfg; is it another task's model?") from error
+
+
+def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[str]) -> TimmWrapperForImageClassification:
+    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other labels."""
+    preprocessing_of(folder)
+    try:
+        model = TimmWrapperForImageClassification.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if names != list(label_names):
+        raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
+    return model.to(device).eval()
