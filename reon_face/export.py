@@ -51,25 +51,24 @@ def main() -> None:
     from common.files import read_json, sha256, write_json
 
     from model import load_fold, preprocessing_of
-    from watch import load_onnx
+    from watch import load_onnx, of_models
 
     set_threads(args.torch_num_threads, True)
     preprocessing = preprocessing_of(model_dir)
     label_names = read_json(model_dir / "config.json")["label_names"]
     model = load_fold(model_dir, torch.device("cpu"), label_names)
     if args.eval_file:
-        crops, labels = read_crops(args.eval_file, label_names, preprocessing, args.max_eval_samples)
+        pixel_values, labels = read_pixel_values(args.eval_file, model.config, label_names, args.max_eval_samples)
     else:
-        crops, labels = np.random.default_rng(0).integers(0, 256, (NOISE, *[preprocessing.image_size] * 2, 3), dtype=np.uint8), None
+        noise = np.random.default_rng(0).integers(0, 256, (NOISE, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
+        pixel_values, labels = preprocessing.pixel_values(noise), None
         print_once(f"no eval_file: parity is measured on {NOISE} crops of noise, accuracy is not")
     calibration = None
     if "int8" in args.precision:
-        calibration, _ = read_crops(args.calibration_file, label_names, preprocessing, args.max_calibration_samples)
-    with torch.inference_mode():
-        values = [model(pixel_values=torch.from_numpy(preprocessing.pixel_values(crops[i : i + 32]))).logits for i in range(0, len(crops), 32)]
-    expected = torch.cat(values).double().softmax(dim=1).numpy()
+        calibration, _ = read_pixel_values(args.calibration_file, model.config, label_names, args.max_calibration_samples)
+    expected = of_models([model])(pixel_values)
 
-    report = {"model_dir": str(model_dir.resolve()), "rows": len(crops), "eval_file": args.eval_file, "precisions": {}}
+    report = {"model_dir": str(model_dir.resolve()), "rows": len(pixel_values), "eval_file": args.eval_file, "precisions": {}}
     if labels is not None:
         report["pytorch_accuracy"] = accuracy(expected, labels)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,9 +79,9 @@ def main() -> None:
             if precision == "fp16":
                 convert_fp16(fp32, converted)
             elif precision == "int8":
-                convert_int8(fp32, converted, preprocessing.pixel_values(calibration))
+                convert_int8(fp32, converted, calibration)
             write_model(output_dir / precision, converted, precision, label_names, asdict(preprocessing))
-            found = load_onnx(output_dir / precision).probabilities(crops)
+            found = load_onnx(output_dir / precision).probabilities(pixel_values)
             path = output_dir / precision / "model.onnx"
             result = {
                 "bytes": path.stat().st_size,
@@ -98,7 +97,7 @@ def main() -> None:
             report["precisions"][precision] = result
             print_once(describe(precision, result))
     if labels is not None:
-        print_once(f"pytorch: accuracy {report['pytorch_accuracy']:.4f} on {len(crops)} rows")
+        print_once(f"pytorch: accuracy {report['pytorch_accuracy']:.4f} on {len(labels)} rows")
     write_json(output_dir / "export.json", report)
     print_once(f"done: {output_dir}")
 
@@ -123,6 +122,28 @@ def check_arguments(args: ExportArguments, model_dir: Path) -> None:
         folds = sorted(model_dir.glob("fold*/config.json"))
         hint = f"; one model is exported at a time, such as {folds[0].parent}" if folds else ""
         raise InputError(f"{model_dir}: holds no config.json, a model's folder was expected{hint}")
+
+
+def read_pixel_values(path: str, config, label_names: list[str], limit: int | None):
+    """(N, 3, S, S) float32 and labels (N,), None where there are none, of images as predict.py reads them; limit: N at most.
+
+    Raises InputError where an image cannot be decoded or only some have labels.
+    """
+    import numpy as np
+
+    from data import read_faces
+    from drawn_faces import draw_sample
+    from images import FaceCollator
+
+    draw_sample(path)
+    examples, _ = read_faces(path, label_names, groups=False)
+    if not examples:
+        raise InputError(f"{path}: holds no images")
+    if limit is not None and limit < len(examples):
+        examples = [examples[i] for i in np.linspace(0, len(examples) - 1, limit).astype(int)]
+    batch = FaceCollator(config)([{"path": example.path, "row": example.row, "labels": example.label} for example in examples])
+    labels = batch["labels"].numpy()
+    return batch["pixel_values"].numpy(), None if (labels < 0).any() else labels
 
 
 def export_fp32(model, image_size: int, path: Path) -> None:

@@ -13,6 +13,7 @@ from common.errors import InputError
 
 RATE = 10  # moments per second of the common time grid
 MAX_GAP = 0.5  # seconds: a moment with no face this near is a moment without a face
+FACE_PIXELS = 48  # height and width at which faces are compared: FER2013's
 WORST_APART = 1.0  # seconds between two moments that are named as the worst
 
 
@@ -173,6 +174,7 @@ def worst_moments(result: Result, count: int) -> list[int]:
     """Indices of the moments that cost most, highest first, at least WORST_APART seconds from one another."""
     chosen: list[int] = []
     for t in np.argsort(-np.nan_to_num(result.costs), kind="stable"):
-        if len(chosen) < count and result.costs[t] > 0 and all(abs(result.times[t] - result.times[other]) >= WORST_APART for other in chosen):
+        apart = all(abs(result.times[t] - result.times[other]) >= WORST_APART for other in chosen)
+        if len(chosen) < count and result.costs[t] > 0 and apart:
             chosen.append(int(t))
     return chosen

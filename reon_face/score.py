@@ -29,6 +29,9 @@ class ScoreArguments:
     )
     smoothing: float = field(default=0.2, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"})
     max_shift: float = field(default=1.0, metadata={"help": "seconds that the user may be early or late, 0 to 5"})
+    face_pixels: int = field(
+        default=48, metadata={"help": "faces are compared at this height and width, so that the sharper camera has no other expression"}
+    )
     detector: str | None = field(
         default=None, metadata={"help": "haar, none or YuNet's .onnx file; default: the one that made the model's training crops"}
     )
@@ -45,6 +48,7 @@ def main() -> None:
     args, videos = parser.parse(sys.argv[1:])
     check_number("smoothing", args.smoothing, 0.01, 1)
     check_number("max_shift", args.max_shift, 0, 5)
+    check_number("face_pixels", args.face_pixels, 16, 1024)
     check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
     check_folder(Path(args.output_dir), "output_dir")
     for path in (videos.actor, videos.user, args.model):
@@ -62,7 +66,7 @@ def main() -> None:
     set_threads(args.torch_num_threads, True)
     classifier = load_classifier(args.model)
     detector = load_detector(args.detector or classifier.preprocessing.face_crop["detector"])
-    (actor, _), (user, _) = (watch(Path(path), detector, classifier) for path in (videos.actor, videos.user))
+    (actor, _), (user, _) = (watch(Path(path), detector, classifier, args.face_pixels) for path in (videos.actor, videos.user))
     how = Comparison(args.alignment, args.distance, args.smoothing, args.max_shift)
     try:
         result = compare(actor, user, how)
@@ -75,6 +79,7 @@ def main() -> None:
         "still_score": result.still_score,
         "mean_distance_score": result.mean_distance_score,
         **asdict(how),
+        "face_pixels": args.face_pixels,
         "model": str(Path(args.model).resolve()),
         "actor": describe(videos.actor, actor),
         "user": describe(videos.user, user),

@@ -4,21 +4,22 @@ classifier = load_classifier("runs/reon_face/final")         # a run, a model fo
 performance, looks = watch(Path("actor.mp4"), load_detector("haar"), classifier)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
+from transformers import TimmWrapperForImageClassification
 
 from common.errors import InputError, first_line
 from common.files import read_json
 from common.run import finished_folds
 
-from faces import Detector, Face, choose_face, crop_face
+from faces import Detector, Face, choose_face, crop_face, whole_frame
 from model import Preprocessing, load_fold, preprocessing_of
-from performance import RATE, Performance
+from performance import FACE_PIXELS, RATE, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
@@ -26,7 +27,7 @@ BATCH = 32  # crops
 
 @dataclass(frozen=True)
 class Classifier:
-    """label_names: C. probabilities: crops (N, S, S, 3) uint8 RGB -> (N, C) float64, that sum to 1."""
+    """label_names: C. probabilities: pixel_values (N, 3, S, S) float32 -> (N, C) float64, that sum to 1."""
 
     label_names: list[str]
     preprocessing: Preprocessing
@@ -51,12 +52,18 @@ def load_classifier(path: str | Path) -> Classifier:
         if preprocessing_of(fold) != preprocessing:
             raise InputError(f"{fold}: expects other crops than {folds[0]}")
     models = [load_fold(fold, device, label_names) for fold in folds]
+    return Classifier(label_names, preprocessing, of_models(models))
 
+
+def of_models(models: Sequence[TimmWrapperForImageClassification]) -> Callable[[np.ndarray], np.ndarray]:
+    """The probabilities of a Classifier: the softmax of the mean of the models' logits."""
+
+    @torch.inference_mode()
     def logits(pixel_values: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(pixel_values).to(device)
+        batch = torch.from_numpy(pixel_values).to(models[0].device)
         return torch.stack([model(pixel_values=batch).logits for model in models]).mean(dim=0).double().cpu().numpy()
 
-    return Classifier(label_names, preprocessing, torch.inference_mode()(in_batches(logits, preprocessing)))
+    return in_batches(logits)
 
 
 def load_onnx(folder: Path) -> Classifier:
@@ -75,15 +82,15 @@ def load_onnx(folder: Path) -> Classifier:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class of their own
         raise InputError(f"{file}: cannot be loaded as an ONNX model ({first_line(error)})") from error
-    run = lambda pixel_values: session.run(["logits"], {"pixel_values": pixel_values})[0].astype(np.float64)  # noqa: E731
-    return Classifier(label_names, preprocessing, in_batches(run, preprocessing))
+    logits = lambda pixel_values: session.run(["logits"], {"pixel_values": pixel_values})[0].astype(np.float64)  # noqa: E731
+    return Classifier(label_names, preprocessing, in_batches(logits))
 
 
-def in_batches(logits: Callable[[np.ndarray], np.ndarray], preprocessing: Preprocessing) -> Callable[[np.ndarray], np.ndarray]:
-    """Softmax of the logits of all crops, BATCH at a time."""
+def in_batches(logits: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Softmax of the logits of all rows, BATCH at a time."""
 
-    def probabilities(crops: np.ndarray) -> np.ndarray:
-        parts = [logits(preprocessing.pixel_values(crops[start : start + BATCH])) for start in range(0, len(crops), BATCH)]
+    def probabilities(pixel_values: np.ndarray) -> np.ndarray:
+        parts = [logits(pixel_values[start : start + BATCH]) for start in range(0, len(pixel_values), BATCH)]
         values = np.concatenate(parts)
         weights = np.exp(values - values.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
@@ -124,25 +131,29 @@ def to_image(frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
 
 
-def watch(path: Path, detector: Detector, classifier: Classifier) -> tuple[Performance, list[Face | None]]:
+def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: int = FACE_PIXELS) -> tuple[Performance, list[Face | None]]:
     """The performance in a video, and the face at each of its moments.
 
-    A frame without a face has probabilities of NaN. Raises InputError where the file cannot be decoded.
+    face_pixels: a crop shows no more than so many pixels a side. What a classifier says changes with the sharpness of a face, so both
+    videos are compared at the size of the coarser. A frame without a face has probabilities of NaN. Raises InputError where the file cannot
+    be decoded.
     """
     crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
+    size = classifier.preprocessing.image_size
     last, previous = 0, None
     for number, image in read_frames(path):
         if number != last:
             found = choose_face(detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous)
             if found is not None:
                 previous = found
-                crops.append(crop_face(image, found, classifier.preprocessing.image_size, crop["padding"], crop["align"]))
+                small = crop_face(image, found, min(size, face_pixels), crop["padding"], crop["align"])
+                crops.append(small if size <= face_pixels else crop_face(small, whole_frame(small), size, padding=0, align=False))
         last = number
         faces.append(found)
         rows.append(len(crops) - 1 if found is not None else -1)
     probabilities = np.full((len(rows), len(classifier.label_names)), np.nan)
     if crops:
-        of_crops = classifier.probabilities(np.stack(crops))
+        of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
         seen = np.array(rows) >= 0
         probabilities[seen] = of_crops[np.array(rows)[seen]]
     return Performance(np.arange(len(rows)) / RATE, probabilities, len(rows) / RATE), faces

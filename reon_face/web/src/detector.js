@@ -1,6 +1,8 @@
 // Tiny Face Detector (face-api) on TensorFlow.js: a canvas -> boxes; which box is followed; and the square crop around it.
 import * as faceapi from "@vladmandic/face-api";
 
+import { FACE_PIXELS } from "./score.js";
+
 const INPUT_SIZE = 320; // pixels; the frame is padded to a square and reduced to this
 const SCORE = 0.4;
 const SAME_FACE = 0.2; // intersection over union with the face of the frame before, as in faces.py
@@ -46,8 +48,17 @@ export function overlap(a, b) {
 
 const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
 
+// The crop that the model sees, size x size x 3 bytes RGB; it shows no more than FACE_PIXELS x FACE_PIXELS, as in watch.py.
+export function cropFace(image, box, size, padding) {
+  if (size <= FACE_PIXELS) return cropSquare(image, box, size, padding);
+  const small = { data: cropSquare(image, box, FACE_PIXELS, padding), width: FACE_PIXELS, height: FACE_PIXELS };
+  return cropSquare(small, [0, 0, FACE_PIXELS, FACE_PIXELS], size, 0);
+}
+
 // The square around a box, size x size x 3 bytes RGB: the geometry in the docstring of faces.py, without its rotation (no landmarks here).
-export function cropFace({ data, width, height }, [x1, y1, x2, y2], size, padding) {
+// data: the bytes of width x height pixels, RGB or RGBA.
+export function cropSquare({ data, width, height }, [x1, y1, x2, y2], size, padding) {
+  const channels = data.length / (width * height);
   const side = Math.max(x2 - x1, y2 - y1) * (1 + 2 * padding);
   const k = Math.max(1, Math.ceil(side / size));
   const step = side / (size * k);
@@ -64,8 +75,8 @@ export function cropFace({ data, width, height }, [x1, y1, x2, y2], size, paddin
           const [y0, yNext, fy] = rows[i];
           const [x0, xNext, fx] = columns[j];
           for (let c = 0; c < 3; c++) {
-            const upper = data[(y0 * width + x0) * 4 + c] * (1 - fx) + data[(y0 * width + xNext) * 4 + c] * fx;
-            const lower = data[(yNext * width + x0) * 4 + c] * (1 - fx) + data[(yNext * width + xNext) * 4 + c] * fx;
+            const upper = data[(y0 * width + x0) * channels + c] * (1 - fx) + data[(y0 * width + xNext) * channels + c] * fx;
+            const lower = data[(yNext * width + x0) * channels + c] * (1 - fx) + data[(yNext * width + xNext) * channels + c] * fx;
             total[c] += upper * (1 - fy) + lower * fy;
           }
         }
