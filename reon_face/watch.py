@@ -17,7 +17,7 @@ from common.errors import InputError, first_line
 from common.files import read_json
 from common.run import finished_folds
 
-from faces import Detector, Face, choose_face, crop_face, whole_frame
+from faces import Detector, Face, choose_face, crop_face
 from model import Preprocessing, load_fold, preprocessing_of
 from performance import FACE_PIXELS, RATE, Performance
 
@@ -140,6 +140,7 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
     """
     crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
     size = classifier.preprocessing.image_size
+    whole = Face((0, 0, face_pixels, face_pixels), 1.0)
     last, previous = 0, None
     for number, image in read_frames(path):
         if number != last:
@@ -147,7 +148,7 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
             if found is not None:
                 previous = found
                 small = crop_face(image, found, min(size, face_pixels), crop["padding"], crop["align"])
-                crops.append(small if size <= face_pixels else crop_face(small, whole_frame(small), size, padding=0, align=False))
+                crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
         last = number
         faces.append(found)
         rows.append(len(crops) - 1 if found is not None else -1)

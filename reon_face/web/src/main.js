@@ -324,4 +324,4 @@ async function start() {
 }
 
 // For the console and the tests: the parts of the page, on what it has loaded.
-window.reon = { state, sides, cropFace, detectFaces, compare, ready: start() };
+window.reon = { state, sides, Watcher, cropFace, detectFaces, compare, ready: start() };
