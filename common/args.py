@@ -65,7 +65,7 @@ class Parser(HfArgumentParser):
 
 def coerce(value: Any, action: Any, where: str) -> Any:
     """A YAML value as the type of its option (YAML reads 2e-5 as a string, the option says that it is a number)."""
-    if value is None or isinstance(value, dict) and action.dest.endswith(("_kwargs", "_config")):
+    if value is None or isinstance(value, dict) and action.dest.endswith(("_kwargs", "_config", "stages")):
         return value
     wanted = action.type
     is_boolean = wanted is string_to_bool
@@ -73,7 +73,7 @@ def coerce(value: Any, action: Any, where: str) -> Any:
     wrong = InputError(f"{where}: {value!r:.80} is not {expected}")
     if isinstance(value, list) and (action.nargs in ("+", "*") or isinstance(action.default, list)):
         items = [coerce(item, action, where) for item in value]
-        return [item for (item,) in items] if action.nargs in ("+", "*") else items
+        return [item if isinstance(item, dict) else item[0] for item in items] if action.nargs in ("+", "*") else items
     if isinstance(value, (list, dict)) or isinstance(value, bool) and not is_boolean:
         raise wrong
     try:
@@ -83,6 +83,12 @@ def coerce(value: Any, action: Any, where: str) -> Any:
     if action.choices and converted not in action.choices:
         raise wrong
     return [converted] if action.nargs in ("+", "*") else converted
+
+
+def coerce_to(dataclass_type: type, name: str, value: Any, where: str) -> Any:
+    """A value as the type of a dataclass's field. Raises InputError that begins with `where`."""
+    actions = {action.dest: action for action in reversed(Parser(dataclass_type)._actions)}
+    return coerce(value, actions[name], where)
 
 
 def nearest(name: str, known: list[str]) -> str:

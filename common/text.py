@@ -299,6 +299,8 @@ class Collator:
 
 
 def row_lengths(dataset: datasets.Dataset) -> np.ndarray:
-    """(N,) tokens of each row of tokenize()."""
+    """(N,) tokens of each row of tokenize(); 1 for rows that are no texts."""
+    if "input_ids" not in dataset.column_names:
+        return np.ones(len(dataset), dtype=np.int64)
     column = dataset.with_format("arrow", columns=["input_ids"])[:]["input_ids"]  # no list is made of the rows: this is asked often
     return compute.list_value_length(column).to_numpy().astype(np.int64)

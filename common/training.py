@@ -192,6 +192,7 @@ def train_fold(
     training_args: TrainingArguments,
     fold_dir: Path,
     label_names: list[str],
+    trainer_class: type[FoldTrainer] = FoldTrainer,
 ) -> tuple[FoldTrainer, dict[str, Any]]:
     """Train on the rows of tokenize(), or go on from the last complete checkpoint in fold_dir/checkpoints.
 
@@ -229,7 +230,7 @@ def train_fold(
         torch.cuda.empty_cache()
         set_seed(training_args.seed)
         model = adapted_model()
-        trainer = FoldTrainer(
+        trainer = trainer_class(
             model,
             args,
             labels,

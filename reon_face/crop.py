@@ -1,0 +1,282 @@
+"""Find the face in every image or video of a folder once, and keep small crops as Parquet shards, so that 800 GB become a fortieth.
+
+python reon_face/crop.py --input IMAGES --output_dir CROPS
+python reon_face/crop.py --input IMAGES --output_dir CROPS --detector face_detection_yunet_2023mar.onnx --size 224 --num_workers 8
+python reon_face/crop.py --input VIDEOS --output_dir CROPS --every 5
+accelerate launch reon_face/train.py --config reon_face/configs/wished.yaml --train_file CROPS
+
+Start the same command again after a kill: finished shards stay, and all come out as if it had not been stopped.
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.checks import check_folder, check_number
+from common.errors import InputError, run_main
+from common.files import atomic_write, read_json, write_json
+
+from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, label_and_subject, list_files
+from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
+ROWS_PER_GROUP = 256  # as images.py reads them
+JPEG_QUALITY = 92
+REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: the sources that go into it. Everything that a worker needs."""
+
+    number: int
+    sources: tuple[str, ...]  # below folder
+    folder: str
+    output_dir: str
+    face_crop: FaceCrop
+    detector: str
+    size: int
+    every: int
+    subject_pattern: str | None
+
+    @property
+    def shard(self) -> Path:
+        return Path(self.output_dir) / f"shard-{self.number:05}.parquet"
+
+    @property
+    def record(self) -> Path:
+        """What the shard does not hold; written after it, so that a shard with a record is whole."""
+        return self.shard.with_suffix(".json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", required=True, help="folder of images or videos; labels and persons as train.py reads them")
+    parser.add_argument("--output_dir", required=True, help="folder for the shards")
+    parser.add_argument("--detector", default="haar", help="haar (in OpenCV), none (the whole frame), or YuNet's ONNX file (default: haar)")
+    parser.add_argument("--choose", default="largest", choices=("largest", "central"), help="which of several faces (default: largest)")
+    parser.add_argument("--padding", type=float, help="share of a face's box that is added on each side (default: 0.1; detector none: 0)")
+    parser.add_argument("--no_align", action="store_true", help="do not turn faces upright (only YuNet says where the eyes are)")
+    parser.add_argument("--size", type=int, default=160, help="height and width of a crop in pixels (default: 160)")
+    parser.add_argument("--every", type=int, default=1, help="videos: only each n-th frame (default: 1)")
+    parser.add_argument("--subject_pattern", help="regular expression over the path whose group is the person, as for train.py")
+    parser.add_argument("--sources_per_shard", type=int, default=2048, help="images or videos per shard (default: 2048)")
+    parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
+    args = parser.parse_args()
+
+    jobs, labels = plan(args)
+    record = {
+        "status": "running",
+        "face_crop": asdict(jobs[0].face_crop),
+        "size": args.size,
+        "every": args.every,
+        "subject_pattern": args.subject_pattern,
+        "sources": sum(len(job.sources) for job in jobs),
+        "sources_sha256": hashlib.sha256("\n".join(source for job in jobs for source in job.sources).encode()).hexdigest(),
+        "sources_per_shard": args.sources_per_shard,
+    }
+    path = Path(args.output_dir) / CROP_RECORD
+    compare(path, record)
+    write_json(path, record)
+    run(jobs, args.num_workers)
+    parts = [read_json(job.record) for job in jobs]
+    shards = [job.shard.name for job, part in zip(jobs, parts, strict=True) if part["rows"]]
+    no_face, broken = [name for part in parts for name in part["no_face"]], {k: v for part in parts for k, v in part["broken"].items()}
+    rows = sum(part["rows"] for part in parts)
+    done = {"label_names": labels, "shards": shards, "rows": rows, "no_face": no_face, "broken": broken}
+    write_json(path, {**record, "status": "done", **done})
+    size = sum((Path(args.output_dir) / shard).stat().st_size for shard in shards)
+    read = sum(part["bytes"] for part in parts)
+    print(f"{rows:,} faces in {len(shards)} shards, {size / 2**20:.1f} MiB from {read / 2**20:.1f} MiB")
+    print(f"no face: {len(no_face):,} images or frames, cannot be decoded: {len(broken):,} files; both are listed in {path}")
+    if not rows:
+        raise InputError(f"{args.input}: no face was found in {record['sources']} images or videos")
+
+
+def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
+    """The shards of a folder, and its labels. Sources of all labels take turns, so that each shard has all. Raises InputError."""
+    for key, least in (("size", 16), ("every", 1), ("sources_per_shard", 1), ("num_workers", 1)):
+        check_number(key, getattr(args, key), least)
+    check_number("padding", args.padding, 0, 2)
+    folder = Path(args.input)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder of images or videos (input)")
+    check_folder(Path(args.output_dir), "output_dir")
+    pattern = compile_pattern(args.subject_pattern)
+    load_detector(args.detector)
+    sources = [path.relative_to(folder) for path in list_files(folder, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))]
+    if not sources:
+        raise InputError(f"{folder}: holds no images and no videos")
+    of_label: dict[str, list[str]] = {}
+    for source in sources:
+        of_label.setdefault(label_and_subject(source, pattern)[0] or "", []).append(source.as_posix())
+    if "" in of_label and len(of_label) > 1:
+        raise InputError(f"{folder}: holds images ({of_label[''][0]}) beside folders of labels, expected only one of them")
+    # each source at its share of the way through its label: all labels end together
+    ordered = sorted((number / len(names), label, name) for label, names in of_label.items() for number, name in enumerate(names))
+    names = [name for _, _, name in ordered]
+    padding = args.padding if args.padding is not None else 0.0 if args.detector == "none" else FaceCrop.padding
+    crop = FaceCrop(Path(args.detector).name, args.choose, padding, not args.no_align)
+    shared = (str(folder), args.output_dir, crop, args.detector, args.size, args.every, args.subject_pattern)
+    n = args.sources_per_shard
+    return [Job(i // n, tuple(names[i : i + n]), *shared) for i in range(0, len(names), n)], sorted(set(of_label) - {""})
+
+
+def compare(path: Path, record: dict) -> None:
+    """Raise InputError where the folder holds other crops, or something else."""
+    if path.exists():
+        before = read_json(path)
+        for key, value in record.items():
+            if key != "status" and before.get(key) != value:
+                change = f"was made with {key} {before.get(key)}, now it is {value}"
+                raise InputError(f"{path}: {change}; give the same, or another --output_dir")
+    elif path.parent.exists() and any(path.parent.iterdir()):
+        raise InputError(f"{path.parent}: is not empty and holds no {CROP_RECORD}; name another --output_dir")
+
+
+def run(jobs: Sequence[Job], num_workers: int) -> None:
+    """Write the shards that are missing, several at a time, with a progress bar of images or videos."""
+    from tqdm import tqdm
+
+    missing = [job for job in jobs if not job.record.exists()]
+    total, left = (sum(len(job.sources) for job in some) for some in (jobs, missing))
+    with tqdm(total=total, initial=total - left, unit=" files", file=sys.stdout, mininterval=1.0) as bar:
+        if num_workers == 1 or len(missing) < 2:
+            for job in missing:
+                for _ in crop_shard(job):
+                    bar.update()
+            return
+        # a clean process each: OpenCV's threads do not survive a fork
+        context = multiprocessing.get_context("spawn")
+        done = context.Value("q", 0)
+        with context.Pool(min(num_workers, len(missing)), initializer=keep_counter, initargs=(done,)) as pool:
+            results, shown = [pool.apply_async(crop_counted, (job,)) for job in missing], 0
+            while not all(result.ready() for result in results):
+                next(result for result in results if not result.ready()).wait(0.5)
+                bar.update(done.value - shown)
+                shown = done.value
+            for result in results:
+                result.get()
+            bar.update(done.value - shown)
+
+
+def keep_counter(counter) -> None:
+    global DONE
+    DONE = counter
+
+
+def crop_counted(job: Job) -> None:
+    for _ in crop_shard(job):
+        with DONE.get_lock():
+            DONE.value += 1
+
+
+def crop_shard(job: Job) -> Iterator[None]:
+    """Write one shard and its record, both whole or not at all; yields once for each source."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+    from datasets import Features, Image, List, Value
+
+    cv2.setNumThreads(1)  # a process per core is what is parallel here
+    text, pattern, detector = Value("string"), compile_pattern(job.subject_pattern), load_detector(job.detector)
+    features = Features(
+        {
+            "id": text,
+            "image": Image(),
+            "label": text,
+            "subject": text,
+            "source": text,
+            "frame": Value("int32"),
+            "box": List(Value("float32")),
+            "score": Value("float32"),
+            "sha256": text,
+        }
+    )
+    rows, no_face, broken, read = [], [], {}, 0
+    for source in job.sources:
+        path = Path(job.folder) / source
+        label, subject = label_and_subject(Path(source), pattern)
+        read += path.stat().st_size
+        fingerprint, previous = fingerprint_of(path), None
+        try:
+            for number, image in frames_of(path, job.every):
+                row_id = source if number < 0 else f"{source}#{number}"
+                face = choose_face(detector(image), *image.shape[:2], job.face_crop.choose, previous)
+                if face is None:
+                    no_face.append(row_id)
+                    continue
+                previous = face if number >= 0 else None
+                crop = crop_face(image, face, job.size, job.face_crop.padding, job.face_crop.align)
+                row = encode(row_id, crop, face) | {"label": label, "subject": subject, "source": source, "frame": number}
+                rows.append(row | {"sha256": fingerprint})
+        except InputError as error:
+            broken[source] = str(error)
+        yield
+    if rows:
+        schema = features.arrow_schema
+        with atomic_write(job.shard, "wb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema), row_group_size=ROWS_PER_GROUP)
+    write_json(job.record, {"rows": len(rows), "no_face": no_face, "broken": broken, "bytes": read})
+
+
+def encode(row_id: str, crop: np.ndarray, face: Face) -> dict:
+    jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return {"id": row_id, "image": {"bytes": jpeg, "path": None}, "box": list(face.box), "score": face.score}
+
+
+def fingerprint_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """(-1, image) of an image, (number, frame) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
+
+    JPEGs are decoded at a half, a quarter or an eighth of their size as long as the longer side keeps LONGEST_SIDE pixels, boxes are in
+    pixels of what was decoded. Raises InputError where nothing can be decoded.
+    """
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, jpeg_flag(path)) if len(data) else None
+        if image is None:
+            raise InputError("cannot be decoded as an image")
+        yield -1, image
+        return
+    video, number = cv2.VideoCapture(str(path)), 0
+    while video.grab():
+        if number % every == 0:
+            whole, frame = video.retrieve()
+            if not whole:
+                break
+            yield number, frame
+        number += 1
+    video.release()
+    if number == 0:
+        raise InputError("cannot be decoded as a video")
+
+
+def jpeg_flag(path: Path) -> int:
+    """How OpenCV should decode an image; only the header is read."""
+    from PIL import Image
+
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        return cv2.IMREAD_COLOR
+    try:
+        with Image.open(path) as image:
+            longest = max(image.size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return cv2.IMREAD_COLOR
+    fitting = [flag for by, flag in REDUCED.items() if longest / by >= LONGEST_SIDE]
+    return fitting[-1] if fitting else cv2.IMREAD_COLOR
+
+
+if __name__ == "__main__":
+    run_main(main, again="start the same command again to go on")

@@ -1,0 +1,110 @@
+"""From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in memory."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as parquet
+import torch
+from PIL import Image
+from timm.data import create_transform
+from torch import Tensor
+
+from common.batches import LengthBatchSampler
+from common.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from data import FaceExample
+
+ROWS_PER_GROUP = 256  # of a shard: what is read at once
+CACHED_GROUPS = 64  # about 2 MB each
+
+
+def to_dataset(examples: Sequence["FaceExample"]) -> datasets.Dataset:
+    """Rows of id, path, row and labels; the images stay where they are until a batch wants them."""
+    return datasets.Dataset.from_dict(
+        {
+            "id": [example.id for example in examples],
+            "path": [example.path for example in examples],
+            "row": [example.row for example in examples],
+            "labels": [example.label for example in examples],
+        }
+    )
+
+
+@lru_cache(maxsize=CACHED_GROUPS)
+def read_group(path: str, number: int) -> list[bytes]:
+    """The encoded crops of one row group of a shard."""
+    with parquet.ParquetFile(path) as shard:
+        return [image["bytes"] for image in shard.read_row_group(number, columns=["image"])["image"].to_pylist()]
+
+
+def open_image(path: str, row: int) -> Image.Image:
+    """An RGB image: a file, or row `row` of a shard. Raises InputError where it cannot be decoded."""
+    try:
+        source = path if row < 0 else BytesIO(read_group(path, row // ROWS_PER_GROUP)[row % ROWS_PER_GROUP])
+        with Image.open(source) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)})") from error
+
+
+class FaceCollator:
+    """Rows of to_dataset() -> pixel_values (B, 3, S, S) float32 and labels (B,), by timm's transforms for the model's config.
+
+    args: the task's arguments, for training: random crops, mirror images, colours, erasing; None: resized only.
+    """
+
+    def __init__(self, model_config: Any, args: Any = None):
+        settings = model_config.pretrained_cfg
+        shared = {key: settings[key] for key in ("interpolation", "mean", "std")}
+        size = tuple(settings["input_size"])
+        if args is None:
+            self.transform = create_transform(size, crop_pct=settings["crop_pct"], crop_mode="squash", **shared)
+        else:
+            self.transform = create_transform(
+                size,
+                is_training=True,
+                no_aug=args.min_crop_scale == 1 and not (args.horizontal_flip or args.color_jitter or args.auto_augment),
+                scale=(args.min_crop_scale, 1.0),
+                ratio=(1.0, 1.0) if args.min_crop_scale == 1 else (0.9, 1.1),
+                hflip=args.horizontal_flip,
+                color_jitter=None if args.auto_augment else args.color_jitter or None,
+                auto_augment=args.auto_augment,
+                re_prob=args.random_erasing,
+                **shared,
+            )
+        self.repeat_single = args is not None
+
+    def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
+        if len(rows) == 1 and self.repeat_single:  # batch norm has no variance of a single value
+            rows = rows * 2
+        return {
+            "pixel_values": torch.stack([self.transform(open_image(row["path"], row["row"])) for row in rows]),
+            "labels": torch.tensor([row["labels"] for row in rows]),
+        }
+
+
+class FaceBatchSampler(LengthBatchSampler):
+    """Random batches as LengthBatchSampler makes them, but from shards so that neighbouring batches need the same row groups.
+
+    rows: of to_dataset(). The row groups are shuffled; as many as hold shuffle_rows rows are shuffled together. Files are shuffled all.
+    """
+
+    def __init__(self, rows: datasets.Dataset, batch_size: int, seed: int, shuffle_rows: int, **shared: int):
+        super().__init__(np.ones(len(rows), dtype=np.int64), batch_size, seed, by_length=False, **shared)
+        numbers = np.array(rows["row"])
+        _, shards = np.unique(np.array(rows["path"]) if (numbers >= 0).any() else numbers, return_inverse=True)
+        _, self.groups = np.unique(shards * (1 + numbers.max(initial=0)) + numbers // ROWS_PER_GROUP, return_inverse=True)
+        self.together = shuffle_rows if (numbers >= 0).any() else max(1, len(rows))
+
+    def effective_batches(self) -> list[np.ndarray]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        place = generator.permutation(self.groups.max(initial=0) + 1)[self.groups]
+        order = np.argsort(place, kind="stable")
+        chunks = [order[i : i + self.together] for i in range(0, len(order), self.together)]
+        order = np.concatenate([generator.permutation(chunk) for chunk in chunks])
+        return [order[i : i + self.effective] for i in range(0, len(order), self.effective)]

@@ -1,0 +1,79 @@
+"""Predict images with the models of one or several runs: the logits of all their folds are averaged by id.
+
+accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_file reon_face/data/test
+accelerate launch reon_face/predict.py --run_dir runs/reon_face/final runs/reon_face/tune --weights 2 1 --test_file IMAGES
+accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_file CROPS     # with labels: metrics too
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.args import parse_predict_args, print_once
+from common.checks import check_number
+from common.errors import run_main
+from common.fields import PredictArguments
+
+from data import LABEL_COLUMN, announce, check_images, read_faces, submission_columns
+
+
+@dataclass
+class ReonFacePredictArguments(PredictArguments):
+    """Fields of reon_face/predict.py."""
+
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "images per batch and device"})
+
+
+def main() -> None:
+    args = parse_predict_args(ReonFacePredictArguments, __doc__)
+
+    # torch and transformers are imported only now: --help answers at once
+    from common.examples import check_examples
+    from common.files import read_json
+    from common.inference import predict_logits, start_accelerator
+    from common.logits import average
+    from common.results import write_predictions
+    from common.run import finished_folds, read_config
+    from common.submission import check_submission, read_sample_ids, write_submission
+
+    from drawn_faces import draw_sample
+    from images import FaceCollator, to_dataset
+    from model import load_fold
+
+    check_number("per_device_eval_batch_size", args.per_device_eval_batch_size, 1)
+    runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
+    accelerator = start_accelerator(runs[0][1])
+    parts, weights, sample_ids = [], [], None
+    # the labels of the first model; load_fold wants the same of all others
+    label_names = read_json(runs[0][0][0] / "config.json").get("label_names", [])
+    with accelerator.main_process_first():
+        draw_sample(args.test_file)
+    examples = read_faces(args.test_file, label_names, groups=False)[0][: args.max_predict_samples]
+    check_examples(examples, args.test_file)
+    check_images(examples)
+    announce(args.test_file, examples, label_names)
+    if args.sample_submission_file and not args.max_predict_samples:
+        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], [LABEL_COLUMN, *label_names])
+    rows = to_dataset(examples)
+
+    for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
+        for fold in folds:
+            model = load_fold(fold, accelerator.device, label_names)
+            parts.append(predict_logits(model, rows, FaceCollator(model.config), accelerator, label_names, args.per_device_eval_batch_size))
+            weights.append(weight / len(folds))
+    logits = average(parts, weights)
+
+    if accelerator.is_main_process:
+        path = Path(args.submission_file)
+        rows = logits if sample_ids is None else logits.reorder(sample_ids)
+        write_submission(path, rows.ids, submission_columns(rows))
+        if sample_ids is not None:
+            check_submission(path, args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN)
+        elif args.sample_submission_file:
+            print_once("max_predict_samples: the check against the sample submission is skipped")
+        write_predictions(path, logits)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    run_main(main)
