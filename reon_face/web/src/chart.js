@@ -11,7 +11,7 @@ export function drawBars(list, names, probabilities) {
     const row = list.children[c];
     row.classList.toggle("top", c === highest);
     row.children[0].textContent = name;
-    row.querySelector(".fill").style.transform = `scaleX(${probabilities ? probabilities[c] : 0})`;
+    row.querySelector(".fill").style.width = `${100 * (probabilities ? probabilities[c] : 0)}%`;
     row.children[2].textContent = probabilities ? `${Math.round(100 * probabilities[c])} %` : "–";
   });
 }
@@ -35,7 +35,7 @@ export function drawCurves(container, result, names, worst, text) {
 
 function figure(name, content, end, seconds) {
   const grid = [0, 0.5, 1].map((y) => `<line class="grid" x2="${WIDTH}" y1="${HEIGHT * y}" y2="${HEIGHT * y}" />`).join("");
-  const labels = `<text y="${HEIGHT + 14}">0</text><text x="${WIDTH}" y="${HEIGHT + 14}" text-anchor="end">${end.toFixed(1)} ${seconds}</text>`;
+  const labels = `<text y="3">100 %</text><text y="${HEIGHT + 14}">0</text><text x="${WIDTH}" y="${HEIGHT + 14}" text-anchor="end">${end.toFixed(1)} ${seconds}</text>`;
   const node = element("figure", {
     html: `<figcaption></figcaption><svg viewBox="0 -8 ${WIDTH} ${HEIGHT + 26}" role="img">${grid}${labels}${content}</svg>`,
   });

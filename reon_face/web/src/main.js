@@ -74,6 +74,7 @@ function render() {
   find("#progress").hidden = state.busy === null;
   for (const side of Object.values(sides)) {
     side.root.querySelector(".name").textContent = side.who === "user" && withCamera ? "" : side.fileName;
+    side.root.querySelector(".hint").hidden = side.video.videoWidth > 0;
     if (classifier) drawBars(side.root.querySelector(".bars"), names(), side.shown ?? null);
   }
   sides.user.root.querySelector(".stage").classList.toggle("mirrored", withCamera);

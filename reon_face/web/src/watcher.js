@@ -1,5 +1,5 @@
 // From a <video> to what a model sees in it, frame by frame: the face is followed from one frame to the next.
-import { chooseFace, cropFace, detectFaces } from "./detector.js";
+import { asHaar, chooseFace, cropFace, detectFaces } from "./detector.js";
 import { RATE } from "./score.js";
 
 export class Watcher {
@@ -16,8 +16,10 @@ export class Watcher {
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.context.drawImage(this.video, 0, 0);
     const start = performance.now();
-    const { choose, padding } = description.face_crop;
-    const face = chooseFace(await detectFaces(this.canvas), width, height, choose, this.face);
+    const { choose, padding, detector } = description.face_crop;
+    const faces = await detectFaces(this.canvas);
+    if (detector === "haar") for (const found of faces) found.box = asHaar(found.box);
+    const face = chooseFace(faces, width, height, choose, this.face);
     const found = performance.now();
     if (face === null) return { face, probabilities: null, detectMs: found - start, classifyMs: 0 };
     this.face = face;
