@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import InputError
 
 RATE = 10  # moments per second of the common time grid
-MAX_GAP = 0.5  # seconds: a moment with no face this near is a moment without a face
+MAX_GAP = 0.3  # seconds: a moment with no face this near is a moment without a face
 FACE_PIXELS = 48  # height and width at which faces are compared: FER2013's
 WORST_APART = 1.0  # seconds between two moments that are named as the worst
 

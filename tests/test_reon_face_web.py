@@ -22,6 +22,8 @@ from tests.scripts import ENVIRONMENT, ROOT, launch
 WEB = ROOT / "reon_face" / "web"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"))), None)
 MISSING = [name for name, found in (("node", shutil.which("node")), ("npm", shutil.which("npm")), ("Chromium", CHROMIUM)) if not found]
+if not MISSING and int(subprocess.run(["node", "--version"], capture_output=True, text=True).stdout[1:].split(".")[0]) < 20:
+    MISSING.append("node 20 or later")
 MISSING += [] if (WEB / "node_modules").is_dir() else ["`npm ci` in reon_face/web"]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}

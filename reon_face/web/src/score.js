@@ -3,7 +3,7 @@
 // A performance: {times: [seconds], probabilities: [[C numbers] or null where no face was found], duration: seconds}.
 
 export const RATE = 10; // moments per second of the common time grid
-export const MAX_GAP = 0.5; // seconds: a moment with no face this near is a moment without a face
+export const MAX_GAP = 0.3; // seconds: a moment with no face this near is a moment without a face
 export const FACE_PIXELS = 48; // height and width at which faces are compared
 export const WORST_APART = 1.0; // seconds between two moments that are named as the worst
 export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.2, maxShift: 1.0 };
