@@ -13,6 +13,7 @@ from common.errors import InputError
 
 RATE = 10  # moments per second of the common time grid
 MAX_GAP = 0.3  # seconds: a moment with no face this near is a moment without a face
+WARP_PENALTY = 0.15  # what dtw pays, as a distance, for each change of the shift by one moment: noise is not worth it, a late reaction is
 FACE_PIXELS = 48  # height and width at which faces are compared: FER2013's
 WORST_APART = 1.0  # seconds between two moments that are named as the worst
 
@@ -106,8 +107,8 @@ def align(costs: np.ndarray, alignment: str) -> np.ndarray:
     """The column of each row (T,) with the lowest sum: of all paths (dtw), of all constant ones (offset), or the middle one (none).
 
     dtw is asymmetric dynamic time warping in a Sakoe-Chiba band: every moment of the actor is met by one of the user, who goes on by 0, 1
-    or 2 moments (Sakoe and Chiba 1978), so the path has T steps whatever it does and needs no weights. Of equal paths the one with
-    fewer and smaller shifts is taken.
+    or 2 moments (Sakoe and Chiba 1978), so the path has T steps whatever it does. 0 and 2 cost WARP_PENALTY in the choice of the path, not
+    in the score. Of equal paths the one with fewer and smaller shifts is taken.
     """
     middle = costs.shape[1] // 2
     from_middle = sorted(range(costs.shape[1]), key=lambda column: abs(column - middle))
@@ -120,7 +121,8 @@ def align(costs: np.ndarray, alignment: str) -> np.ndarray:
     steps = np.zeros(costs.shape, dtype=int)
     edge = [np.inf]
     for t in range(1, len(costs)):
-        before = np.stack([totals, np.concatenate([edge, totals[:-1]]), np.concatenate([totals[1:], edge])])  # same, from left, from right
+        left, right = np.concatenate([edge, totals[:-1]]), np.concatenate([totals[1:], edge])
+        before = np.stack([totals, left + WARP_PENALTY, right + WARP_PENALTY])
         choice = before.argmin(axis=0)
         steps[t] = np.array([0, -1, 1])[choice]
         totals = before.min(axis=0) + costs[t]

@@ -4,6 +4,7 @@
 
 export const RATE = 10; // moments per second of the common time grid
 export const MAX_GAP = 0.3; // seconds: a moment with no face this near is a moment without a face
+export const WARP_PENALTY = 0.15; // what dtw pays, as a distance, for each change of the shift by one moment
 export const FACE_PIXELS = 48; // height and width at which faces are compared
 export const WORST_APART = 1.0; // seconds between two moments that are named as the worst
 export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.2, maxShift: 1.0 };
@@ -57,8 +58,12 @@ export function align(costs, alignment) {
   const steps = costs.map(() => new Array(width).fill(0));
   for (let t = 1; t < costs.length; t++) {
     totals = costs[t].map((cost, column) => {
-      for (const step of [-1, 1]) if (totals[column + step] < totals[column + steps[t][column]]) steps[t][column] = step;
-      return totals[column + steps[t][column]] + cost;
+      let best = totals[column];
+      for (const step of [-1, 1]) {
+        const total = totals[column + step] + WARP_PENALTY; // NaN beyond the edge
+        if (total < best) [best, steps[t][column]] = [total, step];
+      }
+      return best + cost;
     });
   }
   const path = new Array(costs.length);
