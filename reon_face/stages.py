@@ -86,10 +86,13 @@ def parse_part(text: str, where: str) -> tuple[int, int]:
 
 
 def part_rows(part: tuple[int, int], labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint."""
+    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint. Raises InputError for too many parts."""
     if part[1] == 1:
         return np.arange(len(labels))
-    return split_folds(labels, groups, part[1], seed)[part[0]][1]
+    try:
+        return split_folds(labels, groups, part[1], seed)[part[0]][1]
+    except InputError as error:
+        raise InputError(f"stages: the rows cannot be split into {part[1]} parts ({error})") from error
 
 
 class FaceTrainer(FoldTrainer):
@@ -149,15 +152,17 @@ def train_stages(
     train_rows: datasets.Dataset,
     groups: np.ndarray,
     eval_rows: datasets.Dataset,
+    collate: FaceCollator,
     args: Any,
+    seed: int,
     fold_dir: Path,
     label_names: list[str],
 ) -> tuple[FoldTrainer, dict[str, Any]]:
     """Train one fold through all stages, or go on where it stopped: what common.training.train_fold() returns for the last.
 
-    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. The log history is that of all stages, epochs
-    counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows and on all parts so far. Stages
-    but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
+    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. collate: of rows that are measured. The log
+    history is that of all stages, epochs counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows
+    and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
     """
     labels = np.array(train_rows["labels"])
     history, records, epochs = [], [], 0.0
@@ -171,11 +176,12 @@ def train_stages(
             record = read_json(folder / "stage.json")
         else:
             start = stage.start or str(before)
+            stage.training_args.seed = seed
             trainer, info = train_fold(
                 lambda start=start: make_model(start),
                 train_rows.select(rows),
                 eval_rows,
-                FaceCollator(make_model("scratch").config),
+                collate,
                 args,
                 stage.training_args,
                 folder,

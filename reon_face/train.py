@@ -47,7 +47,7 @@ def main() -> None:
     from faces import FaceCrop
     from images import FaceCollator, to_dataset
     from model import load_image_model
-    from stages import parse_stages, stage_notes, train_stages
+    from stages import parse_stages, part_rows, stage_notes, train_stages
 
     check_arguments(args, training_args)
     stages = parse_stages(args.stages, args.start, training_args)
@@ -97,12 +97,15 @@ def main() -> None:
         crop = face_crop_of(args.train_file) or asdict(FaceCrop())
         return load_image_model(args.model_name_or_path, label_names, crop, start=start, **options)
 
-    for fold in range(len(splits)):  # or damaged weights would be found too late
+    for fold, (train_idx, _) in enumerate(splits):  # or damaged weights and impossible parts would be found too late
+        for stage in stages:
+            part_rows(stage.part, labels[train_idx], groups[train_idx], args.fold_seed)
         for start in {stage.start for stage in stages} - {None}:
             model = make_model(start, fold)
+    collate, batch_size = FaceCollator(model.config), training_args.per_device_eval_batch_size
+    FaceCollator(model.config, args)
     run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
     datasets = {name: to_dataset(rows) for name, rows in examples.items()}
-    collate, batch_size = FaceCollator(model.config), training_args.per_device_eval_batch_size
     del model
 
     seed = training_args.seed
@@ -111,8 +114,7 @@ def main() -> None:
             continue
         train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
         eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
-        for stage in stages:
-            stage.training_args.seed = seed + fold
+        training_args.seed = seed + fold
         with run.phase("train"):
             train_rows = datasets["train"].select(train_idx)
             trainer, info = train_stages(
@@ -121,7 +123,9 @@ def main() -> None:
                 train_rows,
                 groups[train_idx],
                 eval_rows,
+                collate,
                 args,
+                training_args.seed,
                 run.fold_dir(fold),
                 label_names,
             )

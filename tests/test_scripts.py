@@ -36,6 +36,18 @@ HAND_SIGNAL_BLOCKS = {
     "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_submission("),
     "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
 }
+# reon_face has images and no tokenizer, and trains in stages.
+REON_FACE_BLOCKS = {
+    "train-run": ("train.py", "    run = Run(args, training_args, TASK_DIR)\n", "    # Read: "),
+    "train-split": ("train.py", "    labels, groups = labels_of(", "        splits = [hold_out("),
+    "train-folds": ("train.py", "    seed = training_args.seed\n", "        training_args.seed = seed + fold\n"),
+    "train-parts": ("train.py", "            parts = {name: datasets[name]", "            logits = {"),
+    "train-collect": ("train.py", "        del trainer  # with its optimizer", "    if args.fold is None:\n"),
+    "train-end": ("train.py", "        push_folds(run, training_args)\n", '    print_once(f"done: '),
+    "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
+    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_submission("),
+    "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
+}
 
 
 def block(task, script, begin, end):
@@ -50,6 +62,7 @@ def block(task, script, begin, end):
 CASES = {f"nsmc-{name}": ("nsmc", place) for name, place in BLOCKS.items()}
 CASES |= {f"klue_re-{name}": ("klue_re", place) for name, place in KLUE_RE_BLOCKS.items()}
 CASES |= {f"hand_signal-{name}": ("hand_signal", place) for name, place in HAND_SIGNAL_BLOCKS.items()}
+CASES |= {f"reon_face-{name}": ("reon_face", place) for name, place in REON_FACE_BLOCKS.items()}
 
 
 @pytest.mark.parametrize(("task", "place"), CASES.values(), ids=CASES)
@@ -57,7 +70,7 @@ def test_the_block_is_the_same_in_every_task_folder(task, place):
     assert block(task, *place).splitlines() == block("friends", *place).splitlines()
 
 
-@pytest.mark.parametrize("task", [*TASKS, "hand_signal"])
+@pytest.mark.parametrize("task", [*TASKS, "hand_signal", "reon_face"])
 @pytest.mark.parametrize("script", ["train.py", "predict.py"])
 def test_the_docstring_is_commands_of_the_folders_own_scripts_and_presets(task, script):
     text = (ROOT / task / script).read_text(encoding="utf-8")
