@@ -201,7 +201,7 @@ def test_with_its_own_detector_the_page_finds_nearly_the_same_face(answers, fold
 
 def test_threads_are_used_only_where_the_page_is_isolated(answers):
     found = value(answers, "numbers")
-    assert found["isolated"] and found["threads"] == min(4, os.cpu_count())
+    assert found["isolated"] and found["threads"] == min(4, -(-os.cpu_count() // 2))
     assert value(answers, "nomodel")["threads"] == [False, 1]
 
 

@@ -25,7 +25,8 @@ async function load(description, bytes, vendor) {
   const webgpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
   const ort = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
   ort.env.wasm.wasmPaths = vendor;
-  const threads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  // half the cores, as the other half decodes and draws; more made it slower
+  const threads = self.crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
   ort.env.wasm.numThreads = threads;
   const session = await ort.InferenceSession.create(bytes, { executionProviders: webgpu ? ["webgpu", "wasm"] : ["wasm"] });
   const size = description.image_size;
