@@ -33,7 +33,7 @@ class Comparison:
 
     alignment: str = "dtw"
     distance: str = "l1"
-    smoothing: float = 0.2  # seconds: standard deviation of the Gaussian kernel
+    smoothing: float = 0.3  # seconds: standard deviation of the Gaussian kernel
     max_shift: float = 1.0  # seconds that the user may be early or late
 
 

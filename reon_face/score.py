@@ -27,7 +27,7 @@ class ScoreArguments:
     distance: Literal["l1", "js"] = field(
         default="l1", metadata={"help": "of two distributions: half the sum of absolute differences, or Jensen-Shannon"}
     )
-    smoothing: float = field(default=0.2, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"})
+    smoothing: float = field(default=0.3, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"})
     max_shift: float = field(default=1.0, metadata={"help": "seconds that the user may be early or late, 0 to 5"})
     face_pixels: int = field(
         default=48, metadata={"help": "faces are compared at this height and width, so that the sharper camera has no other expression"}
@@ -197,7 +197,7 @@ def plot(path: Path, result, label_names: list[str], how) -> None:
         panels[0].set_ylim(0, 1)
         figure.supxlabel("seconds of the actor's video", fontsize=9)
         figure.suptitle(f"score {result.score:.1f} of 100", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", ncols=2)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=2)
         with atomic_write(path, "wb") as file:
             figure.savefig(file, format="png", dpi=110)
 

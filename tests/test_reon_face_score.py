@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -180,10 +181,10 @@ def test_the_worst_moments_are_apart_and_in_order_of_cost():
 
 JAVASCRIPT = """
 import { readFileSync } from "node:fs";
-const { compare, worstMoments, RATE, MAX_GAP, FACE_PIXELS } = await import(process.argv[1]);
+const { compare, worstMoments, DEFAULTS, RATE, MAX_GAP, FACE_PIXELS } = await import(process.argv[1]);
 const cases = JSON.parse(readFileSync(0, "utf8"));
 const results = cases.map((one) => compare(...one)).map((found) => ({ ...found, worst: worstMoments(found, 3) }));
-console.log(JSON.stringify({ results, constants: [RATE, MAX_GAP, FACE_PIXELS] }));
+console.log(JSON.stringify({ results, constants: [RATE, MAX_GAP, FACE_PIXELS], defaults: DEFAULTS }));
 """
 
 
@@ -205,6 +206,7 @@ def test_the_page_scores_as_python_does():
     assert output.returncode == 0, output.stderr
     found = json.loads(output.stdout)
     assert found["constants"] == [RATE, MAX_GAP, FACE_PIXELS]
+    assert list(found["defaults"].values()) == list(asdict(Comparison()).values())
     for here, there in zip(expected, found["results"], strict=True):
         for name, key in (("score", "score"), ("still_score", "stillScore"), ("mean_distance_score", "meanDistanceScore")):
             assert there[key] == pytest.approx(getattr(here, name), abs=1e-9)
@@ -274,6 +276,7 @@ def test_the_options_reach_the_comparison(worker, folder, tmp_path):
     assert not any(found["shifts"])
     plain, _ = score(worker, folder, tmp_path, "actor.webm", "user.webm")
     assert found["score"] != plain["score"]
+    assert {key: plain[key] for key in asdict(Comparison())} == asdict(Comparison())
 
 
 def test_a_user_without_a_face_scores_0_and_is_noted(worker, folder, tmp_path):

@@ -7,7 +7,7 @@ export const MAX_GAP = 0.3; // seconds: a moment with no face this near is a mom
 export const WARP_PENALTY = 0.15; // what dtw pays, as a distance, for each change of the shift by one moment
 export const FACE_PIXELS = 48; // height and width at which faces are compared
 export const WORST_APART = 1.0; // seconds between two moments that are named as the worst
-export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.2, maxShift: 1.0 };
+export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.3, maxShift: 1.0 };
 
 // Probabilities at the moments 0, 1 / RATE, ...: the Gaussian-weighted mean of the frames around each; null: no face within MAX_GAP.
 export function resample({ times, probabilities, duration }, smoothing) {
