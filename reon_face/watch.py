@@ -23,6 +23,7 @@ from performance import FACE_PIXELS, RATE, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
+WHOLE = 0.9  # of the frames that a file promises; edit lists of phones leave some out
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
                 number, shown, end = number + 1, frame, time + float(interval)
             if shown is None:
                 raise ValueError("it holds no frames")
+            if number < WHOLE * stream.frames:
+                raise ValueError(f"{number} of {stream.frames} frames are there, is the file truncated?")
             for _ in range(moment, max(moment + (moment == 0), round(end * RATE))):
                 yield number, to_image(shown)
     except (av.FFmpegError, ValueError, OSError) as error:

@@ -12,7 +12,7 @@ import torch
 from reon_face.drawn_faces import EMOTIONS
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, preprocessing_of
-from tests.faces import SIZE, drawn_crops, save_model
+from tests.faces import SIZE, acted, drawn_crops, save_model
 from tests.scripts import ROOT, Worker, assert_refused
 
 TASK = ROOT / "reon_face"
@@ -105,6 +105,18 @@ def test_model_json_holds_what_the_page_and_score_py_need(folder):
     assert (found["image_size"], found["precision"], found["model"]) == (SIZE, "int8", "model.onnx")
     assert (tuple(found["mean"]), tuple(found["std"])) == (wanted.mean, wanted.std)
     assert FaceCrop(**found["face_crop"]) == FaceCrop()
+
+
+def test_score_py_takes_an_export_for_the_model(worker, folder, tmp_path):
+    acted(folder / "actor.webm", [("happy", 1.0)], 2, seconds=1.0)
+    acted(folder / "user.webm", [("angry", 1.0)], 5, seconds=1.0)
+    scores = []
+    for model in ("model", "exported/fp32"):
+        argv = ["actor.webm", "user.webm", "--model", model, "--output_dir", tmp_path, "--torch_num_threads", "1"]
+        code, errors = worker.run(folder, "score.py", *argv)
+        assert code == 0, errors
+        scores.append(json.loads((tmp_path / "score.json").read_text())["score"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
 def test_without_images_parity_is_measured_on_noise_and_said(worker, folder, tmp_path):

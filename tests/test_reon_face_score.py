@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from reon_face.drawn_faces import EMOTIONS
+from reon_face.model import preprocessing_of
 from reon_face.performance import (
     MAX_GAP,
     RATE,
@@ -26,6 +28,7 @@ from reon_face.performance import (
 )
 from tests.faces import acted, read_video, reencode, save_model, watched, write_video
 from tests.scripts import ROOT, Worker, assert_refused
+from tests.videos import BROKEN, write_broken
 
 TASK = ROOT / "reon_face"
 ALIGNMENTS, DISTANCES = ("dtw", "offset", "none"), ("l1", "js")
@@ -231,7 +234,12 @@ def folder(tmp_path_factory):
     reencode(folder / "actor.webm", folder / "again.webm", (480, 360), 20)
     write_video(folder / "empty.webm", [np.full((120, 160, 3), 128, np.uint8)] * 12, 12)
     (folder / "broken.mp4").write_text("not a video\n")
-    (folder / "no_model").mkdir()
+    for name in ("no_model", "damaged", "incomplete"):
+        (folder / name).mkdir()
+    (folder / "incomplete" / "model.json").write_text("{}")
+    description = {"model": "model.onnx", "label_names": EMOTIONS, **asdict(preprocessing_of(folder / "model"))}
+    (folder / "damaged" / "model.json").write_text(json.dumps(description))
+    (folder / "damaged" / "model.onnx").write_text("no model")
     return folder
 
 
@@ -303,6 +311,8 @@ REFUSED = {
     "not-a-video": (["actor.webm", "broken.mp4"], ["broken.mp4", "cannot be decoded"]),
     "one-video": (["actor.webm"], ["required", "user"]),
     "no-model": (["actor.webm", "user.webm", "--model", "no_model"], ["no_model", "finished fold"]),
+    "incomplete-export": (["actor.webm", "user.webm", "--model", "incomplete"], ["incomplete/model.json", "image_size"]),
+    "damaged-export": (["actor.webm", "user.webm", "--model", "damaged"], ["damaged/model.onnx", "cannot be loaded"]),
     "alignment": (["actor.webm", "user.webm", "--alignment", "best"], ["alignment", "best", "dtw"]),
     "smoothing": (["actor.webm", "user.webm", "--smoothing", "60"], ["smoothing", "60", "between 0.01 and 1"]),
     "max-shift": (["actor.webm", "user.webm", "--max_shift", "nan"], ["max_shift", "nan"]),
@@ -316,6 +326,13 @@ def test_bad_input_is_named(worker, folder, tmp_path, argv, fragments):
     paths = [str(folder / word) if (folder / word).exists() else word for word in argv]
     model = [] if "--model" in argv else ["--model", str(folder / "model")]
     assert_refused(worker, tmp_path, "score.py", [*paths, *model, "--output_dir", "out"], fragments)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BROKEN if "image" not in kind])
+def test_a_broken_video_is_named(worker, folder, tmp_path, kind):
+    broken = write_broken(tmp_path / "videos", kind)
+    argv = [str(folder / "actor.webm"), str(broken), "--model", str(folder / "model"), "--output_dir", "out"]
+    assert_refused(worker, tmp_path, "score.py", argv, [broken.name, "cannot be decoded"])
 
 
 @pytest.mark.parametrize("script", ["score.py", "export.py"])
