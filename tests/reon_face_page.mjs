@@ -55,6 +55,20 @@ const scenarios = {
     return found;
   },
 
+  // Both files are chosen at once, and the user's a second time before it is read.
+  async together({ actor, user }) {
+    const { page, errors, close } = await openPage({});
+    await page.check("input[value=file]", { force: true });
+    await page.setInputFiles("#actor-file", actor);
+    await page.setInputFiles("#user-file", actor);
+    await page.waitForFunction(() => reon.sides.user.share > 0);
+    await page.setInputFiles("#user-file", user);
+    await page.waitForFunction(() => reon.state.result);
+    const found = { ...(await performances(page)), errors };
+    await close();
+    return found;
+  },
+
   // The page's crop and classifier on pixels that Python gives: frame [H, W, 3], box, and ready crops.
   async numbers({ crops, frame, height, width, box, size, padding }) {
     const { page, close } = await openPage({});

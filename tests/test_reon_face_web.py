@@ -104,6 +104,7 @@ def answers(folder, hosts, frames):
     height, width = frames[0].shape[:2]
     scenarios = {
         "files": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm"), "screenshot": os.environ.get("SCREENSHOT")},
+        "together": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm")},
         "numbers": {
             "crops": [crop.ravel().tolist() for crop in crops],
             "frame": frames[0].ravel().tolist(),
@@ -148,6 +149,18 @@ def test_two_files_are_compared_and_the_score_is_that_of_python_on_the_same_prob
     assert len(found["bars"]) == 7 and found["bars"][0].startswith("Angry")
     assert found["worst"] and " s · " in found["worst"][0]
     assert "초 · " in found["worstInKorean"][0]
+
+
+def test_two_files_may_be_read_at_the_same_time_and_the_last_one_chosen_counts(answers):
+    one, both = value(answers, "files"), value(answers, "together")
+    assert both["errors"] == []
+    for who in ("actor", "user"):
+        assert both[who]["times"] == one[who]["times"]
+        same = [
+            p == q or np.abs(np.subtract(p, q)).max() < 0.05
+            for p, q in zip(both[who]["probabilities"], one[who]["probabilities"], strict=True)
+        ]
+        assert np.mean(same) > 0.9
 
 
 def test_the_page_sees_in_a_file_what_python_sees_in_it(answers, folder):

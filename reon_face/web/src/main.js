@@ -16,17 +16,20 @@ const state = {
   notice: ["loading"],
   problem: false,
   classifier: null,
-  busy: null, // reading, acting
-  job: 0, // of the files that are read; a new one ends the one before
+  acting: false,
   stream: null,
   result: null,
+  get busy() {
+    return this.acting ? "acting" : Object.values(sides).some((side) => side.share !== null) ? "reading" : null;
+  },
 };
 const sides = Object.fromEntries(["actor", "user"].map((who) => [who, makeSide(who)]));
 
 function makeSide(who) {
   const root = find(`#${who}`);
   const video = root.querySelector("video");
-  return { who, root, video, watcher: new Watcher(video), performance: null, lastFace: 0, fileName: "" };
+  // share: of the file that has been read, null when none is; job: a new file ends the reading of the one before
+  return { who, root, video, performance: null, lastFace: 0, fileName: "", share: null, job: 0 };
 }
 
 // ---- what is shown
@@ -61,17 +64,17 @@ function render() {
   }
 
   const withCamera = source() === "camera";
-  const acting = state.busy === "acting";
+  const { acting } = state;
   find("#camera").hidden = !withCamera;
   find("#user-file").parentElement.hidden = withCamera;
   find("#camera").textContent = state.stream ? text().stopCamera : text().startCamera;
   find("#camera").disabled = !classifier || acting;
+  find("#progress").hidden = state.busy === null;
   for (const input of document.querySelectorAll("#actor-file, #user-file")) input.disabled = !classifier || acting;
   for (const input of document.querySelectorAll("input[name=source]")) input.disabled = acting;
   find("#go").textContent = acting ? text().stop : withCamera ? text().perform : text().compare;
   const there = sides.actor.performance && (withCamera ? state.stream : sides.user.performance);
   find("#go").disabled = !acting && (!there || state.busy !== null);
-  find("#progress").hidden = state.busy === null;
   for (const side of Object.values(sides)) {
     side.root.querySelector(".name").textContent = side.who === "user" && withCamera ? "" : side.fileName;
     side.root.querySelector(".hint").hidden = side.video.videoWidth > 0;
@@ -141,36 +144,33 @@ function showMoment(t) {
 // ---- files
 
 async function readFile(side, file) {
-  const job = ++state.job;
-  const other = Object.values(sides).find((one) => one !== side);
-  if (state.busy === "reading" && other.unread) other.fileName = ""; // its reading ends here
-  Object.assign(side, { performance: null, fileName: file.name, unread: true });
-  Object.assign(state, { busy: "reading", result: null });
+  const job = ++side.job;
+  Object.assign(side, { performance: null, fileName: file.name, share: 0 });
+  state.result = null;
   clear(side);
   try {
     await openVideo(side.video, file);
   } catch {
-    if (job !== state.job) return;
-    Object.assign(side, { fileName: "", unread: false });
-    state.busy = null;
+    if (job !== side.job) return;
+    Object.assign(side, { fileName: "", share: null });
     return say("badVideo", file.name);
   }
   const onLook = (result, share) => {
-    if (job !== state.job) return;
+    if (job !== side.job) return;
+    side.share = share;
     show(side, result);
-    find("#progress").value = share;
+    find("#progress").value = Math.min(...Object.values(sides).map((one) => one.share ?? 1));
     const percent = Math.floor(share * 10) * 10; // a screen reader need not hear every percent
-    if (state.notice[0] !== "reading" || state.notice[2] !== percent) say("reading", side.who, percent);
+    if (state.notice[0] !== "reading" || state.notice[1] !== side.who || state.notice[2] !== percent) say("reading", side.who, percent);
   };
-  const found = await watchFile(side.watcher, state.classifier, onLook, () => job !== state.job);
-  if (job !== state.job) return;
-  Object.assign(state, { busy: null });
-  Object.assign(side, { unread: false });
-  const seen = found.probabilities.some((p) => p !== null);
-  if (seen) side.performance = found;
-  if (!seen) return say(side.who === "actor" ? "noActorFace" : "noUserFace");
+  const found = await watchFile(new Watcher(side.video), state.classifier, onLook, () => job !== side.job);
+  if (job !== side.job) return;
+  side.share = null;
+  if (!found.probabilities.some((p) => p !== null)) return say(side.who === "actor" ? "noActorFace" : "noUserFace");
+  side.performance = found;
+  if (state.busy) return render();
   if (sides.actor.performance && sides.user.performance && source() === "file") return finish();
-  say(side.who === "actor" ? "readActor" : "ready");
+  say(sides.actor.performance ? (state.stream ? "cameraOn" : "readActor") : "ready");
 }
 
 function openVideo(video, file) {
@@ -205,7 +205,6 @@ async function startCamera() {
   video.srcObject = state.stream;
   state.stream.getVideoTracks()[0].addEventListener("ended", stopCamera);
   await video.play();
-  sides.user.watcher.face = null;
   sides.user.lastFace = performance.now();
   say(sides.actor.performance ? "cameraOn" : "ready");
   watchCamera(state.stream);
@@ -213,12 +212,13 @@ async function startCamera() {
 
 async function watchCamera(stream) {
   const { user, actor } = sides;
+  const watcher = new Watcher(user.video);
   while (state.stream === stream) {
     const time = actor.video.currentTime;
-    const result = await user.watcher.look(state.classifier);
+    const result = await watcher.look(state.classifier);
     if (state.stream !== stream) return;
     show(user, result);
-    if (state.busy === "acting") {
+    if (state.acting) {
       user.recorded.times.push(time);
       user.recorded.probabilities.push(result.probabilities);
       find("#progress").value = time / actor.video.duration;
@@ -234,7 +234,7 @@ function stopCamera() {
   state.stream = null;
   sides.user.video.srcObject = null;
   clear(sides.user);
-  if (state.busy === "acting") return stopActing();
+  if (state.acting) return stopActing();
   say(sides.actor.performance ? "readActor" : "ready");
 }
 
@@ -243,10 +243,10 @@ async function act() {
   clear(actor);
   user.recorded = { times: [], probabilities: [], duration: actor.performance.duration };
   await seek(actor.video, 0);
-  Object.assign(state, { busy: "acting", result: null });
+  Object.assign(state, { acting: true, result: null });
   actor.video.onended = () => {
     Object.assign(user, { performance: user.recorded });
-    state.busy = null;
+    state.acting = false;
     finish();
     user.performance = null; // of this scene only
   };
@@ -257,7 +257,7 @@ async function act() {
 function stopActing() {
   sides.actor.video.onended = null;
   sides.actor.video.pause();
-  state.busy = null;
+  state.acting = false;
   say("stopped");
 }
 
@@ -278,19 +278,18 @@ for (const button of document.querySelectorAll("[data-language]")) {
 for (const input of document.querySelectorAll("input[name=source]")) {
   input.addEventListener("change", () => {
     const { user } = sides;
-    if (state.busy === "reading" && user.unread) state.busy = null;
-    if (user.unread) state.job++;
+    user.job++;
     if (state.stream) stopCamera();
     user.video.removeAttribute("src");
     user.video.load();
-    Object.assign(user, { performance: null, fileName: "", unread: false });
+    Object.assign(user, { performance: null, fileName: "", share: null });
     find("#user-file").value = "";
     clear(user);
     render();
   });
 }
 find("#camera").addEventListener("click", () => (state.stream ? stopCamera() : startCamera()));
-find("#go").addEventListener("click", () => (state.busy === "acting" ? stopActing() : source() === "camera" ? act() : finish()));
+find("#go").addEventListener("click", () => (state.acting ? stopActing() : source() === "camera" ? act() : finish()));
 find("#actor-file").addEventListener("change", ({ target }) => target.files[0] && readFile(sides.actor, target.files[0]));
 find("#user-file").addEventListener("change", ({ target }) => target.files[0] && readFile(sides.user, target.files[0]));
 find("#model-files").addEventListener("change", async ({ target }) => {
@@ -302,7 +301,7 @@ find("#model-files").addEventListener("change", async ({ target }) => {
   }
   target.value = "";
 });
-window.addEventListener("keydown", ({ key }) => key === "Escape" && state.busy === "acting" && stopActing());
+window.addEventListener("keydown", ({ key }) => key === "Escape" && state.acting && stopActing());
 
 function useModel(classifier) {
   state.classifier = classifier;

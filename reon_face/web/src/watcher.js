@@ -33,7 +33,6 @@ export class Watcher {
 export async function watchFile(watcher, classifier, onLook, isCancelled) {
   const { video } = watcher;
   const performance = { times: [], probabilities: [], duration: video.duration };
-  watcher.face = null;
   const count = Math.max(1, Math.round(video.duration * RATE));
   for (let k = 0; k < count && !isCancelled(); k++) {
     await seek(video, Math.min(k / RATE + 0.001, video.duration)); // a little later: the frame that begins at this moment
