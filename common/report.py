@@ -45,7 +45,8 @@ def write_report(
 ) -> None:
     """Write run_dir/report.md and the plots it shows, run_dir/plots/*.png.
 
-    history: per fold the Trainer's `state.log_history`: entries with "epoch" and any of loss, eval_loss, eval_accuracy, eval_macro_f1.
+    history: per fold the Trainer's `state.log_history`: entries with "epoch" and any of loss, eval_loss, eval_accuracy, eval_macro_f1; or
+    with "stage_end" where training goes on with other rows or settings.
     results: what was evaluated, by a name that can stand in a file name ("oof", "eval"); one at least.
     metrics: `compute_metrics` of each result and, where the task has some, metrics of its own. fold_metrics: the same of each fold's
     held-out rows. notes: one line each.
@@ -180,6 +181,9 @@ def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, 
                 points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
                 marker = "o" if key.startswith("eval_") else None
                 axes.plot(*zip(*points, strict=True) if points else ([], []), style, color=f"C{k}", marker=marker, markersize=4)
+        for entry in history[0]:
+            if "stage_end" in entry:
+                axes.axvline(entry["epoch"], color="gray", linewidth=0.8)
         axes.set_title(panel)
         axes.set_xlabel("epoch")
     handles = [Line2D([], [], color=f"C{k}", label=f"fold {k}") for k in range(len(history))]

@@ -189,12 +189,13 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     names = check_labels(folder, record["label_names"], label_names)
     examples, keys = [], []
     for shard in record["shards"]:
+        path = str(folder / shard)
         try:
-            table = parquet.read_table(folder / shard, columns=["id", "label", "subject", "sha256"])
+            table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
         except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(f"{folder / shard}: cannot be read ({first_line(error)})") from error
+            raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
         for row, (row_id, label, subject, sha256) in enumerate(zip(*(c.to_pylist() for c in table.columns), strict=True)):
-            examples.append(FaceExample(row_id, str(folder / shard), row, -1 if label is None else names.index(label)))
+            examples.append(FaceExample(row_id, path, row, -1 if label is None else names.index(label)))
             person = pattern.search(row_id) if pattern else None
             keys.append((person[1] if person else subject, sha256))  # sha256 of the source: frames of one video are one group
     for example, group in zip(examples, join_groups(keys), strict=True):

@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pyarrow.parquet as parquet
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import create_transform
 from torch import Tensor
 
@@ -43,11 +43,11 @@ def read_group(path: str, number: int) -> list[bytes]:
 
 
 def open_image(path: str, row: int) -> Image.Image:
-    """An RGB image: a file, or row `row` of a shard. Raises InputError where it cannot be decoded."""
+    """An RGB image, upright as its EXIF says: a file, or row `row` of a shard. Raises InputError where it cannot be decoded."""
     try:
         source = path if row < 0 else BytesIO(read_group(path, row // ROWS_PER_GROUP)[row % ROWS_PER_GROUP])
         with Image.open(source) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)})") from error
 

@@ -23,6 +23,7 @@ from common.errors import InputError, first_line
 from common.files import read_json
 
 SCRATCH, SCRATCH_SIZE = "test_efficientnet", 64  # timm's smallest EfficientNet, 0.4 M weights
+CLASSIFIER_STD = 0.01
 PREFIX = "timm_model."  # of the weights that transformers saves
 
 
@@ -72,8 +73,10 @@ def load_image_model(
     try:
         # made by timm itself: transformers' wrapper would draw the convolutions from another distribution
         network = timm.create_model(architecture, num_classes=len(labels), **options)
+        new_classifier(network)
         if start == "imagenet" and name_or_path != "scratch" and not is_folder(name_or_path):
             network.load_state_dict(timm.create_model(architecture, pretrained=True, num_classes=len(labels), **options).state_dict())
+            new_classifier(network)
     except (OSError, RuntimeError, ValueError, TypeError, HfHubHTTPError) as error:
         hint = "name a folder of weights, or --start scratch"
         raise InputError(f"model_name_or_path: {name_or_path} cannot be had from timm ({first_line(error)}); {hint}") from error
@@ -94,6 +97,15 @@ def load_image_model(
     model.timm_model.load_state_dict(network.state_dict())
     model.config.face_crop = dict(face_crop)
     return model
+
+
+def new_classifier(network: torch.nn.Module) -> None:
+    """Small random weights. timm's EfficientNets draw them from +- 1 / sqrt(classes), meant for a thousand: with seven the first losses are
+    near 6 in place of ln 7 = 1.9, and the first steps spoil pretrained weights."""
+    classifier = network.get_classifier()
+    if isinstance(classifier, torch.nn.Linear):
+        torch.nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
+        torch.nn.init.zeros_(classifier.bias)
 
 
 def find_architecture(name_or_path: str) -> tuple[str, dict]:

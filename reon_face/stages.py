@@ -21,6 +21,7 @@ from common.errors import InputError
 from common.files import read_json, write_json
 from common.folds import split_folds
 from common.inference import predict_logits
+from common.logits import Logits
 from common.metrics import compute_metrics
 from common.training import FoldTrainer, train_fold
 
@@ -210,9 +211,18 @@ def train_stages(
         entries = [{**entry, "epoch": entry["epoch"] + epochs} for entry in record["log_history"]]
         history += entries
         epochs = max([entry["epoch"] for entry in entries], default=epochs)
+        if number < len(stages):
+            history.append({"epoch": epochs, "stage_end": number})
         records.append({key: value for key, value in record.items() if key != "log_history"} | {"epoch": epochs})
         before = folder
     return trainer, {**info, "log_history": history, "stages": records}
+
+
+def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
+    """How many of these rows a fold's model of a K-fold run was trained on: the held-out rows of the run's other folds are known."""
+    parts = {path.parent.name: set(Logits.load(path).ids.tolist()) for path in Path(run_dir).glob("fold*/held_out_logits.npz")}
+    own = parts.pop(f"fold{fold}", set())
+    return len(set(ids) & set().union(*parts.values()) - own)
 
 
 def accuracy(trainer: FoldTrainer, rows: datasets.Dataset, label_names: list[str], batch_size: int) -> float:

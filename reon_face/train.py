@@ -47,7 +47,7 @@ def main() -> None:
     from faces import FaceCrop
     from images import FaceCollator, to_dataset
     from model import load_image_model
-    from stages import parse_stages, part_rows, stage_notes, train_stages
+    from stages import parse_stages, part_rows, seen_before, stage_notes, train_stages
 
     check_arguments(args, training_args)
     stages = parse_stages(args.stages, args.start, training_args)
@@ -97,11 +97,17 @@ def main() -> None:
         crop = face_crop_of(args.train_file) or asdict(FaceCrop())
         return load_image_model(args.model_name_or_path, label_names, crop, start=start, **options)
 
-    for fold, (train_idx, _) in enumerate(splits):  # or damaged weights and impossible parts would be found too late
+    for fold, (train_idx, eval_idx) in enumerate(splits):  # or damaged weights and impossible parts would be found too late
         for stage in stages:
             part_rows(stage.part, labels[train_idx], groups[train_idx], args.fold_seed)
         for start in {stage.start for stage in stages} - {None}:
             model = make_model(start, fold)
+            seen = 0 if eval_idx is None else seen_before(start, fold, [examples["train"][i].id for i in eval_idx])
+            if seen:
+                notes.append(
+                    f"fold {fold}: {start} was trained on {seen} of its {len(eval_idx)} held-out images: their scores are optimistic"
+                )
+                print_once(f"warning: {notes[-1]}")
     collate, batch_size = FaceCollator(model.config), training_args.per_device_eval_batch_size
     FaceCollator(model.config, args)
     run.start({f"{name}_file": len(rows) for name, rows in examples.items()})

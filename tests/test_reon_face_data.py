@@ -117,6 +117,21 @@ def test_a_grey_image_becomes_rgb(tmp_path):
     assert image.shape == (12, 16, 3) and (image[..., 0] == image[..., 2]).all()
 
 
+def test_a_photograph_that_was_taken_sideways_is_upright_for_training_and_for_crops(tmp_path):
+    upright = np.zeros((2000, 1400, 3), np.uint8)
+    upright[:700] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "images" / "p.jpg", exif=exif)
+    assert np.array(open_image(str(tmp_path / "images" / "p.jpg"), -1).resize((14, 20)))[:, 7, 0].tolist() == pytest.approx(
+        [255] * 7 + [0] * 13, abs=40
+    )
+    crop("--input", tmp_path / "images", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "20")
+    row = read_faces(tmp_path / "crops")[0][0]
+    assert np.array(open_image(row.path, row.row))[:, 10, 0].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
+
+
 @pytest.mark.parametrize("damage", ["text", "truncated"])
 def test_a_broken_image_is_named_before_anything_is_trained(damage, tmp_path):
     good, bad = write_image(tmp_path / "a.png"), tmp_path / "b.png"

@@ -1,18 +1,22 @@
 """reon_face/model.py and stages.py: what a saved model says of itself, where weights come from, stages and their parts."""
 
+import importlib
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments
 
 from common.errors import InputError
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, load_image_model, preprocessing_of
+from tests.scripts import ROOT
 
 NAMES = ["sad", "happy", "angry"]
 CROP = asdict(FaceCrop(padding=0.25))
@@ -111,3 +115,46 @@ def test_another_tasks_model_and_other_labels_are_refused(saved, tmp_path):
     (tmp_path / "config.json").write_text('{"pretrained_cfg": {}}')
     with pytest.raises(InputError, match="is it another task's model"):
         preprocessing_of(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_a_new_classifier_begins_at_the_loss_of_guessing(classes):
+    torch.manual_seed(0)
+    names = [str(k) for k in range(classes)]
+    model = load_image_model("scratch", names, CROP, image_size=64).train()
+    loss = F.cross_entropy(model(pixel_values=torch.randn(16, 3, 64, 64)).logits, torch.arange(16) % classes)
+    assert loss.item() == pytest.approx(np.log(classes), abs=0.1)
+
+
+def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
+    stages = importlib.import_module("stages")
+    off = dict.fromkeys(
+        ("class_weight_strength", "fgm_epsilon", "awp_epsilon", "ema_decay", "feature_oversample_ratio", "focal_gamma"), 0.0
+    )
+    task = SimpleNamespace(**off, rdrop_alpha=0.0, mixup_alpha=0.4)
+    training_args = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none", label_smoothing_factor=0.1)
+    model = load_image_model("scratch", NAMES, CROP, image_size=32)
+    trainer = stages.FaceTrainer(model, task, np.array([0, 1, 2]), NAMES, args=training_args)
+    x, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
+    model.train()
+    loss = trainer.compute_loss(model, {"pixel_values": x, "labels": labels}, num_items_in_batch=4)
+    share = trainer.kept
+    targets = share * F.one_hot(labels, 3) + (1 - share) * F.one_hot(labels, 3).roll(1, dims=0)
+    mixed = share * x + (1 - share) * x.roll(1, dims=0)
+    expected = F.cross_entropy(model(pixel_values=mixed).logits, targets, label_smoothing=0.1)
+    assert 0 < share < 1 and loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    model.eval()
+    evaluated = trainer.compute_loss(model, {"pixel_values": x, "labels": labels}, num_items_in_batch=4)
+    assert evaluated.item() == pytest.approx(F.cross_entropy(model(pixel_values=x).logits, labels).item(), abs=1e-5)
+
+
+def test_parts_of_one_size_are_disjoint_whole_groups_of_all_labels(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
+    part_rows = importlib.import_module("stages").part_rows
+    labels, groups = np.arange(80) % 2, np.arange(80) // 4
+    parts = [part_rows((k, 4), labels, groups, 42) for k in range(4)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(80))
+    assert all(np.bincount(labels[part]).min() >= 8 for part in parts)
+    assert sum(len(np.unique(groups[part])) for part in parts) == 20
+    assert part_rows((0, 1), labels, groups, 42).tolist() == list(range(80))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 
@@ -201,6 +202,14 @@ def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data
     for k in range(2):
         weights = [load_file(path / f"fold{k}" / "model.safetensors") for path in (trained, tmp_path / "run")]
         assert np.allclose(*(part["timm_model.classifier.weight"] for part in weights), atol=1e-7)
+    assert "optimistic" not in worker.printed
+    run(worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other")
+    seen = re.findall(r"warning: fold \d: .* was trained on (\d+) of its (\d+) held-out images", worker.printed)
+    held_out = [
+        [set(Logits.load(path / f"fold{k}" / "held_out_logits.npz").ids) for k in range(2)] for path in (trained, tmp_path / "other")
+    ]
+    expected = [len(held_out[1][k] & held_out[0][1 - k]) for k in range(2)]
+    assert [int(count) for count, _ in seen] == [count for count in expected if count] != []
 
 
 # The whole way
