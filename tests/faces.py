@@ -60,12 +60,12 @@ def write_video(path, frames, rate, codec="libvpx"):
     return path
 
 
-def reencode(source, target, size, rate):
+def reencode(source, target, size, rate, codec="libvpx"):
     """The same video at another size (width, height) and frame rate."""
     frames, old_rate = read_video(source)
     count = round(len(frames) / old_rate * rate)
     chosen = [frames[min(len(frames) - 1, int(k / rate * old_rate + 1e-6))] for k in range(count)]
-    return write_video(target, [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in chosen], rate)
+    return write_video(target, [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in chosen], rate, codec)
 
 
 def acted(path, script, subject, seconds=2.0):
