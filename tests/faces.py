@@ -29,11 +29,12 @@ def save_model(folder, seed=0, detector="haar"):
     """A model of random weights whose logits over drawn faces have mean 0 and standard deviation 1.5; returns the folder."""
     torch.manual_seed(seed)
     model = load_image_model("scratch", EMOTIONS, asdict(FaceCrop(detector=detector)), start="scratch").eval()
+    classifier = model.timm_model.get_classifier()
+    torch.nn.init.normal_(classifier.weight)
     model.save_pretrained(folder)
     crops, _ = drawn_crops(28)
     with torch.inference_mode():
         logits = model(pixel_values=torch.from_numpy(preprocessing_of(folder).pixel_values(crops))).logits
-        classifier = model.timm_model.get_classifier()
         scale = 1.5 / logits.std(dim=0)
         classifier.weight *= scale[:, None]
         classifier.bias.copy_((classifier.bias - logits.mean(dim=0)) * scale)
