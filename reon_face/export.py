@@ -1,0 +1,234 @@
+"""A trained model as ONNX, for the page in web/ and for onnxruntime: fp32, fp16, int8; each is compared with PyTorch.
+
+python reon_face/export.py runs/reon_face/final/fold0 --output_dir exported
+python reon_face/export.py runs/reon_face/final/fold0 --precision fp32 fp16 int8 --calibration_file CROPS --eval_file MORE_CROPS
+"""
+
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from common.args import Parser, print_once, show_help
+from common.checks import MAX_THREADS, check_folder, check_number
+from common.errors import InputError, run_main
+
+PRECISIONS = ("fp32", "fp16", "int8")
+OPSET = 18
+PARITY = 1e-3  # largest difference of a probability between PyTorch and fp32 that is not a bug
+NOISE = 16  # random crops where no images are given
+
+
+@dataclass
+class ExportArguments:
+    """Fields of reon_face/export.py."""
+
+    output_dir: str = field(default="exported", metadata={"help": "<precision>/model.onnx and model.json, and export.json go here"})
+    precision: list[str] = field(default_factory=lambda: ["fp32"], metadata={"help": "one or several of fp32, fp16, int8"})
+    calibration_file: str | None = field(
+        default=None, metadata={"help": "images or crops as train.py reads them; the ranges of int8 are measured on them"}
+    )
+    eval_file: str | None = field(default=None, metadata={"help": "labelled images or crops: parity and accuracy are measured on them"})
+    max_calibration_samples: int = field(default=256, metadata={"help": "use this many of calibration_file, spread over it"})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "use this many of eval_file, spread over it"})
+    torch_num_threads: int | None = field(default=None, metadata={"help": "CPU threads; default: torch's"})
+
+
+def main() -> None:
+    parser = Parser(ExportArguments, prog="export.py")
+    parser.add_argument("model_dir", help="a fold of a run, or another folder that save_pretrained wrote")
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        return show_help(parser, __doc__)
+    args, positional = parser.parse(sys.argv[1:])
+    model_dir, output_dir = Path(positional.model_dir), Path(args.output_dir)
+    check_arguments(args, model_dir)
+
+    # torch and transformers are imported only now: --help answers at once
+    import numpy as np
+    import torch
+
+    from common.args import set_threads
+    from common.files import read_json, sha256, write_json
+
+    from model import load_fold, preprocessing_of
+    from watch import load_onnx, of_models
+
+    set_threads(args.torch_num_threads, True)
+    preprocessing = preprocessing_of(model_dir)
+    label_names = read_json(model_dir / "config.json")["label_names"]
+    model = load_fold(model_dir, torch.device("cpu"), label_names)
+    if args.eval_file:
+        pixel_values, labels = read_pixel_values(args.eval_file, model.config, label_names, args.max_eval_samples)
+    else:
+        noise = np.random.default_rng(0).integers(0, 256, (NOISE, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
+        pixel_values, labels = preprocessing.pixel_values(noise), None
+        print_once(f"no eval_file: parity is measured on {NOISE} crops of noise, accuracy is not")
+    calibration = None
+    if "int8" in args.precision:
+        calibration, _ = read_pixel_values(args.calibration_file, model.config, label_names, args.max_calibration_samples)
+    expected = of_models([model])(pixel_values)
+
+    report = {"model_dir": str(model_dir.resolve()), "rows": len(pixel_values), "eval_file": args.eval_file, "precisions": {}}
+    if labels is not None:
+        report["pytorch_accuracy"] = accuracy(expected, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / "fp32.onnx"
+        export_fp32(model, preprocessing.image_size, fp32)
+        for precision in args.precision:
+            converted = Path(folder) / f"{precision}.onnx"
+            if precision == "fp16":
+                convert_fp16(fp32, converted)
+            elif precision == "int8":
+                convert_int8(fp32, converted, calibration)
+            write_model(output_dir / precision, converted, precision, label_names, asdict(preprocessing))
+            found = load_onnx(output_dir / precision).probabilities(pixel_values)
+            path = output_dir / precision / "model.onnx"
+            result = {
+                "bytes": path.stat().st_size,
+                "sha256": sha256(path),
+                "max_probability_difference": float(np.abs(found - expected).max()),
+                "mean_probability_difference": float(np.abs(found - expected).mean()),
+                "same_label": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+            }
+            if precision == "fp32" and not result["max_probability_difference"] < PARITY:
+                raise RuntimeError(f"fp32 differs from PyTorch by {result['max_probability_difference']}")
+            if labels is not None:
+                result["accuracy"] = accuracy(found, labels)
+            report["precisions"][precision] = result
+            print_once(describe(precision, result))
+    if labels is not None:
+        print_once(f"pytorch: accuracy {report['pytorch_accuracy']:.4f} on {len(labels)} rows")
+    write_json(output_dir / "export.json", report)
+    print_once(f"done: {output_dir}")
+
+
+def check_arguments(args: ExportArguments, model_dir: Path) -> None:
+    """Raise InputError for what the types cannot say."""
+    for precision in args.precision:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision: {precision} is not one of {', '.join(PRECISIONS)}")
+    if "int8" in args.precision and args.calibration_file is None:
+        raise InputError("precision: int8 needs a --calibration_file, images on which the ranges of its numbers are measured")
+    if "int8" not in args.precision and args.calibration_file is not None:
+        raise InputError("calibration_file: only int8 is calibrated; add it to --precision")
+    check_number("max_calibration_samples", args.max_calibration_samples, 1)
+    check_number("max_eval_samples", args.max_eval_samples, 1)
+    check_number("torch_num_threads", args.torch_num_threads, 1, MAX_THREADS)
+    check_folder(Path(args.output_dir), "output_dir")
+    for path in (model_dir, args.calibration_file, args.eval_file):
+        if path is not None and not Path(path).exists():
+            raise InputError(f"{path}: no such file or folder")
+    if not (model_dir / "config.json").is_file():
+        folds = sorted(model_dir.glob("fold*/config.json"))
+        hint = f"; one model is exported at a time, such as {folds[0].parent}" if folds else ""
+        raise InputError(f"{model_dir}: holds no config.json, a model's folder was expected{hint}")
+
+
+def read_pixel_values(path: str, config, label_names: list[str], limit: int | None):
+    """(N, 3, S, S) float32 and labels (N,), None where there are none, of images as predict.py reads them; limit: N at most.
+
+    Raises InputError where an image cannot be decoded or only some have labels.
+    """
+    import numpy as np
+
+    from data import read_faces
+    from drawn_faces import draw_sample
+    from images import FaceCollator
+
+    draw_sample(path)
+    examples, _ = read_faces(path, label_names, groups=False)
+    if not examples:
+        raise InputError(f"{path}: holds no images")
+    if limit is not None and limit < len(examples):
+        examples = [examples[i] for i in np.linspace(0, len(examples) - 1, limit).astype(int)]
+    batch = FaceCollator(config)([{"path": example.path, "row": example.row, "labels": example.label} for example in examples])
+    labels = batch["labels"].numpy()
+    return batch["pixel_values"].numpy(), None if (labels < 0).any() else labels
+
+
+def export_fp32(model, image_size: int, path: Path) -> None:
+    """pixel_values (N, 3, S, S) float32 -> logits (N, C) float32, for any N."""
+    import torch
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values):
+            return self.model(pixel_values=pixel_values).logits
+
+    torch.onnx.export(
+        Logits().eval(),
+        (torch.zeros(2, 3, image_size, image_size),),
+        str(path),
+        input_names=["pixel_values"],
+        output_names=["logits"],
+        dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def convert_fp16(source: Path, target: Path) -> None:
+    """Weights and arithmetic in float16; input and output stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+
+
+def convert_int8(source: Path, target: Path, pixel_values) -> None:
+    """Static quantisation (QDQ): weights int8 per channel, activations uint8 with the ranges seen on pixel_values (N, 3, S, S).
+
+    Weights use 7 bits: processors without VNNI add products of 8 bits with saturation.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rows = iter(pixel_values)
+
+        def get_next(self):
+            row = next(self.rows, None)
+            return None if row is None else {"pixel_values": row[None]}
+
+    prepared = target.with_suffix(".prepared.onnx")
+    quant_pre_process(str(source), str(prepared))
+    quantize_static(
+        str(prepared),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+
+
+def write_model(folder: Path, source: Path, precision: str, label_names: list[str], preprocessing: dict) -> None:
+    """model.onnx, and model.json: what score.py and the page need to know about it."""
+    from common.files import atomic_write, write_json
+
+    with atomic_write(folder / "model.onnx", "wb") as file:
+        file.write(source.read_bytes())
+    write_json(folder / "model.json", {"model": "model.onnx", "precision": precision, "label_names": label_names, **preprocessing})
+
+
+def accuracy(probabilities, labels) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def describe(precision: str, result: dict) -> str:
+    text = f"{precision}: {result['bytes'] / 1e6:.2f} MB, largest difference of a probability {result['max_probability_difference']:.2e}"
+    text += f", same label in {result['same_label']:.1%}"
+    return text + (f", accuracy {result['accuracy']:.4f}" if "accuracy" in result else "")
+
+
+if __name__ == "__main__":
+    run_main(main)

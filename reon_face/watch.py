@@ -1,0 +1,163 @@
+"""From a video file to a performance: the frames on a grid of time, the face followed from one to the next, and a model's probabilities.
+
+classifier = load_classifier("runs/reon_face/final")         # a run, a model folder, or what export.py wrote
+performance, looks = watch(Path("actor.mp4"), load_detector("haar"), classifier)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from transformers import TimmWrapperForImageClassification
+
+from common.errors import InputError, first_line
+from common.files import read_json
+from common.run import finished_folds
+
+from faces import Detector, Face, choose_face, crop_face
+from model import Preprocessing, load_fold, preprocessing_of
+from performance import FACE_PIXELS, RATE, Performance
+
+EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
+BATCH = 32  # crops
+WHOLE = 0.9  # of the frames that a file promises; edit lists of phones leave some out
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """label_names: C. probabilities: pixel_values (N, 3, S, S) float32 -> (N, C) float64, that sum to 1."""
+
+    label_names: list[str]
+    preprocessing: Preprocessing
+    probabilities: Callable[[np.ndarray], np.ndarray]
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """The models of a run (the logits of its folds are averaged), one saved model, or an exported model.onnx with its model.json.
+
+    Raises InputError where there is none, or where the folds of a run expect other crops.
+    """
+    path = Path(path)
+    if (path / "model.json").is_file():
+        return load_onnx(path)
+    folds = [path] if (path / "config.json").is_file() else finished_folds(path)
+    label_names = read_json(folds[0] / "config.json").get("label_names")
+    if not isinstance(label_names, list) or not label_names:
+        raise InputError(f"{folds[0]}/config.json: has no label_names; was it trained by this task's train.py?")
+    preprocessing = preprocessing_of(folds[0])
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    for fold in folds:
+        if preprocessing_of(fold) != preprocessing:
+            raise InputError(f"{fold}: expects other crops than {folds[0]}")
+    models = [load_fold(fold, device, label_names) for fold in folds]
+    return Classifier(label_names, preprocessing, of_models(models))
+
+
+def of_models(models: Sequence[TimmWrapperForImageClassification]) -> Callable[[np.ndarray], np.ndarray]:
+    """The probabilities of a Classifier: the softmax of the mean of the models' logits."""
+
+    @torch.inference_mode()
+    def logits(pixel_values: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(pixel_values).to(models[0].device)
+        return torch.stack([model(pixel_values=batch).logits for model in models]).mean(dim=0).double().cpu().numpy()
+
+    return in_batches(logits)
+
+
+def load_onnx(folder: Path) -> Classifier:
+    """What export.py wrote. Raises InputError where it is damaged."""
+    import onnxruntime
+
+    description = read_json(folder / "model.json")
+    try:
+        preprocessing = Preprocessing(**{key: description[key] for key in Preprocessing.__dataclass_fields__})
+        label_names, file = list(description["label_names"]), folder / description["model"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder}/model.json: has no {error}, expected the file that export.py writes") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common class of their own
+        raise InputError(f"{file}: cannot be loaded as an ONNX model ({first_line(error)})") from error
+    logits = lambda pixel_values: session.run(["logits"], {"pixel_values": pixel_values})[0].astype(np.float64)  # noqa: E731
+    return Classifier(label_names, preprocessing, in_batches(logits))
+
+
+def in_batches(logits: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Softmax of the logits of all rows, BATCH at a time."""
+
+    def probabilities(pixel_values: np.ndarray) -> np.ndarray:
+        parts = [logits(pixel_values[start : start + BATCH]) for start in range(0, len(pixel_values), BATCH)]
+        values = np.concatenate(parts)
+        weights = np.exp(values - values.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    return probabilities
+
+
+def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, image (H, W, 3) uint8 RGB) of the frame on display at the moments 0, 1 / RATE, ... of a video; a frame that stays on display
+    has the same number. The last moment is the last before the end of the last frame.
+
+    Raises InputError that names the file where it is no video, or is damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("it holds no video stream")
+            stream = container.streams.video[0]
+            moment, number, shown, start, end = 0, 0, None, None, 0.0
+            for frame in container.decode(stream):
+                start = frame.time if start is None else start
+                time = frame.time - start
+                while shown is not None and moment / RATE + EPSILON < time:
+                    yield number, to_image(shown)
+                    moment += 1
+                interval = frame.duration * stream.time_base if frame.duration else 1 / (stream.average_rate or RATE)
+                number, shown, end = number + 1, frame, time + float(interval)
+            if shown is None:
+                raise ValueError("it holds no frames")
+            if number < WHOLE * stream.frames:
+                raise ValueError(f"{number} of {stream.frames} frames are there, is the file truncated?")
+            for _ in range(moment, max(moment + (moment == 0), round(end * RATE))):
+                yield number, to_image(shown)
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error
+
+
+def to_image(frame: av.VideoFrame) -> np.ndarray:
+    """As a player shows it: phones write frames that lie on their side, and say so."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+
+
+def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: int = FACE_PIXELS) -> tuple[Performance, list[Face | None]]:
+    """The performance in a video, and the face at each of its moments.
+
+    face_pixels: a crop shows no more than so many pixels a side. What a classifier says changes with the sharpness of a face, so both
+    videos are compared at the size of the coarser. A frame without a face has probabilities of NaN. Raises InputError where the file cannot
+    be decoded.
+    """
+    crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
+    size = classifier.preprocessing.image_size
+    whole = Face((0, 0, face_pixels, face_pixels), 1.0)
+    last, previous = 0, None
+    for number, image in read_frames(path):
+        if number != last:
+            found = choose_face(detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous)
+            if found is not None:
+                previous = found
+                small = crop_face(image, found, min(size, face_pixels), crop["padding"], crop["align"])
+                crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
+        last = number
+        faces.append(found)
+        rows.append(len(crops) - 1 if found is not None else -1)
+    probabilities = np.full((len(rows), len(classifier.label_names)), np.nan)
+    if crops:
+        of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
+        seen = np.array(rows) >= 0
+        probabilities[seen] = of_crops[np.array(rows)[seen]]
+    return Performance(np.arange(len(rows)) / RATE, probabilities, len(rows) / RATE), faces

@@ -1,0 +1,55 @@
+// The exported emotion classifier on ONNX Runtime Web: model.json says what model.onnx wants and means.
+
+// folder: where model.onnx and model.json are. Returns a classifier, or null where there is no model. Throws where it is damaged.
+export async function loadFromFolder(folder, vendor) {
+  const answer = await fetch(`${folder}model.json`).catch(() => null);
+  if (!answer?.ok || !answer.headers.get("content-type")?.includes("json")) return null; // some hosts answer with a page
+  const description = await answer.json();
+  const model = await fetch(`${folder}${description.model}`);
+  if (!model.ok) throw new Error(`${description.model}: ${model.status}`);
+  return load(description, await model.arrayBuffer(), vendor);
+}
+
+// The two files, in any order, from a file picker.
+export async function loadFromFiles(files, vendor) {
+  const description = [...files].find((file) => file.name.endsWith(".json"));
+  const model = [...files].find((file) => file.name.endsWith(".onnx"));
+  if (!description || !model) throw new Error("model.json + model.onnx");
+  return load(JSON.parse(await description.text()), await model.arrayBuffer(), vendor);
+}
+
+async function load(description, bytes, vendor) {
+  for (const key of ["label_names", "image_size", "mean", "std", "face_crop"]) {
+    if (!(key in description)) throw new Error(`model.json: ${key}?`);
+  }
+  const webgpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
+  const ort = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
+  ort.env.wasm.wasmPaths = vendor;
+  // half the cores, as the other half decodes and draws; more made it slower
+  const threads = self.crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
+  ort.env.wasm.numThreads = threads;
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: webgpu ? ["webgpu", "wasm"] : ["wasm"] });
+  const size = description.image_size;
+  let last = Promise.resolve(); // a session runs one crop at a time
+
+  // crop: size x size x 3 bytes RGB -> probabilities in the order of label_names.
+  async function classify(crop) {
+    const pixels = new Float32Array(crop.length);
+    for (let c = 0; c < 3; c++) {
+      const [mean, std] = [description.mean[c], description.std[c]];
+      for (let i = 0; i < size * size; i++) pixels[c * size * size + i] = (crop[i * 3 + c] / 255 - mean) / std;
+    }
+    const run = () => session.run({ pixel_values: new ort.Tensor("float32", pixels, [1, 3, size, size]) });
+    const { logits } = await (last = last.then(run, run));
+    return softmax([...logits.data]);
+  }
+
+  return { description, classify, runtime: webgpu ? "WebGPU" : "WASM", threads: webgpu ? 1 : threads, bytes: bytes.byteLength };
+}
+
+function softmax(logits) {
+  const highest = Math.max(...logits);
+  const weights = logits.map((value) => Math.exp(value - highest));
+  const total = weights.reduce((a, b) => a + b, 0);
+  return weights.map((value) => value / total);
+}

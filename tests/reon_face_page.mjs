@@ -1,0 +1,225 @@
+// Drives reon_face/web/ in Chromium for test_reon_face_web.py.
+// stdin: {modules, chromium, args, url, scenarios: {name: options}}; stdout: {name: {value} or {error}}.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const task = JSON.parse(readFileSync(0, "utf8"));
+const { chromium } = createRequire(`${task.modules}/`)("playwright-core");
+const browser = await chromium.launch({ executablePath: task.chromium, args: ["--no-sandbox", ...task.args] });
+
+async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true }) {
+  const context = await browser.newContext({ permissions, locale, viewport: { width: 1180, height: 900 }, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const [requests, errors] = [[], []];
+  page.on("request", (request) => requests.push(request.url()));
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(url);
+  if (ready) await page.evaluate(() => window.reon.ready);
+  return { page, requests, errors, close: () => context.close() };
+}
+
+const notice = (page) => page.textContent("#notice");
+const performances = (page) =>
+  page.evaluate(() => ({
+    actor: reon.sides.actor.performance,
+    user: reon.sides.user.performance ?? reon.sides.user.recorded,
+    result: reon.state.result,
+  }));
+
+const scenarios = {
+  // Two files are compared.
+  async files({ actor, user, screenshot }) {
+    const { page, requests, errors, close } = await openPage({});
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.sides.actor.performance);
+    const afterActor = await notice(page);
+    await page.check("input[value=file]", { force: true });
+    await page.setInputFiles("#user-file", user);
+    await page.waitForFunction(() => reon.state.result);
+    const found = {
+      ...(await performances(page)),
+      afterActor,
+      notice: await notice(page),
+      score: await page.textContent("#score"),
+      figures: await page.locator("#charts figure").count(),
+      worst: await page.locator("#worst li").allTextContents(),
+      bars: await page.locator("#actor .bars li").allTextContents(),
+      requests,
+      errors,
+    };
+    await page.click("[data-language=ko]");
+    found.worstInKorean = await page.locator("#worst li").allTextContents();
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+    await close();
+    return found;
+  },
+
+  // Both files are chosen at once, and the user's a second time before it is read.
+  async together({ actor, user }) {
+    const { page, errors, close } = await openPage({});
+    await page.check("input[value=file]", { force: true });
+    await page.setInputFiles("#actor-file", actor);
+    await page.setInputFiles("#user-file", actor);
+    await page.waitForFunction(() => reon.sides.user.share > 0);
+    await page.setInputFiles("#user-file", user);
+    await page.waitForFunction(() => reon.state.result);
+    const found = { ...(await performances(page)), errors };
+    await close();
+    return found;
+  },
+
+  // The page's crop and classifier on pixels that Python gives: frame [H, W, 3], box, and ready crops.
+  async numbers({ crops, frame, height, width, box, size, padding }) {
+    const { page, close } = await openPage({});
+    const found = await page.evaluate(
+      async ({ crops, frame, height, width, box, size, padding }) => {
+        const probabilities = [];
+        for (const crop of crops) probabilities.push(await reon.state.classifier.classify(crop));
+        const crop = [...reon.cropFace({ data: frame, height, width }, box, size, padding)];
+        return { probabilities, crop, isolated: crossOriginIsolated, threads: reon.state.classifier.threads };
+      },
+      { crops, frame, height, width, box, size, padding },
+    );
+    await close();
+    return found;
+  },
+
+  // The page's own detector on frames without loss: [{box, probabilities, detectMs, classifyMs}].
+  async frames({ images, repeat = 1 }) {
+    const { page, close } = await openPage({});
+    const found = await page.evaluate(
+      async ({ images, repeat }) => {
+        const looks = [];
+        for (const image of images) {
+          const picture = new Image();
+          picture.src = image;
+          await picture.decode();
+          const video = Object.assign(picture, { videoWidth: picture.naturalWidth, videoHeight: picture.naturalHeight });
+          const watcher = new reon.Watcher(video);
+          for (let i = 0; i < repeat; i++) {
+            const { face, ...look } = await watcher.look(reon.state.classifier);
+            looks.push({ box: face && face.box, ...look });
+          }
+        }
+        return { looks, runtime: reon.state.classifier.runtime, threads: reon.state.classifier.threads, backend: reon.state.backend };
+      },
+      { images, repeat },
+    );
+    await close();
+    return found;
+  },
+
+  // The fake camera acts along with the actor's file.
+  async camera({ actor }) {
+    const { page, errors, close } = await openPage({ permissions: ["camera"] });
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.sides.actor.performance);
+    await page.click("#camera");
+    await page.waitForFunction(() => reon.state.stream);
+    await page.waitForFunction(() => reon.sides.user.shown || !document.querySelector("#user .badge").hidden);
+    const found = {
+      bars: await page.locator("#user .bars .value").allTextContents(),
+      badge: await page.isVisible("#user .badge"),
+      badgeText: await page.textContent("#user .badge"),
+      afterStart: await notice(page),
+    };
+    await page.click("#go");
+    await page.waitForFunction(() => reon.state.busy === null && reon.state.notice[0] !== "cameraOn");
+    Object.assign(found, await performances(page), { notice: await notice(page), problem: await page.isVisible(".status.problem"), errors });
+    await page.click("#camera");
+    found.stopped = await page.evaluate(() => reon.sides.user.video.srcObject === null);
+    await close();
+    return found;
+  },
+
+  async stopped({ actor }) {
+    const { page, close } = await openPage({ permissions: ["camera"] });
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.sides.actor.performance);
+    await page.click("#camera");
+    await page.waitForFunction(() => reon.state.stream);
+    await page.click("#go");
+    await page.waitForFunction(() => reon.state.busy === "acting");
+    await page.keyboard.press("Escape");
+    const found = { notice: await notice(page), result: await page.isVisible("#result"), busy: await page.evaluate(() => reon.state.busy) };
+    await close();
+    return found;
+  },
+
+  async refused() {
+    const { page, close } = await openPage({});
+    await page.click("#camera");
+    await page.waitForFunction(() => reon.state.problem);
+    const found = { notice: await notice(page), problem: await page.isVisible(".status.problem") };
+    await close();
+    return found;
+  },
+
+  async unplayable({ actor }) {
+    const { page, close } = await openPage({});
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.state.problem);
+    const found = { notice: await notice(page), go: await page.isDisabled("#go") };
+    await close();
+    return found;
+  },
+
+  async language() {
+    const { page, close } = await openPage({ locale: "ko-KR" });
+    const read = () => page.evaluate(() => [document.documentElement.lang, document.body.innerText, document.title]);
+    const found = { first: await read() };
+    await page.click("[data-language=en]");
+    found.second = await read();
+    await close();
+    return found;
+  },
+
+  // Everything that can be done is reached by Tab in the order of the page, and seen when it has the focus.
+  async keyboard() {
+    const { page, close } = await openPage({});
+    const focused = [];
+    for (let i = 0; i < 8; i++) {
+      await page.keyboard.press("Tab");
+      focused.push(
+        await page.evaluate(() => {
+          const node = document.activeElement;
+          const shown = node.matches("input") ? node.closest("label") : node;
+          return { name: node.id || node.dataset.language || node.value || node.tagName, outline: getComputedStyle(shown).outlineStyle };
+        }),
+      );
+    }
+    await page.focus("[data-language=ko]");
+    await page.keyboard.press("Enter");
+    const language = await page.evaluate(() => document.documentElement.lang);
+    await page.focus("input[value=camera]");
+    await page.keyboard.press("ArrowRight");
+    const source = await page.evaluate(() => document.querySelector("input[name=source]:checked").value);
+    await close();
+    return { focused, language, source, fileShown: true };
+  },
+
+  async nomodel({ url, files }) {
+    const { page, close } = await openPage({ url });
+    const found = { first: await notice(page), camera: await page.isDisabled("#camera") };
+    await page.setInputFiles("#model-files", files.slice(0, 1));
+    await page.waitForFunction(() => reon.state.notice[0] === "badModel");
+    found.half = await notice(page);
+    await page.setInputFiles("#model-files", files);
+    await page.waitForFunction(() => reon.state.classifier);
+    Object.assign(found, { both: await notice(page), info: await page.textContent("#model-info") });
+    found.threads = await page.evaluate(() => [crossOriginIsolated, reon.state.classifier.threads]);
+    await close();
+    return found;
+  },
+};
+
+const answers = {};
+for (const [name, options] of Object.entries(task.scenarios)) {
+  answers[name] = await scenarios[name](options).then(
+    (value) => ({ value }),
+    (error) => ({ error: error.stack }),
+  );
+}
+await browser.close();
+console.log(JSON.stringify(answers));
