@@ -29,8 +29,8 @@ ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competitio
 
 
 @dataclass
-class HandSignalArguments(DataArguments):
-    """Fields of hand_signal/train.py beside TrainingArguments."""
+class TaskArguments(DataArguments):
+    """Fields of train.py beside TrainingArguments."""
 
     model_name_or_path: str = field(
         default="scratch",
