@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,19 @@ from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
 from common import search
-from common.args import parse_predict_args, parse_train_args
-from common.errors import run_main
+from common.args import parse_train_args
 from common.search_space import arguments_of, load_data_module
 from tests.scripts import ROOT, Worker
 
-READMES = [path for pattern in ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks/*/README.md") for path in sorted(ROOT.glob(pattern))]
-PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", "cp", "rm", "mkdir", "sed")
+PATTERNS = ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks/*/README.md")
+READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
+RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
+PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 TASKS = ("friends", "nsmc", "klue_re", "hand_signal")
-BENCHMARK_TASKS = {"kill_and_resume": "friends"}  # the others begin with the name of the folder whose train.py they start
+BENCHMARK_TASKS = {"kill_and_resume.py": "friends"}  # the others begin with the name of the folder whose train.py they start
+FILES = ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file")
 # prints what a script's own parser leaves to train.py, and stops there
 PARSE_ONLY = """
 import argparse, json, runpy, sys
@@ -81,7 +82,7 @@ def places(tmp_path_factory):
         for entry in ("README.md", "requirements.txt", "tests"):
             (folder / entry).symlink_to(ROOT / entry)
         for words in COMMANDS.values():
-            if words[0] in ("cp", "rm", "mkdir", "sed"):
+            if words[0] in RUN:
                 subprocess.run(words, cwd=folder, check=True)
         folders.append(folder)
     full = folders[0]
@@ -114,75 +115,86 @@ def script_of(words):
 
 
 def parse_train(folder, task, argv):
-    """train.py's arguments, once the data files that argv names are there."""
-    for option, value in zip(argv, argv[1:], strict=False):
-        if option in ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file"):
+    """train.py's arguments, once the files that argv names are there."""
+    for option, value in options_of(argv):
+        if option in FILES:
             (folder / value).parent.mkdir(parents=True, exist_ok=True)
             (folder / value).touch()
+        if option == "--config" and "/configs/" not in value:  # made by an earlier command
+            (folder / value).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / task / "configs" / "final.yaml", folder / value)
     data = load_data_module(folder / task)
     return parse_train_args(arguments_of(data), folder / task, data.COMPETITION_FILES, "", argv)
 
 
+def options_of(argv):
+    return zip(argv, argv[1:], strict=False)
+
+
+def is_demo(folder, task, argv):
+    """Whether train.py finds all that it needs in the task folder."""
+    config = dict(options_of(argv)).get("--config", f"{task}/configs/demo.yaml")
+    return config.endswith("/demo.yaml") and (folder / config).exists() and "--train_file" not in argv
+
+
 def assert_one_sentence(code, errors):
-    assert code == 2, errors
-    lines = errors.strip().splitlines()
-    assert lines[-1].startswith("error: ") and "command line" not in lines[-1] and "Traceback" not in errors, errors
+    """Exit code 2, and last a sentence that is not about the command line."""
+    last = errors.strip().splitlines()[-1]
+    assert code == 2 and last.startswith("error: ") and "command line" not in last and "Traceback" not in errors, errors
 
 
-def run_module(module, argv, monkeypatch, capsys):
-    """Exit code and stderr of `python -m module argv`."""
-    monkeypatch.setattr(sys, "argv", [module, *argv])
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=False)
-    except SystemExit as end:
-        return end.code, capsys.readouterr().err
-    return 0, capsys.readouterr().err
+@pytest.fixture
+def run_module(monkeypatch, capsys):
+    def run(module, argv):
+        """Exit code and stderr of `python -m module argv`."""
+        monkeypatch.setattr(sys, "argv", [module, *argv])
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
 
 
-def check(words, places, worker, monkeypatch, capsys):
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, places, worker, run_module, monkeypatch):
     full, bare = places
-    monkeypatch.chdir(full)
-    if words[0] in ("cp", "rm", "mkdir", "sed"):
-        return  # `places` has run it
+    if words[0] in RUN:  # by `places`
+        return
     if words[0] in ("pip", "pytest"):
-        assert all((full / word).exists() for word in words if word.endswith((".txt", ".py", "tests"))), words
+        assert all((full / word).exists() for word in words if "." in word), words
         return
     if words == ["accelerate", "config"]:
         return
     script, argv = script_of(words)
-    folder, _, name = script.rpartition("/")
+    task, _, name = script.rpartition("/")
+    monkeypatch.chdir(full)
     if name == "train.py":
-        parse_train(full, folder, argv)
-        monkeypatch.chdir(bare)
-        config = argv[argv.index("--config") + 1] if "--config" in argv else f"{folder}/configs/demo.yaml"
-        if not (config.endswith("/demo.yaml") and (bare / config).exists()) or "--train_file" in argv:
+        parse_train(full, task, argv)
+        if not is_demo(bare, task, argv):
             assert_one_sentence(*worker.run(bare, bare / script, *argv))
     elif name == "predict.py":
-        parser_of = {"friends": "TextPredictArguments", "nsmc": "TextPredictArguments", "my_contest": "TextPredictArguments"}
-        assert folder in (*TASKS, *parser_of)
         assert_one_sentence(*worker.run(bare, bare / script, *argv))
-    elif script.startswith("tests/benchmarks/"):
+    elif task == "tests/benchmarks":
         (full / "parse_only.py").write_text(PARSE_ONLY)
         code, errors = worker.run(full, full / "parse_only.py", full / script, *argv)
         assert code == 0, errors
-        rest = [word for word in json.loads(worker.printed) if word != "--"]
-        task = next((task for task in TASKS if name.startswith(task)), BENCHMARK_TASKS.get(name.removesuffix(".py")))
-        assert not rest or task
-        if rest:
-            parse_train(full, task, rest)
+        if rest := [word for word in json.loads(worker.printed) if word != "--"]:
+            parse_train(full, BENCHMARK_TASKS.get(name) or next(task for task in TASKS if name.startswith(task)), rest)
     elif script == "common.search":
-        if "--recommend" not in argv:
-            monkeypatch.setattr(search, "search", lambda args, space, defaults, options: None)
-            parse_train(full, argv[0], [])
-            for option, value in zip(argv, argv[1:], strict=False):
-                if option in ("--train_file", "--eval_file"):
-                    (full / value).touch()
+        if "--recommend" not in argv:  # which reads the data
+            parse_train(full, argv[0], [word for pair in options_of(argv) if pair[0] in FILES for word in pair])
+            space = dict(options_of(argv)).get("--config", f"{argv[0]}/configs/search.yaml")
+            if not Path(space).exists():
+                shutil.copy(f"{argv[0]}/configs/search.yaml", space)
             monkeypatch.setattr(sys, "argv", ["search", *argv])
+            monkeypatch.setattr(search, "search", lambda *args: None)  # what comes after all checks
             search.main()
         monkeypatch.chdir(bare)
-        assert_one_sentence(*run_module(script, argv, monkeypatch, capsys))
+        assert_one_sentence(*run_module(script, argv))
     elif script.startswith("common."):
         monkeypatch.chdir(bare)
-        assert_one_sentence(*run_module(script, argv, monkeypatch, capsys))
+        assert_one_sentence(*run_module(script, argv))
     else:
-        assert (ROOT / (script.replace(".", "/") + ".py")).is_file() and not argv, words
+        assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv

@@ -8,7 +8,6 @@ import csv
 import re
 import shlex
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ import yaml
 
 from common.logits import Logits
 from common.submission import check_submission
-from tests.scripts import ROOT, Worker, launch
+from tests.scripts import ROOT, Worker
 from tests.videos import moving_square, write_clip
 
 FENCES = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -78,20 +77,32 @@ def test_a_copy_of_friends_with_the_readmes_data_py_does_everything_on_a_csv_wit
     small = ["--model_name_or_path", "scratch", *QUIET]
     for words in commands_of("my_contest/train.py"):
         if words[0] == "accelerate":
-            options = [*small, "--num_train_epochs", "4", "--learning_rate", "2e-3", "--per_device_train_batch_size", "8"]
+            options = [
+                *small,
+                "--num_folds",
+                "3",
+                "--num_train_epochs",
+                "4",
+                "--learning_rate",
+                "2e-3",
+                "--per_device_train_batch_size",
+                "8",
+            ]
             options = options if words[2].endswith("train.py") else ["--torch_num_threads", "1", "--submission_file", "s.csv"]
             run(worker, tmp_path, words[2], *words[3:], *options)
         elif words[:3] == ["python", "-m", "common.search"]:
             options = ["--max_epochs", "2", "--max_train_samples", "24", "--num_train_epochs", "1"]
-            launch(sys.executable, *words[1:], *options, *small, cwd=tmp_path)
+            run(worker, tmp_path, ROOT / "common" / "search.py", *words[3:], *options, *small)
         else:
-            table = launch(sys.executable, *words[1:], cwd=tmp_path)
+            assert words[:3] == ["python", "-m", "common.report"]
+            run(worker, tmp_path, ROOT / "common" / "report.py", *words[3:])
+            table = worker.printed
 
     final = tmp_path / "runs" / "my_contest" / "final"
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["ham", "spam"] and oof.labels.tolist() == [0, 1, 0] * 20
     assert (oof.logits.argmax(1) == oof.labels).mean() > 0.9
-    assert len(list(final.glob("fold*/model.safetensors"))) == 5
+    assert len(list(final.glob("fold*/model.safetensors"))) == 3
     check_submission(final / "submission.csv", contest / "data" / "sample_submission.csv", label_names=["ham", "spam"])
     assert (tmp_path / "s.csv").read_bytes() == (final / "submission.csv").read_bytes()
     given = dict(list(csv.reader((tmp_path / "s.csv").read_text().splitlines()))[1:])
@@ -139,7 +150,7 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     final = tmp_path / "runs" / "my_videos" / "final"
     test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
     run(worker, tmp_path, "my_videos/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
-    launch(sys.executable, "-m", "common.search", "my_videos", *small, "--num_train_epochs", "1", "--max_epochs", "1", cwd=tmp_path)
+    run(worker, tmp_path, ROOT / "common" / "search.py", "my_videos", *small, "--num_train_epochs", "1", "--max_epochs", "1")
 
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["left", "right"]
@@ -148,8 +159,8 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     assert (tmp_path / "s.csv").read_bytes() == (final / "submission.csv").read_bytes()
     assert "| 1 | right |" in (final / "report.md").read_text()
     assert yaml.safe_load((tmp_path / "runs/my_videos/search/final.yaml").read_text())["num_folds"] == 5
-    table = launch(sys.executable, "-m", "common.report", "runs", cwd=tmp_path)
-    assert re.search(r"^my_videos +my_videos/final +final +slowfast_small +oof", table, re.MULTILINE)
+    run(worker, tmp_path, ROOT / "common" / "report.py", "runs")
+    assert re.search(r"^my_videos +my_videos/final +final +slowfast_small +oof", worker.printed, re.MULTILINE)
 
 
 # PLACE FOR THE IMAGE FOLDER: a copy of reon_face/ on folders of images, once that folder is here.
