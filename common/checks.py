@@ -50,6 +50,8 @@ def check_values(args: Any, training_args: Any) -> None:
             check_number(item.name, value, 0)
     if getattr(args, "lora_r", 0) and getattr(args, "fgm_epsilon", 0):
         raise InputError("fgm_epsilon: does nothing with lora_r, which freezes the word embeddings; use awp_epsilon")
+    if getattr(args, "freeze_word_embeddings", False) and getattr(args, "fgm_epsilon", 0):
+        raise InputError("fgm_epsilon: needs the gradients of the word embeddings, which freeze_word_embeddings turns off")
     if getattr(args, "fgm_epsilon", 0) and getattr(args, "awp_epsilon", 0):
         raise InputError("fgm_epsilon and awp_epsilon: only one attack at a time")
     check_trainer(args, training_args)

@@ -62,6 +62,7 @@ class TextArguments:
     )
     batch_by_length: bool = field(default=True, metadata={"help": "rows of similar length share a batch; off: random batches"})
     adversarial_validation: bool = field(default=False, metadata={"help": "report how well train and test texts can be told apart (AUC)"})
+    freeze_word_embeddings: bool = field(default=False, metadata={"help": "do not train the word embeddings: less memory, faster on CPUs"})
 
 
 @dataclass

@@ -101,6 +101,8 @@ def main() -> None:
 
     def make_model():
         model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
+        if args.freeze_word_embeddings:
+            model.get_input_embeddings().weight.requires_grad_(False)
         # What predict.py must do to a row travels with the weights.
         model.config.preprocessing = {**preprocessing, "max_length": max_length}
         return model

@@ -81,7 +81,6 @@ class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArgument
     )
     indicator_words: int = field(default=3, metadata={"help": "head indicators: words in front of the first and behind the second entity"})
     dropout: float = field(default=0.1, metadata={"help": "in front of each layer of the head"})
-    freeze_word_embeddings: bool = field(default=False, metadata={"help": "do not train the word embeddings: less memory, faster on CPUs"})
     submission_format: Literal[tuple(SUBMISSION_FORMATS)] = field(
         default="competition", metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"}
     )
@@ -108,8 +107,6 @@ def check_options(args: TaskArguments) -> None:
         raise InputError(f"ner_as: {args.entity_representation} has the types in its text, for an embedding take entity_marker(_punct)")
     if args.ner_as in ("text", "special_tokens") and not typed:
         raise InputError(f"ner_as: {args.entity_representation} has no types in its text, expected one of {', '.join(TYPED)}")
-    if args.freeze_word_embeddings and args.fgm_epsilon > 0:
-        raise InputError("fgm_epsilon: needs the gradients of the word embeddings, which freeze_word_embeddings turns off")
 
 
 def read_label_names(path: str | Path) -> list[str]:

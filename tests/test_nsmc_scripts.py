@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from common.logits import Logits
 from common.submission import check_submission
@@ -165,3 +166,11 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(t
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--drop_duplicates"), ("predict.py", "--run_dir")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
     assert option in help_without_torch(NSMC / script, tmp_path)
+
+
+def test_frozen_word_embeddings_stay_as_they_were(worker, demo, tmp_path):
+    options = ["--model_name_or_path", demo / "fold0", "--max_train_samples", "64", "--num_folds", "1", "--output_dir", "run"]
+    run(worker, tmp_path, "train.py", *DEMO, *SHORT, *options, "--freeze_word_embeddings", "--bf16")
+    before, after = (load_file(folder / "fold0" / "model.safetensors") for folder in (demo, tmp_path / "run"))
+    same = {name for name in before if np.array_equal(before[name], after[name])}
+    assert same == {"bert.embeddings.word_embeddings.weight"}

@@ -1,0 +1,75 @@
+"""Prediction speed on text rows: transformers' pipeline() at its best batch size against ours, on the same rows with the same model.
+
+    python tests/benchmarks/text_inference.py --run_dir RUN --test_file ratings_test.txt --rows 1000      # RUN: a run of nsmc/train.py
+
+Both start from strings and end with logits in the rows' order; loading the model is not counted. Takes turns, `--rounds` times. Prints a
+Markdown table, the largest difference between both sides' probabilities, and what two folds cost over one.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from scipy.special import softmax
+from transformers import pipeline
+
+from common.inference import predict_logits
+from common.run import finished_folds
+from common.text import Collator, load_fold, tokenize
+from nsmc.data import LABEL_NAMES, read_reviews
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run_dir", required=True)
+    parser.add_argument("--test_file", required=True)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 8, 16, 32, 64])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    model, tokenizer = load_fold(finished_folds(args.run_dir)[0], accelerator.device, LABEL_NAMES, ("max_length",))
+    max_length = model.config.preprocessing["max_length"]
+    rows = read_reviews(args.test_file)[: args.rows]
+    texts = [row.segments[0] for row in rows]
+    pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device=accelerator.device, top_k=None)
+
+    def ours(folds: int = 1) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as cache:
+            dataset = tokenize(rows, tokenizer, max_length, Path(cache) / "rows.arrow")
+            for _ in range(folds):
+                logits = predict_logits(model, dataset, Collator(tokenizer), accelerator, LABEL_NAMES)
+        return softmax(logits.logits, axis=1)
+
+    def piped(batch_size: int) -> np.ndarray:
+        found = pipe(texts, batch_size=batch_size, truncation=True, max_length=max_length)
+        return np.array([[next(s["score"] for s in row if s["label"] == name) for name in LABEL_NAMES] for row in found])
+
+    ways: dict[str, Callable[[], np.ndarray]] = {"ours": ours, "ours, two folds": lambda: ours(2)}
+    ways |= {f"pipeline, batch {size}": lambda size=size: piped(size) for size in args.batch_sizes}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    results = {}
+    for number in range(args.rounds + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            results[name] = way()
+            if number:  # the first round warms up
+                speeds[name].append(len(rows) / (time.perf_counter() - began))
+    print(f"{len(rows)} rows, {args.threads} threads, {args.rounds} rounds\n\n| way | rows/s | ours is faster by |\n|---|---|---|")
+    for name, values in speeds.items():
+        ratios = np.array(speeds["ours"]) / values
+        error = f" ± {ratios.std(ddof=1) / np.sqrt(len(ratios)):.2f}" if len(ratios) > 1 else ""
+        print(f"| {name} | {np.mean(values):.1f} | {ratios.mean():.2f}{error} |")
+    difference = max(np.abs(results["ours"] - values).max() for values in results.values())
+    print(f"\nlargest difference of a probability: {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
