@@ -68,7 +68,7 @@ def hub(tmp_path_factory):
     """The server's URL. owner/tiny has more files than loading needs, owner/old only torch's weights, owner/empty none."""
     base = tmp_path_factory.mktemp("hub")
     tokenizer = train_tokenizer(["how is the weather today", "fine, thank you"])
-    config = BertConfig(len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     for name in ("tiny", "old", "empty"):
         BertForSequenceClassification(config).save_pretrained(base / name)
         tokenizer.save_pretrained(base / name)

@@ -28,7 +28,7 @@ READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:python|torchrun) [^`\n]* [^`\n]+)`")
+INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 TASKS = ("friends", "nsmc", "klue_re", "hand_signal")
 BENCHMARK_TASKS = {"kill_and_resume.py": "friends"}  # the others begin with the name of the folder whose train.py they start
 BENCHMARK_OPTIONS = {"kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]}  # that it gives train.py itself
@@ -82,9 +82,8 @@ def places(tmp_path_factory):
             shutil.copytree(ROOT / task, folder / task, ignore=shutil.ignore_patterns("data", "file_*", "__pycache__"))
         for entry in ("README.md", "requirements.txt", "tests"):
             (folder / entry).symlink_to(ROOT / entry)
-        for words in COMMANDS.values():
-            if words[0] in RUN:
-                subprocess.run(words, cwd=folder, check=True)
+        for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
+            subprocess.run(words, cwd=folder, check=True)
         folders.append(folder)
     full = folders[0]
     for task in [*TASKS, "my_contest"]:
