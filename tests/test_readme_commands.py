@@ -28,6 +28,7 @@ READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 TASKS = ("friends", "nsmc", "klue_re", "hand_signal")
 BENCHMARK_TASKS = {"kill_and_resume.py": "friends"}  # the others begin with the name of the folder whose train.py they start
@@ -62,7 +63,7 @@ def commands():
             for command in line.split("&&"):
                 words = shlex.split(command, comments=True)
                 if words:
-                    yield f"{readme.relative_to(ROOT)}: {command.strip()[:100]}", [word for word in words if word != "..."]
+                    yield f"{readme.relative_to(ROOT)}: {' '.join(words)}", [word for word in words if word != "..."]
 
 
 def is_command(words):
@@ -203,3 +204,20 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         assert_one_sentence(*run_module(script, argv))
     else:
         assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv
+
+
+def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_english_one():
+    english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
+    code = [[re.sub(r" *#.*", "", block) for block in BLOCK.findall(text) if is_code(block)] for text in (english, korean)]
+    assert code[0] == code[1] and len(code[0]) > 10
+    assert len(BLOCK.findall(english)) == len(BLOCK.findall(korean))
+    for what in (r"^#+ ", r"^\|", r"^\* "):  # headings, rows of tables, items
+        assert len(re.findall(what, english, re.MULTILINE)) == len(re.findall(what, korean, re.MULTILINE)), what
+    tables = [[line.split("|") for line in text.splitlines() if line.startswith("|")] for text in (english, korean)]
+    for row, other in zip(*tables, strict=True):
+        assert [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in row] == [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in other]
+
+
+def is_code(block):
+    """Commands, Python or YAML; not a list of files, whose words are translated."""
+    return is_command(block.split()) or block.startswith("# my_")
