@@ -7,7 +7,6 @@ the copied folder's commands by tests/test_template.py.
 
 import json
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -144,22 +143,8 @@ def assert_one_sentence(code, errors):
     assert code == 2 and last.startswith("error: ") and "command line" not in last and "Traceback" not in errors, errors
 
 
-@pytest.fixture
-def run_module(monkeypatch, capsys):
-    def run(module, argv):
-        """Exit code and stderr of `python -m module argv`."""
-        monkeypatch.setattr(sys, "argv", [module, *argv])
-        try:
-            runpy.run_module(module, run_name="__main__")
-        except SystemExit as end:
-            return end.code, capsys.readouterr().err
-        return 0, capsys.readouterr().err
-
-    return run
-
-
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, places, worker, run_module, monkeypatch):
+def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, places, worker, monkeypatch):
     full, bare = places
     if words[0] in RUN:  # by `places`
         return
@@ -182,13 +167,10 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         code, errors = worker.run(full, full / "parse_only.py", full / script, *argv)
         assert code == 0, errors
         if rest := [word for word in json.loads(worker.printed) if word != "--"]:
-            parse_train(
-                full,
-                BENCHMARK_TASKS.get(name) or next(task for task in TASKS if name.startswith(task)),
-                [*BENCHMARK_OPTIONS.get(name, []), *rest],
-            )
-    elif script == "common.search":
-        if "--recommend" not in argv:  # which reads the data
+            task = BENCHMARK_TASKS.get(name) or next(task for task in TASKS if name.startswith(task))
+            parse_train(full, task, [*BENCHMARK_OPTIONS.get(name, []), *rest])
+    elif script.startswith("common."):
+        if script == "common.search" and "--recommend" not in argv:  # that reads the data
             parse_train(full, argv[0], [word for pair in options_of(argv) if pair[0] in FILES for word in pair])
             space = dict(options_of(argv)).get("--config", f"{argv[0]}/configs/search.yaml")
             if not Path(space).exists():
@@ -197,11 +179,7 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
             monkeypatch.setattr(sys, "argv", ["search", *argv])
             monkeypatch.setattr(search, "search", lambda *args: None)  # what comes after all checks
             search.main()
-        monkeypatch.chdir(bare)
-        assert_one_sentence(*run_module(script, argv))
-    elif script.startswith("common."):
-        monkeypatch.chdir(bare)
-        assert_one_sentence(*run_module(script, argv))
+        assert_one_sentence(*worker.run(bare, ROOT / f"{script.replace('.', '/')}.py", *argv))
     else:
         assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv
 
