@@ -179,6 +179,7 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
             monkeypatch.setattr(sys, "argv", ["search", *argv])
             monkeypatch.setattr(search, "search", lambda *args: None)  # what comes after all checks
             search.main()
+        assert script != "common.offline" or Path(argv[0]).exists()
         assert_one_sentence(*worker.run(bare, ROOT / f"{script.replace('.', '/')}.py", *argv))
     else:
         assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv
