@@ -30,7 +30,7 @@ def main() -> None:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog="python -m common.search", description=__doc__, formatter_class=formatter, allow_abbrev=False)
     parser.add_argument("task", type=Path, help="task folder")
-    parser.add_argument("--config", type=Path, help="what to search; default: <task>/configs/search.yaml")
+    parser.add_argument("--config", type=Path, help="what to search; default: <task>/configs/search.yaml; with --recommend a preset")
     parser.add_argument("--output_dir", type=Path, help="default: runs/<task>/search")
     parser.add_argument("--storage", help="database URL for Optuna; default: <output_dir>/journal.log")
     parser.add_argument("--sampler", choices=SAMPLERS, default="casual", help="of the coupled parameters; default: casual")

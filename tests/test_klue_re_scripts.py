@@ -260,7 +260,7 @@ def test_the_sources_five_combinations_are_presets_that_differ_in_nothing_else()
     assert all(presets[name] == presets["final"] for name in presets if name.startswith("concat_"))
 
 
-@pytest.mark.parametrize("name", ["tune", "final", "best", "concat_product", "concat_cls_products_product"])
+@pytest.mark.parametrize("name", ["tune", "final", "best", "small", "concat_product", "concat_cls_products_product"])
 def test_every_preset_trains_with_its_own_options_on_a_model_from_scratch(worker, tmp_path, name):
     files = ["--train_file", SAMPLE / "train.tsv", "--ner_file", SAMPLE / "ner.tsv"]
     config = ["--config", KLUE_RE / "configs" / f"{name}.yaml", *SHORT, "--model_name_or_path", "scratch", "--num_folds", "1"]
