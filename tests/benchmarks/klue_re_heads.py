@@ -36,7 +36,7 @@ from model import RBertConfig, RelationHead, mean_over  # noqa: E402
 
 VECTORS = ("cls_first", "cls_mean", "e1_mean", "e2_mean", "e1_first", "e2_first", "e1_marker", "e2_marker", "indicators")
 # name: (options of RBertConfig beside the base's, label smoothing, vectors of sentence and entities, what the source says)
-BASE = ("cls_first", "mean")
+BASE = ("cls", "mean")  # cls: the sentence as the run pools it
 HEADS = {
     "base": ({}, 0.0, BASE, ""),
     "shared": ({"entity_layer": "shared"}, 0.0, BASE, "worse"),
@@ -50,14 +50,15 @@ HEADS = {
     "smoothing_0.05": ({}, 0.05, BASE, "worse"),
     "indicators": ({"head": "indicators"}, 0.0, BASE, "worse"),
     "cls_pooling_mean": ({}, 0.0, ("cls_mean", "mean"), "hoped better"),
-    "entity_pooling_first": ({}, 0.0, ("cls_first", "first"), ""),
-    "entity_pooling_marker": ({}, 0.0, ("cls_first", "marker"), ""),
+    "cls_pooling_first": ({}, 0.0, ("cls_first", "mean"), ""),
+    "entity_pooling_first": ({}, 0.0, ("cls", "first"), ""),
+    "entity_pooling_marker": ({}, 0.0, ("cls", "marker"), ""),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run_dir", required=True, type=Path, help="a finished K-fold run of klue_re/train.py, head rbert or indicators")
+    parser.add_argument("--run_dir", required=True, type=Path, help="K folds of klue_re/train.py, those that are finished")
     parser.add_argument("--train_file", required=True, help="the run's train_file")
     parser.add_argument("--ner_file", help="the run's ner_file, if it had one")
     parser.add_argument("--label_file", default=LABEL_FILE, help="the run's label_file, if it had one")
@@ -73,9 +74,11 @@ def main() -> None:
     examples, _ = read_relations(args.train_file, label_names, read_ner(args.ner_file) if args.ner_file else {})
     folds = finished_folds(args.run_dir)
     held_out = [Logits.load(fold / "held_out_logits.npz") for fold in folds]
-    known = {row_id for part in held_out for row_id in part.ids.tolist()}
-    examples = [example for example in examples if example.id in known]  # max_train_samples
+    config = read_config(args.run_dir)
+    own_pooling = "cls_mean" if config["cls_pooling"] == "mean" else "cls_first"
+    examples = examples[: config["max_train_samples"]]
     ids = [example.id for example in examples]
+    measured = {row_id for part in held_out for row_id in part.ids.tolist()}  # all, or those of the folds that are finished
     labels = torch.tensor([example.label for example in examples])
     results, seconds = {}, 0.0
     for name in dict.fromkeys(["base", *args.heads]):
@@ -83,11 +86,11 @@ def main() -> None:
         if not path.exists():
             began, parts = time.perf_counter(), []
             for number, (fold, part) in enumerate(zip(folds, held_out, strict=True)):
-                vectors = encode(fold, examples, label_names, read_config(args.run_dir), args.output_dir / f"fold{number}.npy")
+                vectors = encode(fold, examples, label_names, config, args.output_dir / f"fold{number}.npy")
                 outside = np.isin(ids, part.ids)
-                logits = train_head(name, vectors, labels, ~outside, len(label_names), args, args.seed + number)
+                logits = train_head(name, vectors, labels, ~outside, len(label_names), own_pooling, args, args.seed + number)
                 parts.append(Logits(np.array(ids)[outside], logits[outside], labels.numpy()[outside], label_names))
-            concatenate(parts, ids).save(path)
+            concatenate(parts, [row_id for row_id in ids if row_id in measured]).save(path)
             print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
             seconds += time.perf_counter() - began
         results[name] = Logits.load(path)
@@ -138,12 +141,20 @@ def to(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.
 
 
 def train_head(
-    name: str, vectors: np.ndarray, labels: torch.Tensor, inside: np.ndarray, num_labels: int, args: argparse.Namespace, seed: int
+    name: str,
+    vectors: np.ndarray,
+    labels: torch.Tensor,
+    inside: np.ndarray,
+    num_labels: int,
+    own_pooling: str,
+    args: argparse.Namespace,
+    seed: int,
 ) -> np.ndarray:
     """Logits (rows, C) of a head trained on the rows `inside` (rows,) bool: AdamW, linear decay to 0, dropout 0.1."""
     options, smoothing, (sentence, entity), _ = HEADS[name]
     torch.manual_seed(seed)
     config = RBertConfig(encoder_config={}, **options)
+    sentence = own_pooling if sentence == "cls" else sentence
     names = [sentence, f"e1_{entity}", f"e2_{entity}"] + (["indicators"] if config.head == "indicators" else [])
     inputs = [torch.tensor(vectors[:, VECTORS.index(vector)]) for vector in names]
     head = RelationHead(vectors.shape[2], num_labels, config)
