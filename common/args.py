@@ -110,6 +110,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_preset(path: Path) -> dict[str, Any]:
+    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it lies."""
+    beside = Path(path).resolve().parent
+    preset = read_yaml(path)
+    return {key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value for key, value in preset.items()}
+
+
 def show_help(parser: Parser, doc: str) -> None:
     print(doc.strip() + "\n")
     parser.print_help()
@@ -140,7 +147,7 @@ def parse_train_args(
 
     config, given = parse_given(argv, parser)
     config, why = choose_preset(config, task_dir, competition_files)
-    preset = resolve_preset(read_yaml(config), task_dir, task_arguments.DATA_FIELDS)
+    preset = resolve_preset(read_preset(config), task_dir, task_arguments.DATA_FIELDS)
     if "train_file" in given:  # another training set: the preset's other files do not belong to it
         preset = {key: value for key, value in preset.items() if key not in task_arguments.DATA_FIELDS}
     elif "test_file" in given:
@@ -199,13 +206,16 @@ def choose_preset(config: str | None, task_dir: Path, competition_files: dict[st
     if config is not None:
         return Path(config), "given with --config"
     data_file = task_dir / "data" / competition_files["train_file"]
+    final, demo = (relative(task_dir / "configs" / name) for name in ("final.yaml", "demo.yaml"))
     if data_file.exists():
-        return relative(task_dir / "configs" / "final.yaml"), f"{relative(data_file)} is there"
-    return relative(task_dir / "configs" / "demo.yaml"), f"no {relative(data_file)}: bundled sample, small model from scratch"
+        return final, f"{relative(data_file)} is there"
+    if demo.exists():
+        return demo, f"no {relative(data_file)}: bundled sample, small model from scratch"
+    return final, f"no {demo}"
 
 
 def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, ...]) -> dict[str, Any]:
-    """Paths in a preset are relative to the task folder `base`; those in a run's config.yaml are absolute already."""
+    """Paths in a preset are relative to the task folder `base`, but for those of read_preset(); in a run's config.yaml all are absolute."""
     resolved = dict(preset)
     for key in (*data_fields, "output_dir", "model_name_or_path"):
         value = preset.get(key)
@@ -233,10 +243,11 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             if path.exists():
                 setattr(args, key, str(path))
             elif key == "train_file":
+                demo = relative(task_dir / "configs" / "demo.yaml")
+                sample = f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}" if demo.exists() else ""
                 raise InputError(
-                    f"{relative(path)}: no such file; put the competition's files there (see {relative(task_dir / 'README.md')}), "
-                    f"name a --train_file, or run the bundled sample: python {relative(task_dir / 'train.py')} "
-                    f"--config {relative(task_dir / 'configs' / 'demo.yaml')}"
+                    f"{relative(path)}: no such file; put the competition's files there (see {relative(task_dir / 'README.md')}) or "
+                    f"name a --train_file{sample}"
                 )
             else:
                 print_once(f"no {relative(path)}: going on without {key}")

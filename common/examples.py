@@ -16,8 +16,11 @@ class TextExample:
     id: str
     segments: list[str]
     label: int = -1  # -1: unknown
-    group: str = ""  # rows of one group stay in one fold
+    group: str = ""  # rows of one group stay in one fold; default: each row is a group
     main: int = 0
+
+    def __post_init__(self) -> None:
+        self.group = self.group or self.id
 
 
 @dataclass

@@ -61,6 +61,7 @@ class TextArguments:
         default=None, metadata={"help": "batches of about this many tokens, padding included, in place of per_device_train_batch_size rows"}
     )
     batch_by_length: bool = field(default=True, metadata={"help": "rows of similar length share a batch; off: random batches"})
+    adversarial_validation: bool = field(default=False, metadata={"help": "report how well train and test texts can be told apart (AUC)"})
     freeze_word_embeddings: bool = field(default=False, metadata={"help": "do not train the word embeddings: less memory, faster on CPUs"})
 
 
@@ -124,3 +125,7 @@ class TextPredictArguments(PredictArguments):
     """Fields of the predict.py of a text task."""
 
     tokens_per_batch: int = field(default=16384, metadata={"help": "tokens per batch and device, padding included"})
+    prior_correction: bool = field(
+        default=False,
+        metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
+    )

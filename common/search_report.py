@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from optuna.trial import TrialState
 
-from common.args import read_yaml
+from common.args import read_preset
 from common.files import atomic_write
 from common.report import mean_and_error, table
 from common.search_space import EPOCHS
@@ -90,7 +90,7 @@ def recommendation(place: Workplace, setting: dict[str, Any]) -> list[str]:
     winner = {**setting, **dict(best)}
     winner["learning_rate"] = winner["learning_rate"] * place.space.learning_rate_scale
     winner = {name: value for name, value in winner.items() if name not in place.space.keep}
-    preset = {**read_yaml(place.space.final_preset), **winner}
+    preset = {**read_preset(place.space.final_preset), **winner}
     with atomic_write(place.dir / "final.yaml") as file:
         file.write(f"# {place.space.final_preset.name} with the winner of a search: {describe(dict(best))}.\n")
         yaml.safe_dump(preset, file, sort_keys=False, allow_unicode=True)

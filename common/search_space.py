@@ -127,7 +127,7 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
         if option.startswith("--") and name in ("resume", "fold", "stop_after_epoch", "output_dir", "config"):
             raise InputError(f"command line: {option} is set by the search itself; it goes on where it stopped")
     data = load_data_module(task_dir)
-    (arguments,) = [v for v in vars(data).values() if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"]
+    arguments = arguments_of(data)
 
     def parse(extra: dict[str, Any]) -> tuple:
         argv = ["--config", str(space.preset), *options, *as_options(extra)]
@@ -159,6 +159,12 @@ def load_data_module(task_dir: Path) -> Any:
     sys.modules["data"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def arguments_of(data: Any) -> type:
+    """The dataclass of train.py's own fields that a data.py declares."""
+    (arguments,) = [v for v in vars(data).values() if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"]
+    return arguments
 
 
 def check_keys(values: dict, known: tuple[str, ...], where: str) -> None:

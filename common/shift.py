@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline, make_union
 
 from common.errors import InputError
+from common.examples import TextExample
 from common.logits import Logits
 
 NUM_FOLDS = 5
@@ -47,6 +48,21 @@ def adversarial_validation(
     largest = np.argsort(-np.abs(coefficients), kind="stable")[:NUM_FEATURES]
     features = [{"feature": names[index], "coefficient": float(coefficients[index])} for index in largest]
     return {"auc": auc, "standard_error": auc_standard_error(auc, len(test_texts), len(train_texts)), "features": features}
+
+
+def compare_files(examples: dict[str, Sequence[TextExample]], seed: int) -> str:
+    """A sentence on how well the texts of the training rows and those of the test rows can be told apart; groups as in the folds.
+
+    examples: rows by "train" and "test"; a row's text is its main segment. Raises InputError where there are no test rows.
+    """
+    if "test" not in examples:
+        raise InputError("adversarial_validation: compares train_file with test_file, and none was given")
+    train, test = examples["train"], examples["test"]
+    texts = [[row.segments[row.main] for row in rows] for rows in (train, test)]
+    shift = adversarial_validation(*texts, [row.group for row in train], [f"test {row.group}" for row in test], seed)
+    telling = ", ".join(f"{feature['feature']!r}" for feature in shift["features"][:5])
+    auc = f"AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f}"
+    return f"adversarial validation: {auc} of telling train from test rows; most telling: {telling}"
 
 
 def auc_standard_error(auc: float, num_positive: int, num_negative: int) -> float:

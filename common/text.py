@@ -157,9 +157,10 @@ def unavailable(name_or_path: str, error: Exception) -> InputError:
     if Path(name_or_path).is_dir():
         return InputError(f"model_name_or_path: the folder {name_or_path} holds no model that can be loaded ({reason})")
     demo = Path(sys.argv[0]).with_name("configs") / "demo.yaml"
+    sample = f", or run the bundled sample: python {sys.argv[0]} --config {demo}" if demo.exists() else ""
     return InputError(
-        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); download it on a "
-        f"machine with a network and name its folder, or run the bundled sample: python {sys.argv[0]} --config {demo}"
+        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); bring it from a "
+        f"machine with a network (python -m common.offline) or name its folder{sample}"
     )
 
 

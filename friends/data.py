@@ -1,6 +1,6 @@
 """EmotionLines 'Friends': the competition's files, the repair of their text, and a line with its speaker and context as segments.
 
-For a contest of your own, change LABEL_NAMES, COMPETITION_FILES, the fields, read_utterances() and make_examples().
+For a contest of your own, write a data.py with the names that train.py and predict.py import; README.md of the project shows a short one.
 """
 
 import csv
@@ -25,8 +25,10 @@ COMPETITION_FILES = {
     "test_file": "en_data.csv",
     "sample_submission_file": "sample_submission_friends_final.csv",
 }
-SUBMISSION_COLUMNS = ["Expected"]  # beside Id
-PREPROCESSING = ("speaker_format", "context", "speakers", "max_length", "repair_text")  # what a model's config.json says of its rows
+ID_COLUMN, SUBMISSION_COLUMNS = "Id", ["Expected"]
+SUBMISSION_CHECK = {"label_names": LABEL_NAMES}  # what the columns beside the id hold: options of common.submission.check_submission()
+# what a model's config.json says of its rows
+PREPROCESSING = ("speaker_format", "context", "speakers", "special_tokens", "repair_text", "max_length")
 CSV_COLUMNS = ["id", "i_dialog", "i_utterance", "speaker", "utterance"]  # and `emotion` where the rows are labelled
 NO_NEIGHBOUR = "[None]"
 LONGEST_UTTERANCE = 10_000  # characters; more is a file that was read wrong, an open quote say
@@ -50,8 +52,8 @@ SPEAKER_FORMATS = {
 
 
 @dataclass
-class FriendsArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
-    """Fields of friends/train.py beside TrainingArguments."""
+class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+    """Fields of train.py beside TrainingArguments."""
 
     speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"})
     min_speaker_share: float = field(
@@ -62,7 +64,6 @@ class FriendsArguments(DataArguments, ModelArguments, TextArguments, TuningArgum
     )
     add_special_tokens: bool = field(default=False, metadata={"help": "[None], [Says] and bracketed names become tokens of the vocabulary"})
     repair_text: bool = field(default=True, metadata={"help": "mend cp1252 control characters and the '?' that stand for apostrophes"})
-    adversarial_validation: bool = field(default=False, metadata={"help": "report how well train and test lines can be told apart (AUC)"})
 
 
 @dataclass
@@ -74,6 +75,26 @@ class Utterance:
     speaker: str
     text: str
     emotion: str | None
+
+
+def make_preprocessing(args: TaskArguments) -> dict:
+    """What read_examples() is to do to a line: PREPROCESSING but max_length, which is known once the rows are tokenized.
+
+    speakers: the names that are kept in the text; None: all. special_tokens: what becomes a token of the vocabulary.
+    """
+    speakers, new_tokens = None, []
+    if args.min_speaker_share > 0 or args.add_special_tokens:
+        frequent = frequent_speakers(read_utterances(args.train_file, args.repair_text), args.min_speaker_share)
+        speakers = frequent if args.min_speaker_share > 0 else None
+        new_tokens = special_tokens(args.speaker_format, args.context, frequent) if args.add_special_tokens else []
+    values = {"speaker_format": args.speaker_format, "context": args.context, "repair_text": args.repair_text}
+    return {**values, "speakers": speakers, "special_tokens": new_tokens}
+
+
+def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
+    """One row per line of a file, in its order. Raises InputError that names file, row and field."""
+    utterances = read_utterances(path, preprocessing["repair_text"])
+    return make_examples(utterances, preprocessing["speaker_format"], preprocessing["context"], preprocessing["speakers"])
 
 
 def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:

@@ -5,7 +5,6 @@ accelerate launch friends/predict.py --run_dir runs/friends/final runs/friends/t
 accelerate launch friends/predict.py --run_dir runs/friends/final --test_file friends/data/friends_dev.json     # with labels: metrics too
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,21 +12,11 @@ from common.args import parse_predict_args, print_once
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
-from data import LABEL_NAMES, PREPROCESSING, SUBMISSION_COLUMNS, make_examples, read_utterances, submission_columns
-
-
-@dataclass
-class FriendsPredictArguments(TextPredictArguments):
-    """Fields of friends/predict.py."""
-
-    prior_correction: bool = field(
-        default=False,
-        metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
-    )
+from data import ID_COLUMN, LABEL_NAMES, PREPROCESSING, SUBMISSION_CHECK, SUBMISSION_COLUMNS, read_examples, submission_columns
 
 
 def main() -> None:
-    args = parse_predict_args(FriendsPredictArguments, __doc__)
+    args = parse_predict_args(TextPredictArguments, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples
@@ -49,11 +38,12 @@ def main() -> None:
                 model, tokenizer = load_fold(fold, accelerator.device, LABEL_NAMES, PREPROCESSING)
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     how = model.config.preprocessing
-                    utterances = read_utterances(args.test_file, how["repair_text"])[: args.max_predict_samples]
-                    examples = make_examples(utterances, how["speaker_format"], how["context"], how["speakers"])
+                    examples = read_examples(args.test_file, how)[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
                     if args.sample_submission_file and not args.max_predict_samples:
-                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS)
+                        sample_ids = read_sample_ids(
+                            args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN
+                        )
                     rows = tokenize(examples, tokenizer, how["max_length"], Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
                 weights.append(weight / len(folds))
@@ -72,9 +62,9 @@ def main() -> None:
     if accelerator.is_main_process:
         path = Path(args.submission_file)
         rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows))
+        write_submission(path, rows.ids, submission_columns(rows), ID_COLUMN)
         if sample_ids is not None:
-            check_submission(path, args.sample_submission_file, label_names=LABEL_NAMES)
+            check_submission(path, args.sample_submission_file, **SUBMISSION_CHECK)
         elif args.sample_submission_file:
             print_once("max_predict_samples: the check against the sample submission is skipped")
         write_predictions(path, logits)

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from common.args import parse_train_args, print_once
-from common.errors import InputError, run_main
+from common.errors import run_main
 
 from data import (
     COMPETITION_FILES,
+    ID_COLUMN,
     LABEL_NAMES,
+    SUBMISSION_CHECK,
     SUBMISSION_COLUMNS,
-    FriendsArguments,
-    frequent_speakers,
-    make_examples,
-    read_utterances,
-    special_tokens,
+    TaskArguments,
+    make_preprocessing,
+    read_examples,
     submission_columns,
 )
 
@@ -29,7 +29,7 @@ TASK_DIR = Path(__file__).parent
 
 
 def main() -> None:
-    args, training_args = parse_train_args(FriendsArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
@@ -48,8 +48,9 @@ def main() -> None:
 
     # Read: everything that can be wrong with the input is wrong here, before anything is written.
     with run.phase("read"):
-        utterances = {
-            name: read_utterances(path, args.repair_text)[:limit]
+        preprocessing = make_preprocessing(args)
+        examples = {
+            name: read_examples(path, preprocessing)[:limit]
             for name, path, limit in [
                 ("train", args.train_file, args.max_train_samples),
                 ("eval", args.eval_file, args.max_eval_samples),
@@ -57,9 +58,6 @@ def main() -> None:
             ]
             if path
         }
-        speakers = frequent_speakers(utterances["train"], args.min_speaker_share)
-        kept = speakers if args.min_speaker_share > 0 else None
-        examples = {name: make_examples(lines, args.speaker_format, args.context, kept) for name, lines in utterances.items()}
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
         sample_ids = None
@@ -67,9 +65,11 @@ def main() -> None:
             if args.max_predict_samples:
                 print_once("max_predict_samples: the check against the sample submission is skipped")
             else:
-                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS)
+                sample_ids = read_sample_ids(
+                    args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN
+                )
 
-    # Split: whole dialogues. Without folds and without an eval_file, a tenth is held back.
+    # Split: rows of one group (a dialogue) stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
     if args.num_folds > 1:
         splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
@@ -79,30 +79,15 @@ def main() -> None:
         splits = [hold_out(labels, groups, args.fold_seed)]
 
     if args.adversarial_validation:
-        if "test" not in utterances:
-            raise InputError("adversarial_validation: compares train_file with test_file, and none was given")
-        from common.shift import adversarial_validation
+        from common.shift import compare_files
 
-        train_lines, test_lines = utterances["train"], utterances["test"]
-        shift = adversarial_validation(
-            [u.text for u in train_lines],
-            [u.text for u in test_lines],
-            [u.dialogue for u in train_lines],
-            [f"test {u.dialogue}" for u in test_lines],
-            args.fold_seed,
-        )
-        telling = ", ".join(f"{feature['feature']!r}" for feature in shift["features"][:5])
-        notes.append(
-            f"adversarial validation: AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f} of telling train from test lines; "
-            f"most telling: {telling}"
-        )
+        notes.append(compare_files(examples, args.fold_seed))
         print_once(notes[-1])
 
     # Tokenize once for all folds.
     with run.phase("tokenize"):
         texts = [segment for row in examples["train"] for segment in row.segments]
-        new_tokens = special_tokens(args.speaker_format, args.context, speakers) if args.add_special_tokens else []
-        tokenizer = load_tokenizer(args.model_name_or_path, texts, new_tokens, args.trust_remote_code)
+        tokenizer = load_tokenizer(args.model_name_or_path, texts, preprocessing["special_tokens"], args.trust_remote_code)
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
         model = load_model(
@@ -118,14 +103,8 @@ def main() -> None:
         model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
         if args.freeze_word_embeddings:
             model.get_input_embeddings().weight.requires_grad_(False)
-        # What predict.py must do to a line travels with the weights.
-        model.config.preprocessing = {
-            "speaker_format": args.speaker_format,
-            "context": args.context,
-            "speakers": kept,
-            "max_length": max_length,
-            "repair_text": args.repair_text,
-        }
+        # What predict.py must do to a row travels with the weights.
+        model.config.preprocessing = {**preprocessing, "max_length": max_length}
         return model
 
     seed = training_args.seed
@@ -151,9 +130,9 @@ def main() -> None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
             test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test))
+            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), ID_COLUMN)
             if sample_ids is not None:
-                check_submission(run.dir / "submission.csv", args.sample_submission_file, label_names=LABEL_NAMES)
+                check_submission(run.dir / "submission.csv", args.sample_submission_file, **SUBMISSION_CHECK)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

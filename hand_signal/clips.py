@@ -45,7 +45,7 @@ Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> number
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a clip becomes pixel_values; travels with the weights in config.json. Fields as in HandSignalArguments."""
+    """How a clip becomes pixel_values; travels with the weights in config.json. Fields as in TaskArguments."""
 
     num_frames: int
     frame_stride: int

@@ -24,13 +24,13 @@ from common.submission import read_csv
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-LABEL_COLUMN = "Predicted"  # of a submission where the competition has no format of its own
+LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside or instead of the probabilities
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 
 
 @dataclass
-class HandSignalArguments(DataArguments):
-    """Fields of hand_signal/train.py beside TrainingArguments."""
+class TaskArguments(DataArguments):
+    """Fields of train.py beside TrainingArguments."""
 
     model_name_or_path: str = field(
         default="scratch",
@@ -243,6 +243,7 @@ def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str,
 def submission_columns(logits: Logits) -> dict[str, list[str]]:
     """The columns beside the id, probabilities with 8 digits."""
     _, columns = submission_format(str(logits.ids[0]), logits.label_names)
-    probabilities = np.char.mod("%.8f", logits.probabilities().T).tolist()
-    predicted = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]} if columns[0] == LABEL_COLUMN else {}
-    return predicted | dict(zip(columns[len(predicted) :], probabilities, strict=True))
+    values = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]}
+    if others := [column for column in columns if column != LABEL_COLUMN]:
+        values |= zip(others, np.char.mod("%.8f", logits.probabilities().T).tolist(), strict=True)
+    return {column: values[column] for column in columns}

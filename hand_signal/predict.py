@@ -17,8 +17,8 @@ from data import LABEL_COLUMN, read_clips, submission_columns, submission_format
 
 
 @dataclass
-class HandSignalPredictArguments(PredictArguments):
-    """Fields of hand_signal/predict.py."""
+class TaskPredictArguments(PredictArguments):
+    """Fields of predict.py beside the common ones."""
 
     per_device_eval_batch_size: int = field(default=8, metadata={"help": "videos per batch and device, each with all its views"})
     dataloader_num_workers: int = field(default=0, metadata={"help": "processes that decode"})
@@ -30,7 +30,7 @@ class HandSignalPredictArguments(PredictArguments):
 
 
 def main() -> None:
-    args = parse_predict_args(HandSignalPredictArguments, __doc__)
+    args = parse_predict_args(TaskPredictArguments, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from accelerate.utils import broadcast_object_list

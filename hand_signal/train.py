@@ -19,7 +19,7 @@ from common.args import TRAINING_DEFAULTS, parse_train_args, print_once
 from common.checks import WATCHED, check_folder, check_number
 from common.errors import DIVERGED, InputError, run_main
 
-from data import COMPETITION_FILES, LABEL_COLUMN, HandSignalArguments, flip_map, read_clips, submission_columns, submission_format
+from data import COMPETITION_FILES, LABEL_COLUMN, TaskArguments, flip_map, read_clips, submission_columns, submission_format
 
 TASK_DIR = Path(__file__).parent
 # The TrainingArguments that this loop reads; another one that is set is an error, not an option that does nothing.
@@ -32,7 +32,7 @@ WEIGHTS = "evaluated.safetensors"  # in checkpoints/: those that the fold will h
 
 
 def main() -> None:
-    args, training_args = parse_train_args(HandSignalArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.calibration import calibrate, scale

@@ -44,8 +44,8 @@ MODEL_FIELDS = ("head", "entity_layer", "activation", "concat", "cls_pooling", "
 
 
 @dataclass
-class KlueReArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
-    """Fields of klue_re/train.py beside TrainingArguments."""
+class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+    """Fields of train.py beside TrainingArguments."""
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "label_file", "label_fixes", "ner_file")
 
@@ -86,7 +86,7 @@ class KlueReArguments(DataArguments, ModelArguments, TextArguments, TuningArgume
     )
 
 
-def check_options(args: KlueReArguments) -> None:
+def check_options(args: TaskArguments) -> None:
     """Raise InputError for options that contradict each other or that would do nothing."""
     if unknown := [term for term in args.concat if term not in TERMS]:
         raise InputError(f"concat: {unknown[0]!r} is not one of {' '.join(TERMS)}")

@@ -37,7 +37,7 @@ class EntityFormat:
 
     @classmethod
     def of(cls, args: Any, examples: Sequence[RelationExample]) -> "EntityFormat":
-        """From the fields of KlueReArguments and all rows that will be trained on, evaluated or predicted.
+        """From the fields of TaskArguments and all rows that will be trained on, evaluated or predicted.
 
         Raises InputError where a representation needs types and a row has none.
         """

@@ -18,21 +18,17 @@ from data import SUBMISSION_FORMATS, read_ner, read_relations, submission_column
 
 
 @dataclass
-class KlueRePredictArguments(TextPredictArguments):
-    """Fields of klue_re/predict.py."""
+class TaskPredictArguments(TextPredictArguments):
+    """Fields of predict.py beside the common ones."""
 
     ner_file: str | None = field(default=None, metadata={"help": "TSV of id and the types of both entities, where the models read types"})
     submission_format: Literal[tuple(SUBMISSION_FORMATS)] = field(
         default="competition", metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"}
     )
-    prior_correction: bool = field(
-        default=False,
-        metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
-    )
 
 
 def main() -> None:
-    args = parse_predict_args(KlueRePredictArguments, __doc__)
+    args = parse_predict_args(TaskPredictArguments, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples

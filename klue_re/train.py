@@ -19,7 +19,7 @@ from data import (
     LABEL_FILE,
     MODEL_FIELDS,
     SUBMISSION_FORMATS,
-    KlueReArguments,
+    TaskArguments,
     apply_label_fixes,
     check_options,
     drop_rows,
@@ -33,7 +33,7 @@ TASK_DIR = Path(__file__).parent
 
 
 def main() -> None:
-    args, training_args = parse_train_args(KlueReArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
@@ -82,7 +82,7 @@ def main() -> None:
             else:
                 sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns, id_column)
 
-    # Split: rows of the same sentence stay together. Without folds and without an eval_file, a tenth is held back.
+    # Split: rows of one group (the same sentence) stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
     if args.num_folds > 1:
         splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
@@ -90,6 +90,11 @@ def main() -> None:
         splits = [(np.arange(len(labels)), None)]
     else:
         splits = [hold_out(labels, groups, args.fold_seed)]
+    if args.adversarial_validation:
+        from common.shift import compare_files
+
+        notes.append(compare_files(examples, args.fold_seed))
+        print_once(notes[-1])
 
     # Tokenize once for all folds.
     with run.phase("tokenize"):
@@ -113,7 +118,7 @@ def main() -> None:
             model = load_relation_model(args.model_name_or_path, label_names, tokenizer, options, special_tokens, args.trust_remote_code)
             if args.freeze_word_embeddings:
                 model.get_input_embeddings().weight.requires_grad_(False)
-            # What predict.py must do to a sentence travels with the weights.
+            # What predict.py must do to a row travels with the weights.
             model.config.preprocessing = entity_format.preprocessing(max_length)
             return model
 

@@ -27,7 +27,8 @@ COMPETITION_FILES = {
     "test_file": "ko_data.csv",
     "sample_submission_file": "ko_sample.csv",
 }
-SUBMISSION_COLUMNS = ["Predicted"]  # beside Id
+ID_COLUMN, SUBMISSION_COLUMNS = "Id", ["Predicted"]
+SUBMISSION_CHECK = {"label_names": LABEL_NAMES}  # what the columns beside the id hold: options of common.submission.check_submission()
 PREPROCESSING = ("max_length",)  # what a model's config.json says of its rows
 NSMC_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
 KAGGLE_COLUMNS = ["Id", "Sentence"]
@@ -35,8 +36,8 @@ LONGEST_DOCUMENT = 10_000  # characters; NSMC's longest has 158, so more is a fi
 
 
 @dataclass
-class NsmcArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
-    """Fields of nsmc/train.py beside TrainingArguments."""
+class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+    """Fields of train.py beside TrainingArguments."""
 
     drop_duplicates: bool = field(
         default=False, metadata={"help": "train on one row of each text, and on none of a text that carries both labels"}

@@ -5,7 +5,6 @@ accelerate launch nsmc/predict.py --run_dir runs/nsmc/final runs/nsmc/tune --wei
 accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ratings_test.txt     # with labels: metrics too
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,21 +12,11 @@ from common.args import parse_predict_args, print_once
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
-from data import LABEL_NAMES, PREPROCESSING, SUBMISSION_COLUMNS, read_reviews, submission_columns
-
-
-@dataclass
-class NsmcPredictArguments(TextPredictArguments):
-    """Fields of nsmc/predict.py."""
-
-    prior_correction: bool = field(
-        default=False,
-        metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
-    )
+from data import ID_COLUMN, LABEL_NAMES, PREPROCESSING, SUBMISSION_CHECK, SUBMISSION_COLUMNS, read_reviews, submission_columns
 
 
 def main() -> None:
-    args = parse_predict_args(NsmcPredictArguments, __doc__)
+    args = parse_predict_args(TextPredictArguments, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples
@@ -51,7 +40,9 @@ def main() -> None:
                     examples = read_reviews(args.test_file)[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
                     if args.sample_submission_file and not args.max_predict_samples:
-                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS)
+                        sample_ids = read_sample_ids(
+                            args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN
+                        )
                     rows = tokenize(examples, tokenizer, model.config.preprocessing["max_length"], Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
                 weights.append(weight / len(folds))
@@ -70,9 +61,9 @@ def main() -> None:
     if accelerator.is_main_process:
         path = Path(args.submission_file)
         rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows))
+        write_submission(path, rows.ids, submission_columns(rows), ID_COLUMN)
         if sample_ids is not None:
-            check_submission(path, args.sample_submission_file, label_names=LABEL_NAMES)
+            check_submission(path, args.sample_submission_file, **SUBMISSION_CHECK)
         elif args.sample_submission_file:
             print_once("max_predict_samples: the check against the sample submission is skipped")
         write_predictions(path, logits)

@@ -15,9 +15,11 @@ from common.errors import run_main
 
 from data import (
     COMPETITION_FILES,
+    ID_COLUMN,
     LABEL_NAMES,
+    SUBMISSION_CHECK,
     SUBMISSION_COLUMNS,
-    NsmcArguments,
+    TaskArguments,
     drop_duplicates,
     read_reviews,
     submission_columns,
@@ -27,7 +29,7 @@ TASK_DIR = Path(__file__).parent
 
 
 def main() -> None:
-    args, training_args = parse_train_args(NsmcArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
@@ -62,9 +64,11 @@ def main() -> None:
             if args.max_predict_samples:
                 print_once("max_predict_samples: the check against the sample submission is skipped")
             else:
-                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS)
+                sample_ids = read_sample_ids(
+                    args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN
+                )
 
-    # Split: rows of the same text stay together. Without folds and without an eval_file, a tenth is held back.
+    # Split: rows of one group (the same text) stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
     if args.num_folds > 1:
         splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
@@ -74,8 +78,13 @@ def main() -> None:
         splits = [hold_out(labels, groups, args.fold_seed)]
     if args.drop_duplicates:
         splits, note = drop_duplicates(examples["train"], splits)
-        print_once(note)
         notes.append(note)
+        print_once(notes[-1])
+    if args.adversarial_validation:
+        from common.shift import compare_files
+
+        notes.append(compare_files(examples, args.fold_seed))
+        print_once(notes[-1])
 
     # Tokenize once for all folds.
     with run.phase("tokenize"):
@@ -96,7 +105,7 @@ def main() -> None:
         model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
         if args.freeze_word_embeddings:
             model.get_input_embeddings().weight.requires_grad_(False)
-        # What predict.py must do to a review travels with the weights.
+        # What predict.py must do to a row travels with the weights.
         model.config.preprocessing = {"max_length": max_length}
         return model
 
@@ -123,9 +132,9 @@ def main() -> None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
             test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test))
+            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), ID_COLUMN)
             if sample_ids is not None:
-                check_submission(run.dir / "submission.csv", args.sample_submission_file, label_names=LABEL_NAMES)
+                check_submission(run.dir / "submission.csv", args.sample_submission_file, **SUBMISSION_CHECK)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

@@ -19,7 +19,8 @@ os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
 for line in sys.stdin:
     task = json.loads(line)
     os.chdir(task["folder"])
-    sys.modules.pop("data", None)
+    for name in ("data", "model", "clips", "entities", "officers"):  # another task folder has its own
+        sys.modules.pop(name, None)
     code = run(task["argv"])
     sys.stdout.flush()
     sys.stderr.flush()

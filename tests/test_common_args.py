@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import yaml
 
-from common.args import parse_train_args, resolved_config
+from common.args import parse_train_args, read_preset, resolved_config
 from common.errors import InputError
 from common.fields import DataArguments, ModelArguments, TuningArguments
 from common.run import git_commit
@@ -66,6 +66,21 @@ def test_paths_of_a_preset_belong_to_the_task_folder_and_those_of_the_command_li
     (tmp_path / "b.json").write_text("[]")
     monkeypatch.chdir(tmp_path)
     assert parse(task, "--train_file", "b.json")[0].train_file == str(tmp_path / "b.json")
+
+
+def test_what_begins_with_a_dot_in_a_preset_lies_beside_it(task, tmp_path):
+    away = tmp_path / "away"
+    (away / "bert").mkdir(parents=True)
+    (away / "p.yaml").write_text("model_name_or_path: ./bert\ntrain_file: sample/a.json\n")
+    args, _ = parse(task, "--config", str(away / "p.yaml"))
+    assert (args.model_name_or_path, args.train_file) == (str(away / "bert"), str(task / "sample" / "a.json"))
+    assert read_preset(away / "p.yaml") == {"model_name_or_path": str(away / "bert"), "train_file": "sample/a.json"}
+
+
+def test_a_copied_folder_without_a_demo_asks_for_its_data(task):
+    (task / "configs" / "demo.yaml").unlink()
+    with pytest.raises(InputError, match=r"data/train.json: no such file; put [^,]*--train_file$"):
+        parse(task)
 
 
 def test_a_preset_without_its_data_says_what_to_put_where_and_what_runs(task):

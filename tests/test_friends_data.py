@@ -9,8 +9,12 @@ from common.errors import InputError
 from friends.data import (
     CONTEXTS,
     LABEL_NAMES,
+    PREPROCESSING,
+    TaskArguments,
     frequent_speakers,
     make_examples,
+    make_preprocessing,
+    read_examples,
     read_utterances,
     repair_text,
     special_tokens,
@@ -101,6 +105,21 @@ def test_speaker_formats_and_rare_speakers(utterances):
     assert first("colon", ["Bo"]) == "Don't!"
     assert special_tokens("says", "current_previous", ["Ann"]) == ["[None]", "[Ann]", "[Says]"]
     assert special_tokens("colon", "current", ["Ann"]) == []
+
+
+def test_what_predict_must_know_is_in_preprocessing_and_makes_the_same_rows_again(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(DIALOGUES))
+    plain = make_preprocessing(TaskArguments(train_file=str(path)))
+    assert (plain["speakers"], plain["special_tokens"]) == (None, [])
+    how = make_preprocessing(
+        TaskArguments(train_file=str(path), speaker_format="bracket", context="current", min_speaker_share=0.5, add_special_tokens=True)
+    )
+    assert (how["speakers"], how["special_tokens"]) == (["Ann"], ["[Ann]"])
+    assert set(how) == set(plain) == set(PREPROCESSING) - {"max_length"}
+    rows = read_examples(path, json.loads(json.dumps(how)))  # as config.json gives it back
+    assert [row.segments for row in rows] == [["[Ann] Don't!"], ["Why..."], ["[Ann] Go."], ["Hi"]]
+    assert [row.segments[1] for row in read_examples(path, plain)] == ["[None]", "Ann : Don't!", "Bo : Why...", "[None]"]
 
 
 def test_a_dialogue_that_is_torn_apart_in_the_csv_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from transformers import RobertaTokenizerFast
 from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.text import train_tokenizer
-from klue_re.data import REPRESENTATIONS, TYPED, KlueReArguments
+from klue_re.data import REPRESENTATIONS, TYPED, TaskArguments
 from klue_re.entities import EntityFormat, MarkedRow, Token, find_max_length, mark, mark_and_tokenize, tokenize, window
 
 # The typed-marker paper's own example.
@@ -25,7 +25,7 @@ TABLE = {
 
 
 def format_of(representation="entity_marker_punct", examples=(BILL,), **options):
-    return EntityFormat.of(KlueReArguments(entity_representation=representation, **options), examples)
+    return EntityFormat.of(TaskArguments(entity_representation=representation, **options), examples)
 
 
 def marked(example, form):

@@ -12,7 +12,7 @@ from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.lora import add_lora, merge_lora
 from common.text import Collator, load_fold, train_tokenizer
-from klue_re.data import KlueReArguments
+from klue_re.data import TaskArguments
 from klue_re.entities import EntityFormat, mark_and_tokenize, tokenize
 from klue_re.model import RBertConfig, RBertForRelationExtraction, has_pooler, load_relation_model, mean_over
 
@@ -48,7 +48,7 @@ def encoders(tmp_path_factory):
 
 
 def entity_format(**options):
-    args = KlueReArguments(**options)
+    args = TaskArguments(**options)
     return EntityFormat.of(args, EXAMPLES)
 
 

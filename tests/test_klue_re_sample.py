@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from common.text import train_tokenizer
-from klue_re.data import LABEL_FILE, KlueReArguments, read_label_names, read_ner, read_relations
+from klue_re.data import LABEL_FILE, TaskArguments, read_label_names, read_ner, read_relations
 from klue_re.entities import EntityFormat, mark, mark_and_tokenize
 from tests.scripts import ROOT
 
@@ -67,7 +67,7 @@ def test_sample_submission_has_a_row_for_each_of_the_test_file(files):
 @pytest.mark.parametrize("representation", ["entity_mask", "typed_entity_marker_punct"])
 def test_every_entity_has_tokens_of_its_own(files, representation):
     rows = files["train"][0]
-    form = EntityFormat.of(KlueReArguments(entity_representation=representation), rows)
+    form = EntityFormat.of(TaskArguments(entity_representation=representation), rows)
     tokenizer = train_tokenizer([row.segments[0] for row in rows])
     tokenizer.add_tokens(form.special_tokens(), special_tokens=True)
     for row in mark_and_tokenize(rows, form, tokenizer):
@@ -77,7 +77,7 @@ def test_every_entity_has_tokens_of_its_own(files, representation):
 def test_a_bag_of_characters_learns_the_labels_and_the_readme_has_its_accuracy(files):
     """Of the sentence with both entities masked by their types: names alone say nothing."""
     rows = files["train"][0]
-    form = EntityFormat.of(KlueReArguments(entity_representation="entity_mask"), rows)
+    form = EntityFormat.of(TaskArguments(entity_representation="entity_mask"), rows)
     texts = [" ".join(text for text, _ in mark(row, form)) for row in rows]
     labels, groups = np.array([row.label for row in rows]), [row.group for row in rows]
     model = make_pipeline(CountVectorizer(analyzer="char_wb", ngram_range=(1, 4)), LogisticRegression(max_iter=2000))
