@@ -27,7 +27,7 @@ COMPETITION_FILES = {
     "sample_submission_file": "sample_submission.csv",
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-LABEL_COLUMN = "Predicted"  # of a submission; the columns after it are the labels' probabilities
+LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside the probabilities
 CROP_RECORD = "crop.json"  # in a folder of shards
 # <hash of the person>_<gender>_<age>_<label>_<place>_<number>.jpg
 AIHUB_NAME = re.compile(r"([0-9a-zA-Z]+)_(?:남|여)_\d+_(기쁨|당황|분노|불안|상처|슬픔|중립)_")
@@ -35,7 +35,7 @@ AIHUB_FOLDER = re.compile(r"EMOIMG_(기쁨|당황|분노|불안|상처|슬픔|�
 
 
 @dataclass
-class ReonFaceArguments(DataArguments):
+class TaskArguments(DataArguments):
     """Fields of reon_face/train.py beside TrainingArguments."""
 
     # pieces of common.training that belong to texts
@@ -247,11 +247,16 @@ def report_groups(examples: Sequence[FaceExample]) -> str:
     return text + (f"; {two} groups of identical images carry two labels" if two else "")
 
 
+def submission_format(label_names: Sequence[str]) -> tuple[str, list[str]]:
+    """Id column and other columns of a submission: the label and one probability per label."""
+    return "Id", [LABEL_COLUMN, *label_names]
+
+
 def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """The most likely label, and the labels' probabilities with 8 digits."""
-    probabilities = np.char.mod("%.8f", logits.probabilities().T).tolist()
-    predicted = [logits.label_names[k] for k in logits.logits.argmax(axis=1)]
-    return {LABEL_COLUMN: predicted, **dict(zip(logits.label_names, probabilities, strict=True))}
+    """The columns beside the id, probabilities with 8 digits."""
+    values = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]}
+    values |= zip(logits.label_names, np.char.mod("%.8f", logits.probabilities().T).tolist(), strict=True)
+    return {column: values[column] for column in submission_format(logits.label_names)[1]}
 
 
 def check_images(examples: Sequence[FaceExample]) -> None:

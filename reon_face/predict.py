@@ -13,7 +13,7 @@ from common.checks import check_number
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import LABEL_COLUMN, announce, check_images, read_faces, submission_columns
+from data import LABEL_COLUMN, announce, check_images, read_faces, submission_columns, submission_format
 
 
 @dataclass
@@ -52,7 +52,8 @@ def main() -> None:
     check_images(examples)
     announce(args.test_file, examples, label_names)
     if args.sample_submission_file and not args.max_predict_samples:
-        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], [LABEL_COLUMN, *label_names])
+        id_column, columns = submission_format(label_names)
+        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], columns, id_column)
     rows = to_dataset(examples)
 
     for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
@@ -65,7 +66,7 @@ def main() -> None:
     if accelerator.is_main_process:
         path = Path(args.submission_file)
         rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows))
+        write_submission(path, rows.ids, submission_columns(rows), submission_format(label_names)[0])
         if sample_ids is not None:
             check_submission(path, args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN)
         elif args.sample_submission_file:

@@ -19,20 +19,21 @@ from common.errors import InputError, run_main
 from data import (
     COMPETITION_FILES,
     LABEL_COLUMN,
-    ReonFaceArguments,
+    TaskArguments,
     announce,
     check_images,
     face_crop_of,
     read_faces,
     report_groups,
     submission_columns,
+    submission_format,
 )
 
 TASK_DIR = Path(__file__).parent
 
 
 def main() -> None:
-    args, training_args = parse_train_args(ReonFaceArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
@@ -75,8 +76,8 @@ def main() -> None:
             if args.max_predict_samples:
                 print_once("max_predict_samples: the check against the sample submission is skipped")
             else:
-                columns = [LABEL_COLUMN, *label_names]
-                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns)
+                id_column, columns = submission_format(label_names)
+                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns, id_column)
 
     # Split: images of one person, and identical images, stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
@@ -153,7 +154,7 @@ def main() -> None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
             test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test))
+            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), submission_format(label_names)[0])
             if sample_ids is not None:
                 check_submission(
                     run.dir / "submission.csv", args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN

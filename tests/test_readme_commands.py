@@ -29,7 +29,7 @@ PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
-TASKS = ("friends", "nsmc", "klue_re", "hand_signal")
+TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 BENCHMARK_TASKS = {"kill_and_resume.py": "friends"}  # the others begin with the name of the folder whose train.py they start
 BENCHMARK_OPTIONS = {"kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]}  # that it gives train.py itself
 FILES = ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file")
@@ -79,7 +79,7 @@ def places(tmp_path_factory):
     for name in ("full", "bare"):
         folder = tmp_path_factory.mktemp(name)
         for task in TASKS:
-            shutil.copytree(ROOT / task, folder / task, ignore=shutil.ignore_patterns("data", "file_*", "__pycache__"))
+            shutil.copytree(ROOT / task, folder / task, ignore=shutil.ignore_patterns("data", "file_*", "__pycache__", "web"))
         for entry in ("README.md", "requirements.txt", "tests"):
             (folder / entry).symlink_to(ROOT / entry)
         for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
@@ -160,7 +160,7 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         parse_train(full, task, argv)
         if not is_demo(bare, task, argv):
             assert_one_sentence(*worker.run(bare, bare / script, *argv))
-    elif name == "predict.py":
+    elif name == "predict.py" or task in TASKS:
         assert_one_sentence(*worker.run(bare, bare / script, *argv))
     elif task == "tests/benchmarks":
         (full / "parse_only.py").write_text(PARSE_ONLY)

@@ -1,4 +1,4 @@
-"""The README's ten minutes: copies of friends/ and hand_signal/ outside the repository, of which only data.py and configs/ are edited.
+"""The README's ten minutes: copies of friends/, hand_signal/ and reon_face/ elsewhere, of which only data.py and configs/ are edited.
 
 The code, the presets and the commands are the README's own; the tests add options that make the runs small.
 """
@@ -12,6 +12,7 @@ import shutil
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from common.logits import Logits
 from common.submission import check_submission
@@ -50,7 +51,7 @@ def write_csv(path, header, rows):
 
 @pytest.fixture
 def worker(tmp_path_factory, request):
-    """Runs the scripts of the copy my_contest/ or my_videos/ in the test's tmp_path."""
+    """Runs the scripts of the copy my_contest/, my_videos/ or my_images/ in the test's tmp_path."""
     worker = Worker(request.getfixturevalue("tmp_path"), tmp_path_factory.mktemp("worker"))
     yield worker
     worker.close()
@@ -154,4 +155,49 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     assert re.search(r"^my_videos +my_videos/final +final +slowfast_small +oof", worker.printed, re.MULTILINE)
 
 
-# PLACE FOR THE IMAGE FOLDER: a copy of reon_face/ on folders of images, once that folder is here.
+def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_path):
+    contest = tmp_path / "my_images"
+    presets = {name: (ROOT / "reon_face" / "configs" / name).read_text() for name in ("tune.yaml", "final.yaml")}
+    search = {"preset": "tune.yaml", "coupled": {"learning_rate": [1e-3, 4e-3], "num_train_epochs": 2}, "finalists": 1, "seeds": [1]}
+    copy_task("reon_face", contest, {**presets, "search.yaml": yaml.safe_dump({**search, "final": {"preset": "final.yaml"}})})
+    source = (contest / "data.py").read_text(encoding="utf-8")
+    (contest / "data.py").write_text(replace_names(source, code_of("my_images/data.py")), encoding="utf-8")
+    for number in range(12):
+        write_stripes(contest / "data" / "train" / ("across", "down")[number % 2] / f"{number}.png", number)
+    for number in range(4):
+        write_stripes(contest / "data" / "test" / f"{number}.png", 100 + number)
+    sample = contest / "data" / "sample_submission.csv"
+    write_csv(sample, ["image", "class"], [(f"{number}.png", "down") for number in (2, 0, 3, 1)])
+
+    small = [
+        "--model_name_or_path",
+        "scratch",
+        "--image_size",
+        "32",
+        "--dataloader_num_workers",
+        "0",
+        "--per_device_train_batch_size",
+        "8",
+        *QUIET,
+    ]
+    run(worker, tmp_path, "my_images/train.py", *small, "--num_folds", "2", "--num_train_epochs", "2")
+    final = tmp_path / "runs" / "my_images" / "final"
+    test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
+    run(worker, tmp_path, "my_images/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
+    run(worker, tmp_path, ROOT / "common" / "search.py", "my_images", *small, "--num_train_epochs", "1", "--max_epochs", "1")
+
+    oof = Logits.load(final / "oof_logits.npz")
+    assert oof.label_names == ["across", "down"]
+    assert sorted(oof.ids.tolist()) == sorted(f"{('across', 'down')[number % 2]}/{number}.png" for number in range(12))
+    check_submission(final / "submission.csv", sample, label_names=["across", "down"])
+    assert (tmp_path / "s.csv").read_bytes() == (final / "submission.csv").read_bytes()
+    assert yaml.safe_load((tmp_path / "runs/my_images/search/final.yaml").read_text())["num_folds"] == 5
+    run(worker, tmp_path, ROOT / "common" / "report.py", "runs")
+    assert re.search(r"^my_images +my_images/final +final +scratch +oof", worker.printed, re.MULTILINE)
+
+
+def write_stripes(path, number):
+    """A grey image of 32 x 32 pixels with stripes across (even numbers) or down, noise on top."""
+    waves = 128 + 100 * np.sin(np.arange(32))[:, None] + np.random.default_rng(number).normal(0, 10, (32, 32))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((waves.T if number % 2 else waves).clip(0, 255).astype(np.uint8)).save(path)
