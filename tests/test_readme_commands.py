@@ -26,7 +26,6 @@ PATTERNS = ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks
 READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
-FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
@@ -56,7 +55,7 @@ def commands():
     """(where, words) of the command lines of all READMEs; a block of code is one of commands if its first line is one."""
     for readme in READMES:
         text = readme.read_text(encoding="utf-8")
-        blocks = [block for block in FENCE.findall(text) if is_command(block.split())]
+        blocks = [block for block in BLOCK.findall(text) if is_command(block.split())]
         lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + INLINE.findall(text)
         for line in lines:
             for command in line.split("&&"):
