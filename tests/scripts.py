@@ -19,9 +19,12 @@ os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
 for line in sys.stdin:
     task = json.loads(line)
     os.chdir(task["folder"])
-    for name in ("data", "model", "clips", "entities", "officers"):  # another task folder has its own
-        sys.modules.pop(name, None)
+    before = set(sys.modules)
     code = run(task["argv"])
+    for name in set(sys.modules) - before:  # another task folder has its own data, model, ...
+        folder = os.path.dirname(getattr(sys.modules[name], "__file__", None) or "")
+        if "." not in name and os.path.exists(os.path.join(folder, "train.py")):
+            del sys.modules[name]
     sys.stdout.flush()
     sys.stderr.flush()
     print(code, file=answers, flush=True)
