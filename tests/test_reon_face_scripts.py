@@ -215,14 +215,15 @@ def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data
 # The whole way
 
 
-def test_the_samples_frames_are_cropped_trained_on_and_predicted(worker, tmp_path):
+def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored(worker, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     recipe = {"subjects": 3, "first_subject": 200, "images": 1, "seed": 8, "labelled": True, "height": 144, "width": 192}
     (folder / "drawn.json").write_text(json.dumps(recipe))
-    from reon_face.drawn_faces import draw_sample
+    from reon_face.drawn_faces import draw_sample, draw_video
 
     draw_sample(folder)
+    draw_video(tmp_path / "actor.mp4", [("happy", 1.0), ("angry", 1.0)], 210, seconds=1.0)
     pattern = ["--subject_pattern", r"s(\d+)_"]
     run(worker, tmp_path, "crop.py", "--input", "frames", "--output_dir", "crops", "--size", "48", "--padding", "0.2", *pattern)
     assert read(tmp_path / "crops" / "crop.json")["rows"] >= 14
@@ -231,6 +232,21 @@ def test_the_samples_frames_are_cropped_trained_on_and_predicted(worker, tmp_pat
     assert len(oof.label_names) == 7 and len(oof.ids) == read(tmp_path / "crops" / "crop.json")["rows"]
     assert preprocessing_of(tmp_path / "run" / "fold0").face_crop["padding"] == 0.2
     assert len(predict(worker, tmp_path, "--run_dir", "run", "--test_file", "crops").ids) == len(oof.ids)
+    run(worker, tmp_path, "export.py", "run/fold0", "--output_dir", "exported", "--precision", "fp32", "--torch_num_threads", "1")
+    run(
+        worker,
+        tmp_path,
+        "score.py",
+        "actor.mp4",
+        "actor.mp4",
+        "--model",
+        "exported/fp32",
+        "--output_dir",
+        "score",
+        "--torch_num_threads",
+        "1",
+    )
+    assert read(tmp_path / "score" / "score.json")["score"] == pytest.approx(100)
 
 
 def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data, tmp_path):
