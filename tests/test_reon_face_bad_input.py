@@ -4,15 +4,10 @@ import json
 
 import pytest
 
-from tests.scripts import Worker, assert_refused
+from tests.scripts import assert_refused, worker_of
 from tests.test_reon_face_scripts import TASK, TINY, run, write_images
 
-
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,13 @@ from reon_face.drawn_faces import EMOTIONS
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, preprocessing_of
 from tests.faces import SIZE, acted, drawn_crops, save_model
-from tests.scripts import ROOT, Worker, assert_refused
+from tests.scripts import ROOT, assert_refused, worker_of
 
 TASK = ROOT / "reon_face"
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -27,7 +26,7 @@ from reon_face.performance import (
     worst_moments,
 )
 from tests.faces import acted, read_video, reencode, save_model, watched, write_video
-from tests.scripts import ROOT, Worker, assert_refused
+from tests.scripts import ROOT, assert_refused, help_without_torch, worker_of
 from tests.videos import BROKEN, write_broken
 
 TASK = ROOT / "reon_face"
@@ -243,11 +242,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 def score(worker, folder, tmp_path, actor, user, *argv):
@@ -336,9 +331,6 @@ def test_a_broken_video_is_named(worker, folder, tmp_path, kind):
 
 
 @pytest.mark.parametrize("script", ["score.py", "export.py"])
-def test_help_does_not_import_torch(script):
-    code = "import runpy, sys; sys.argv = [sys.argv[1], '--help']; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules", str(TASK / script)]
-    output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert output.returncode == 0, output.stderr
-    assert "--output_dir" in output.stdout and f"reon_face/{script}" in output.stdout
+def test_help_does_not_import_torch(script, tmp_path):
+    output = help_without_torch(TASK / script, tmp_path)
+    assert "--output_dir" in output and f"reon_face/{script}" in output

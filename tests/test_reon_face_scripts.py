@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification
 from common.logits import Logits
 from common.submission import check_submission
 from reon_face.model import preprocessing_of
-from tests.scripts import ROOT, Worker, launch
+from tests.scripts import ROOT, help_without_torch, launch, worker_of
 
 TASK = ROOT / "reon_face"
 TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]
@@ -23,11 +23,7 @@ TINY += ["--image_size", "32", "--num_train_epochs", "2", "--num_folds", "2", "-
 NAMES = ["bright", "dark"]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(TASK, tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+worker = worker_of(TASK)
 
 
 def write_images(folder, people, labelled=True, size=24):
@@ -263,15 +259,4 @@ def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data,
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--stages"), ("predict.py", "--run_dir"), ("crop.py", "--detector")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
-    program = f"""
-import runpy, sys
-sys.argv = [{str(TASK / script)!r}, "--help"]
-sys.path.insert(0, {str(TASK)!r})
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("torch imported:", "torch" in sys.modules)
-"""
-    output = launch(sys.executable, "-c", program, cwd=tmp_path)
-    assert option in output and output.splitlines()[-1] == "torch imported: False"
+    assert option in help_without_torch(TASK / script, tmp_path)
