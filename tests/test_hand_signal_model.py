@@ -198,6 +198,6 @@ OPTIONS = {
 
 @pytest.mark.parametrize(("name", "options", "message"), OPTIONS.values(), ids=OPTIONS)
 def test_an_option_that_the_model_does_not_have_is_refused(name, options, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=message):
         load_video_model(name, LABELS, **options)
