@@ -124,7 +124,9 @@ class PredictArguments:
 class TextPredictArguments(PredictArguments):
     """Fields of the predict.py of a text task."""
 
-    tokens_per_batch: int = field(default=16384, metadata={"help": "tokens per batch and device, padding included"})
+    tokens_per_batch: int | None = field(
+        default=None, metadata={"help": "tokens per batch and device, padding included; default: 16384, on a CPU 1024"}
+    )
     prior_correction: bool = field(
         default=False,
         metadata={"help": "estimate the label shares of the test file by EM (Saerens et al. 2002) and correct the logits for them"},
