@@ -22,7 +22,7 @@ from common.args import parse_train_args
 from common.search_space import arguments_of, load_data_module
 from tests.scripts import ROOT, Worker
 
-PATTERNS = ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks/*/README.md")
+PATTERNS = ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks/README.md", "tests/benchmarks/*/README.md")
 READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
