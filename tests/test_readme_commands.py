@@ -29,7 +29,8 @@ PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
-BENCHMARK_TASKS = {"kill_and_resume.py": "friends"}  # the others begin with the name of the folder whose train.py they start
+# the others begin with the name of the folder whose train.py they start
+BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "fold_memory.py": "nsmc"}
 BENCHMARK_OPTIONS = {"kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]}  # that it gives train.py itself
 FILES = ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file")
 # prints what a script's own parser leaves to train.py, and stops there
