@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, and their fingerprints."""
+"""Files that appear whole or not at all, their fingerprints and their order."""
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,11 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     if not text.strip():
         raise InputError(f"{path}: is empty")
     return text
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which 2.jpg stands before 10.jpg."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
 
 
 def sha256(path: str | Path) -> str:

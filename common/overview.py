@@ -53,19 +53,19 @@ def describe_run(run: Path, folder: Path) -> list[str]:
     name = run.relative_to(folder).as_posix()
     cells: dict[str, Any] = {"run": folder.name if name == "." else name}
     try:
-        record = read_json(next(path for path in (run / "run.json", *sorted(run.glob("fold*/run.json"))) if path.exists()))
-        config = read_yaml(next(path for path in (run / "config.yaml", *sorted(run.glob("fold*/config.yaml"))) if path.exists()))
+        start = run if (run / "run.json").exists() else min(path.parent for path in run.glob("fold*/run.json"))  # folds trained alone
+        record, config = read_json(start / "run.json"), read_yaml(start / "config.yaml")
         cells |= {"task": record.get("task", ""), "preset": record.get("preset", ""), "commit": (record["commit"] or "")[:7]}
         cells |= {"model": Path(config["model_name_or_path"]).name, "time": duration(record["seconds"].get("total", 0))}
-        done = len(list(run.glob("fold*/fold.json")))
-        cells["status"] = "done" if (run / "metrics.json").exists() else f"{done} of {config['num_folds']} folds"
+        cells["status"] = f"{len(list(run.glob('fold*/fold.json')))} of {config['num_folds']} folds"
         if (run / "metrics.json").exists():
+            cells["status"] = "done"
             metrics = read_json(run / "metrics.json")
             cells["rows of"] = "oof" if "oof" in metrics else "eval"
             values = metrics[cells["rows of"]]
             cells["accuracy"] = f"{values['accuracy']:.4f} ± {values['standard_error']:.4f}"
             cells |= {"macro F1": f"{values['macro_f1']:.4f}", "log loss": f"{values['log_loss']:.4f}"}
-    except (InputError, KeyError, StopIteration):
+    except (InputError, KeyError):
         cells["status"] = "unreadable"
     return [str(cells.get(column, "")) for column in COLUMNS]
 

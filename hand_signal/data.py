@@ -17,7 +17,7 @@ import numpy as np
 from common.args import print_once
 from common.errors import InputError
 from common.fields import DataArguments
-from common.files import read_json_data
+from common.files import natural, read_json_data
 from common.logits import Logits
 from common.submission import read_csv
 
@@ -201,11 +201,6 @@ def is_clip(path: Path) -> bool:
     if path.is_dir():
         return any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
     return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which 2.jpg stands before 10.jpg."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
 
 
 def fingerprint(clip: ClipExample) -> str:

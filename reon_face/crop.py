@@ -22,13 +22,13 @@ import numpy as np
 
 from common.checks import check_folder, check_number
 from common.errors import InputError, run_main
-from common.files import atomic_write, read_json, write_json
+from common.files import atomic_write, read_json, sha256, write_json
 
 from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, label_and_subject, list_files
 from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
-ROWS_PER_GROUP = 256  # as images.py reads them
+ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
 JPEG_QUALITY = 92
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -205,7 +205,7 @@ def crop_shard(job: Job) -> Iterator[None]:
         path = Path(job.folder) / source
         label, subject = label_and_subject(Path(source), pattern)
         read += path.stat().st_size
-        fingerprint, previous = fingerprint_of(path), None
+        fingerprint, previous = sha256(path), None
         try:
             for number, image in frames_of(path, job.every):
                 row_id = source if number < 0 else f"{source}#{number}"
@@ -230,11 +230,6 @@ def crop_shard(job: Job) -> Iterator[None]:
 def encode(row_id: str, crop: np.ndarray, face: Face) -> dict:
     jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
     return {"id": row_id, "image": {"bytes": jpeg, "path": None}, "box": list(face.box), "score": face.score}
-
-
-def fingerprint_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:

@@ -3,7 +3,6 @@
 For a contest of your own, change COMPETITION_FILES, the fields and read_faces().
 """
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from common.args import print_once
 from common.errors import InputError, first_line
 from common.fields import DataArguments
-from common.files import read_json
+from common.files import natural, read_json, sha256
 from common.logits import Logits
 
 COMPETITION_FILES = {
@@ -155,11 +154,6 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(found, key=lambda p: natural(p.relative_to(folder)))
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which 2.jpg stands before 10.jpg."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
-
-
 def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | None, str | None]:
     """What a path below the data folder says of its image: AI-Hub's names, else the first folder and subject_pattern."""
     text = unicodedata.normalize("NFC", path.as_posix())  # macOS unpacks Hangul as single letters
@@ -194,10 +188,10 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
             table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
-        for row, (row_id, label, subject, sha256) in enumerate(zip(*(c.to_pylist() for c in table.columns), strict=True)):
+        for row, (row_id, label, subject, digest) in enumerate(zip(*(c.to_pylist() for c in table.columns), strict=True)):
             examples.append(FaceExample(row_id, path, row, -1 if label is None else names.index(label)))
             person = pattern.search(row_id) if pattern else None
-            keys.append((person[1] if person else subject, sha256))  # sha256 of the source: frames of one video are one group
+            keys.append((person[1] if person else subject, digest))  # sha256 of the source: frames of one video are one group
     for example, group in zip(examples, join_groups(keys), strict=True):
         example.group = group
     return examples, names
@@ -213,10 +207,7 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
     """The same for files of the same bytes; only files of the same size are read."""
     sizes = [path.stat().st_size for path in paths]
     several = {size for size, count in zip(*np.unique(sizes, return_counts=True), strict=True) if count > 1}
-    return [
-        hashlib.sha256(path.read_bytes()).hexdigest() if size in several else f"{size} bytes"
-        for path, size in zip(paths, sizes, strict=True)
-    ]
+    return [sha256(path) if size in several else f"{size} bytes" for path, size in zip(paths, sizes, strict=True)]
 
 
 def join_groups(keys: Iterable[tuple[str | None, str]]) -> list[str]:

@@ -8,7 +8,6 @@ A person (head shape, skin, hair, size of eyes and mouth, glasses, beard) is a f
 follow the emotion by its intensity from 0 (neutral) to 1. OpenCV's Haar cascade finds about five of six of these faces.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from common.args import print_once
 from common.errors import InputError
-from common.files import read_json
+from common.files import atomic_write, read_json
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 RECIPE = "drawn.json"
@@ -188,9 +187,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
     """Write a JPEG that appears whole. Raises InputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-        temporary.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
-        os.replace(temporary, path)
+        with atomic_write(path, "wb") as file:
+            file.write(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror.lower()})") from error
 

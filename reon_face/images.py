@@ -1,7 +1,7 @@
 """From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in memory."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from common.errors import InputError, first_line
 if TYPE_CHECKING:
     from data import FaceExample
 
-ROWS_PER_GROUP = 256  # of a shard: what is read at once
+ROWS_PER_GROUP = 256  # of a shard as crop.py writes it: what is read at once
 CACHED_GROUPS = 64  # about 2 MB each
 
 
@@ -35,6 +35,19 @@ def to_dataset(examples: Sequence["FaceExample"]) -> datasets.Dataset:
     )
 
 
+@cache
+def first_rows(path: str) -> np.ndarray:
+    """(G + 1,) row numbers at which the row groups of a shard begin, and the number of its rows."""
+    metadata = parquet.read_metadata(path)
+    return np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
+
+
+def read_row(path: str, row: int) -> bytes:
+    """The encoded crop of one row of a shard."""
+    group = int(np.searchsorted(first_rows(path), row, side="right")) - 1
+    return read_group(path, group)[row - first_rows(path)[group]]
+
+
 @lru_cache(maxsize=CACHED_GROUPS)
 def read_group(path: str, number: int) -> list[bytes]:
     """The encoded crops of one row group of a shard."""
@@ -45,7 +58,7 @@ def read_group(path: str, number: int) -> list[bytes]:
 def open_image(path: str, row: int) -> Image.Image:
     """An RGB image, upright as its EXIF says: a file, or row `row` of a shard. Raises InputError where it cannot be decoded."""
     try:
-        source = path if row < 0 else BytesIO(read_group(path, row // ROWS_PER_GROUP)[row % ROWS_PER_GROUP])
+        source = path if row < 0 else BytesIO(read_row(path, row))
         with Image.open(source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -102,7 +102,8 @@ def main() -> None:
         for stage in stages:
             part_rows(stage.part, labels[train_idx], groups[train_idx], args.fold_seed)
         for start in {stage.start for stage in stages} - {None}:
-            model = make_model(start, fold)
+            if fold == 0 or start not in ("imagenet", "scratch"):  # which are the same for all folds
+                model = make_model(start, fold)
             seen = 0 if eval_idx is None else seen_before(start, fold, [examples["train"][i].id for i in eval_idx])
             if seen:
                 notes.append(

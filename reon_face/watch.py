@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from scipy.special import softmax
 from transformers import TimmWrapperForImageClassification
 
 from common.errors import InputError, first_line
@@ -92,9 +93,7 @@ def in_batches(logits: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarr
 
     def probabilities(pixel_values: np.ndarray) -> np.ndarray:
         parts = [logits(pixel_values[start : start + BATCH]) for start in range(0, len(pixel_values), BATCH)]
-        values = np.concatenate(parts)
-        weights = np.exp(values - values.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        return softmax(np.concatenate(parts), axis=1)
 
     return probabilities
 

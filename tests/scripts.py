@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.logits import Logits
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 # Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a traceback.
@@ -72,6 +74,18 @@ def worker_of(task_dir: Path):
         worker.close()
 
     return worker
+
+
+def succeed(worker: Worker, folder: Path, script: str, *argv: object) -> None:
+    """Run a script that must end with exit code 0."""
+    code, errors = worker.run(folder, script, *argv)
+    assert code == 0, errors
+
+
+def predict(worker: Worker, folder: Path, *argv: object) -> Logits:
+    """The logits that predict.py leaves beside its submission, s.csv."""
+    succeed(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
+    return Logits.load(folder / "s.logits.npz")
 
 
 def launch(*command: object, cwd: Path) -> str:

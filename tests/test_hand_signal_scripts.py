@@ -1,7 +1,6 @@
 """hand_signal/train.py and predict.py as a user runs them, on tiny clips made here, each case in a folder of its own, one CPU thread."""
 
 import csv
-import json
 import shutil
 import sys
 
@@ -9,10 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from common.files import read_json
 from common.logits import Logits
 from common.submission import check_submission
 from hand_signal.model import SlowFast, VideoClassifier
-from tests.scripts import ROOT, help_without_torch, launch, worker_of
+from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 from tests.videos import moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
@@ -41,22 +41,9 @@ def trained(worker, competition, tmp_path_factory):
     """run/: two folds, two epochs, all files of a run."""
     folder = tmp_path_factory.mktemp("trained")
     files = ["--train_file", competition / "train", "--test_file", competition / "test"]
-    run(worker, folder, "train.py", *TINY, *files, "--sample_submission_file", competition / "sample_submission.csv", "--output_dir", "run")
+    files += ["--sample_submission_file", competition / "sample_submission.csv"]
+    succeed(worker, folder, "train.py", *TINY, *files, "--output_dir", "run")
     return folder / "run"
-
-
-def run(worker, folder, script, *argv):
-    code, errors = worker.run(folder, script, *argv)
-    assert code == 0, errors
-
-
-def predict(worker, folder, *argv):
-    run(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
-    return Logits.load(folder / "s.logits.npz")
-
-
-def read(path):
-    return json.loads(path.read_text())
 
 
 def assert_same_bits(a, b):
@@ -66,7 +53,7 @@ def assert_same_bits(a, b):
         assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
         held_out = [Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)]
         assert np.array_equal(*held_out)
-        assert read(fold / "fold.json")["log_history"] == read(b / fold.name / "fold.json")["log_history"]
+        assert read_json(fold / "fold.json")["log_history"] == read_json(b / fold.name / "fold.json")["log_history"]
 
 
 # The run folder
@@ -79,16 +66,16 @@ def test_a_run_fills_its_folder_in_the_order_of_the_training_clips(trained, comp
         *(f"fold{k}/{name}" for k in range(2) for name in ("config.json", "model.safetensors", "fold.json", "README.md")),
     } <= files  # fmt: skip
     assert not list(trained.glob("fold*/checkpoints"))
-    assert read(trained / "run.json")["status"] == "done"
+    assert read_json(trained / "run.json")["status"] == "done"
     oof = Logits.load(trained / "oof_logits.npz")
     assert oof.ids.tolist() == [f"./train\\file_{n}" for n in range(12)] and oof.labels.tolist() == LABELLED
-    history = read(trained / "fold0" / "fold.json")["log_history"]
+    history = read_json(trained / "fold0" / "fold.json")["log_history"]
     assert [entry["epoch"] for entry in history] == [1, 2] and {"loss", "eval_loss", "eval_accuracy"} <= set(history[0])
 
 
 def test_the_submission_has_the_samples_order_and_calibrated_probabilities(trained, competition):
     check_submission(trained / "submission.csv", competition / "sample_submission.csv", probability_columns=True)
-    calibration = read(trained / "calibration.json")
+    calibration = read_json(trained / "calibration.json")
     assert len(calibration["fold_temperatures"]) == 2
     test = Logits.load(trained / "test_logits.npz").reorder([f"./test\\file_{n}" for n in (2, 0, 1)])
     test.logits = test.logits / calibration["temperature"]
@@ -104,7 +91,7 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(trained):
 
 
 def test_the_demo_draws_its_sample_and_writes_the_competitions_format(worker, tmp_path):
-    run(worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1")
+    succeed(worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1")
     run_dir = tmp_path / "runs" / "hand_signal" / "demo"
     check_submission(run_dir / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True)
     held_out = [Logits.load(run_dir / f"fold{k}" / "held_out_logits.npz").ids.tolist() for k in range(2)]
@@ -128,7 +115,7 @@ def test_a_labelled_folder_gives_metrics_and_more_views_other_logits(worker, tra
     options = ["--test_file", competition / "train", "--no_calibrate"]
     one = predict(worker, tmp_path, "--run_dir", trained, *options)
     assert one.labels.tolist() == LABELLED
-    assert read(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
+    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
     more = predict(worker, tmp_path, "--run_dir", trained, *options, "--num_clips", "3", "--num_crops", "3")
     assert 0 < np.abs(more.logits - one.logits).max() < 5
     two = predict(worker, tmp_path, "--run_dir", trained, trained, *options)
@@ -151,29 +138,30 @@ def test_a_broken_test_clip_is_skipped_counted_and_gets_equal_probabilities(work
 def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_not(worker, competition, tmp_path):
     options = [*TINY, "--train_file", competition / "train", "--ema_decay", "0.9", "--mixup_alpha", "0.4", "--dropout", "0.3"]
     options += ["--gradient_accumulation_steps", "2", "--per_device_train_batch_size", "2", "--max_grad_norm", "1", "--cache_dir", "cache"]
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
     for epoch in ("0", "1"):
-        run(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
+        succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
         assert f"stopped after epoch {epoch} of 2" in worker.printed
     assert len(list((tmp_path / "pieces/fold0/checkpoints").glob("*/trainer_state.json"))) == 1
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0")
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--resume")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--resume")
     assert_same_bits(tmp_path / "whole", tmp_path / "pieces")
     assert len(list((tmp_path / "cache").iterdir())) == 12
-    assert read(tmp_path / "whole" / "fold0" / "fold.json")["log_history"][-1]["step"] == 4  # 6 clips in 3 micro-batches: 2 steps an epoch
+    history = read_json(tmp_path / "whole" / "fold0" / "fold.json")["log_history"]
+    assert history[-1]["step"] == 4  # 6 clips in 3 micro-batches: 2 steps an epoch
 
 
 def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, competition, tmp_path):
     options = [*TINY, "--train_file", competition / "train", "--eval_file", competition / "train", "--num_folds", "1"]
     options += ["--calibrate", "false", "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1"]
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "run")
-    info = read(tmp_path / "run/fold0/fold.json")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
+    info = read_json(tmp_path / "run/fold0/fold.json")
     losses = [entry["eval_loss"] for entry in info["log_history"]]
     assert len(losses) < 30 and losses[-1] > min(losses) == losses[-2]
     assert info["best_metric"] == min(losses)
     # the same clips through the saved model: one view of each, as while it trained
     predict(worker, tmp_path, "--run_dir", "run", "--test_file", competition / "train", "--num_clips", "1")
-    assert read(tmp_path / "s.metrics.json")["log_loss"] == pytest.approx(min(losses), abs=1e-4)
+    assert read_json(tmp_path / "s.metrics.json")["log_loss"] == pytest.approx(min(losses), abs=1e-4)
 
 
 # Layouts, broken clips, a copied folder
@@ -184,7 +172,7 @@ def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_
         write_clip(tmp_path / "clips" / ("right" if k % 2 else "left") / f"{k}.mp4", images=moving_square(1 if k % 2 else -1, k))
     write_broken(tmp_path / "clips" / "left", "truncated-mp4")
     options = ["--train_file", "clips", "--skip_broken", "--flip_pairs", "left:right", "--num_train_epochs", "1", "--calibrate", "false"]
-    run(worker, tmp_path, "train.py", *TINY, *options, "--num_folds", "1", "--output_dir", "run")
+    succeed(worker, tmp_path, "train.py", *TINY, *options, "--num_folds", "1", "--output_dir", "run")
     note = "train: 1 of 9 clips cannot be decoded and were skipped: left/broken.mp4"
     assert note in worker.printed and note in (tmp_path / "run/report.md").read_text()
     assert VideoClassifier.from_pretrained(tmp_path / "run/fold0").config.id2label == {0: "left", 1: "right"}
@@ -194,7 +182,7 @@ def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_
 def test_other_architectures_train_and_predict(name, worker, competition, tmp_path):
     options = ["--model_name_or_path", name, "--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--output_dir", "run"]
     options += ["--temporal_head", "lstm"] if name.startswith("timm") else []
-    run(worker, tmp_path, "train.py", *TINY, "--train_file", competition / "train", *options)
+    succeed(worker, tmp_path, "train.py", *TINY, "--train_file", competition / "train", *options)
     got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", competition / "test")
     assert got.logits.shape == (3, 2)
 

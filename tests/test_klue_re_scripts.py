@@ -12,12 +12,13 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from common.files import read_json
 from common.logits import Logits
 from common.relation_metrics import relation_metrics
 from common.submission import check_submission
 from klue_re.data import LABEL_FILE, read_label_names
 from klue_re.model import RBertForRelationExtraction
-from tests.scripts import ROOT, help_without_torch, launch, worker_of
+from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
@@ -39,20 +40,6 @@ def demo(tmp_path_factory):
     return folder / "runs" / "klue_re" / "demo"
 
 
-def run(worker, folder, script, *argv):
-    code, errors = worker.run(folder, script, *argv)
-    assert code == 0, errors
-
-
-def predict(worker, folder, *argv):
-    run(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
-    return Logits.load(folder / "s.logits.npz")
-
-
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def rows_of(path):
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.reader(file, delimiter="\t"))
@@ -72,14 +59,14 @@ def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_ma
         "config.yaml", "run.json", "metrics.json", "oof_logits.npz", "test_logits.npz", "submission.csv", "report.md",
         *(f"fold{k}/{name}" for k in range(3) for name in ("config.json", "model.safetensors", "tokenizer.json", "fold.json", "README.md")),
     } <= files  # fmt: skip
-    record = read(demo / "run.json")
+    record = read_json(demo / "run.json")
     assert record["status"] == "done" and set(record["data"]) == {"train_file", "test_file", "sample_submission_file", "ner_file"}
     oof = Logits.load(demo / "oof_logits.npz")
     rows = rows_of(SAMPLE / "train.tsv")
     assert oof.ids.tolist() == [row[0] for row in rows]
     assert [LABELS[label] for label in oof.labels] == [row[8] for row in rows]
     assert oof.label_names == LABELS and oof.logits.shape == (265, 42)
-    metrics = read(demo / "metrics.json")["oof"]
+    metrics = read_json(demo / "metrics.json")["oof"]
     assert metrics["accuracy"] == pytest.approx((oof.logits.argmax(1) == oof.labels).mean()) and metrics["accuracy"] >= 0.55
     assert {key: metrics[key] for key in ("klue_micro_f1", "klue_auprc")} == pytest.approx(relation_metrics(oof))
     report = (demo / "report.md").read_text(encoding="utf-8")
@@ -141,7 +128,7 @@ def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_lab
     (tmp_path / "klue.json").write_text(json.dumps(entries))
     write_rows(tmp_path / "t.tsv", rows_of(SAMPLE / "train.tsv")[:40])
     from_json = predict(worker, tmp_path, "--run_dir", demo, "--test_file", "klue.json")
-    metrics = read(tmp_path / "s.metrics.json")
+    metrics = read_json(tmp_path / "s.metrics.json")
     from_tsv = predict(worker, tmp_path, "--run_dir", demo, "--test_file", "t.tsv", "--ner_file", SAMPLE / "ner.tsv")
     assert np.abs(from_json.logits - from_tsv.logits).max() < 1e-5
     assert metrics["n"] == 40 and metrics["klue_auprc"] == pytest.approx(relation_metrics(from_json)["klue_auprc"])
@@ -150,7 +137,7 @@ def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_lab
 
 def test_runs_of_different_heads_and_representations_are_averaged_by_their_weights(worker, demo, tmp_path):
     baseline = ["--head", "baseline", "--entity_pooling", "mean", "--entity_representation", "entity_marker_punct"]
-    run(worker, tmp_path, "train.py", *ONE, *baseline, "--output_dir", "baseline")
+    succeed(worker, tmp_path, "train.py", *ONE, *baseline, "--output_dir", "baseline")
     assert "ner_file: entity_marker_punct reads no types" in worker.printed
     files = ["--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv"]
     one, other = (predict(worker, tmp_path, "--run_dir", folder, *files) for folder in (demo, "baseline"))
@@ -177,7 +164,7 @@ CASES = {
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
 def test_each_option_trains_saves_and_predicts_as_it_did_in_training(worker, tmp_path, options):
-    run(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", *options)
+    succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", *options)
     own = Logits.load(tmp_path / "run/test_logits.npz")
     got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv")
     assert np.ptp(own.logits, axis=0).max() > 0
@@ -185,13 +172,13 @@ def test_each_option_trains_saves_and_predicts_as_it_did_in_training(worker, tmp
 
 
 def test_frozen_word_embeddings_stay_as_they_were(worker, tmp_path):
-    run(worker, tmp_path, "train.py", *ONE, "--output_dir", "base")
+    succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "base")
     AutoModelForSequenceClassification.from_pretrained(tmp_path / "base/fold0").encoder.save_pretrained(tmp_path / "encoder")
     AutoTokenizer.from_pretrained(tmp_path / "base/fold0").save_pretrained(tmp_path / "encoder")
     before = load_file(tmp_path / "encoder/model.safetensors")["embeddings.word_embeddings.weight"]
     moved = {}
     for name, options in (("frozen", ["--freeze_word_embeddings"]), ("free", [])):
-        run(worker, tmp_path, "train.py", *ONE, "--output_dir", name, "--model_name_or_path", "encoder", *options)
+        succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", name, "--model_name_or_path", "encoder", *options)
         after = load_file(tmp_path / name / "fold0/model.safetensors")["encoder.embeddings.word_embeddings.weight"]
         moved[name] = (after != before).any(1).sum().item()
     assert moved["frozen"] <= 24 < moved["free"]  # the 24 typed markers begin anew
@@ -200,9 +187,9 @@ def test_frozen_word_embeddings_stay_as_they_were(worker, tmp_path):
 @pytest.mark.parametrize("what", ["drop", "window"])
 def test_long_rows_are_dropped_from_training_or_cut_and_always_predicted(worker, tmp_path, what):
     options = ["--max_length", "14", "--long_examples", what, "--num_folds", "2", "--output_dir", "run"]
-    run(worker, tmp_path, "train.py", *ONE, *options)
+    succeed(worker, tmp_path, "train.py", *ONE, *options)
     assert len(Logits.load(tmp_path / "run/oof_logits.npz").ids) == 80
-    trained = sum(sum(read(tmp_path / f"run/fold{k}/fold.json")["train_class_counts"]) for k in range(2))
+    trained = sum(sum(read_json(tmp_path / f"run/fold{k}/fold.json")["train_class_counts"]) for k in range(2))
     note = next(line for line in worker.printed.splitlines() if line.startswith("max_length 14"))
     longer = int(note.split()[2])
     assert 5 < longer < 75 and trained == (80 - longer if what == "drop" else 80)
@@ -212,11 +199,11 @@ def test_long_rows_are_dropped_from_training_or_cut_and_always_predicted(worker,
 def test_label_fixes_change_the_labels_that_are_trained_on_and_recorded(worker, tmp_path):
     fixes = [[41, row[0], row[8], "인물:동료"] for row in rows_of(SAMPLE / "train.tsv")[:3]]
     (tmp_path / "fixes.json").write_text(json.dumps([*fixes, [9, "elsewhere", "인물:동료", "관계_없음"]]))
-    run(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", "--num_folds", "2", "--label_fixes", "fixes.json")
+    succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", "--num_folds", "2", "--label_fixes", "fixes.json")
     oof = Logits.load(tmp_path / "run/oof_logits.npz")
     assert [LABELS[label] for label in oof.labels[:3]] == ["인물:동료"] * 3
     assert "label_fixes: 3 rows relabelled, 1 more are not in train_file" in worker.printed
-    assert read(tmp_path / "run/run.json")["data"]["label_fixes"]["sha256"]
+    assert read_json(tmp_path / "run/run.json")["data"]["label_fixes"]["sha256"]
 
 
 def test_other_labels_come_from_a_label_file(worker, tmp_path):
@@ -225,18 +212,18 @@ def test_other_labels_come_from_a_label_file(worker, tmp_path):
     write_rows(tmp_path / "t.tsv", [[*row[:8], names[row[8]]] for row in rows])
     (tmp_path / "relation_list.json").write_text(json.dumps({"relations": list(names.values())}))
     files = ["--train_file", "t.tsv", "--label_file", "relation_list.json", "--ner_file", SAMPLE / "ner.tsv"]
-    run(worker, tmp_path, "train.py", *ONE, *files, "--output_dir", "run")
+    succeed(worker, tmp_path, "train.py", *ONE, *files, "--output_dir", "run")
     assert Logits.load(tmp_path / "run/eval_logits.npz").label_names == list(names.values())
     got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", "t.tsv", "--ner_file", SAMPLE / "ner.tsv")
-    assert got.label_names == list(names.values()) and 0 <= read(tmp_path / "s.metrics.json")["klue_micro_f1"] <= 1
+    assert got.label_names == list(names.values()) and 0 <= read_json(tmp_path / "s.metrics.json")["klue_micro_f1"] <= 1
 
 
 def test_a_stopped_run_goes_on_and_its_folds_train_alone(worker, tmp_path):
     shared = [*DEMO, *SHORT, "--max_train_samples", "80", "--num_folds", "2"]
-    run(worker, tmp_path, "train.py", *shared, "--output_dir", "whole")
+    succeed(worker, tmp_path, "train.py", *shared, "--output_dir", "whole")
     for fold in (1, 0):
-        run(worker, tmp_path, "train.py", *shared, "--output_dir", "parts", "--fold", fold)
-    run(worker, tmp_path, "train.py", *shared, "--output_dir", "parts", "--resume")
+        succeed(worker, tmp_path, "train.py", *shared, "--output_dir", "parts", "--fold", fold)
+    succeed(worker, tmp_path, "train.py", *shared, "--output_dir", "parts", "--resume")
     for name in ("oof", "test"):
         whole, parts = (Logits.load(tmp_path / folder / f"{name}_logits.npz") for folder in ("whole", "parts"))
         assert np.array_equal(whole.logits, parts.logits)
@@ -264,8 +251,8 @@ def test_the_sources_five_combinations_are_presets_that_differ_in_nothing_else()
 def test_every_preset_trains_with_its_own_options_on_a_model_from_scratch(worker, tmp_path, name):
     files = ["--train_file", SAMPLE / "train.tsv", "--ner_file", SAMPLE / "ner.tsv"]
     config = ["--config", KLUE_RE / "configs" / f"{name}.yaml", *SHORT, "--model_name_or_path", "scratch", "--num_folds", "1"]
-    run(worker, tmp_path, "train.py", *config, *files, "--max_train_samples", "60", "--output_dir", "run")
-    assert read(tmp_path / "run/run.json")["status"] == "done"
+    succeed(worker, tmp_path, "train.py", *config, *files, "--max_train_samples", "60", "--output_dir", "run")
+    assert read_json(tmp_path / "run/run.json")["status"] == "done"
 
 
 def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(tmp_path):

@@ -1,7 +1,6 @@
 """nsmc/train.py and nsmc/predict.py as a user runs them, each case in a folder of its own, one CPU thread."""
 
 import csv
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from common.files import read_json
 from common.logits import Logits
 from common.submission import check_submission
 from nsmc.data import read_reviews
-from tests.scripts import ROOT, help_without_torch, launch, worker_of
+from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 
 NSMC = ROOT / "nsmc"
 SAMPLE = NSMC / "sample"
@@ -33,20 +33,6 @@ def demo(tmp_path_factory):
     return folder / "runs" / "nsmc" / "demo"
 
 
-def run(worker, folder, script, *argv):
-    code, errors = worker.run(folder, script, *argv)
-    assert code == 0, errors
-
-
-def predict(worker, folder, *argv):
-    run(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
-    return Logits.load(folder / "s.logits.npz")
-
-
-def read(path):
-    return json.loads(path.read_text())
-
-
 # The demo
 
 
@@ -56,13 +42,13 @@ def test_the_demo_fills_the_default_run_folder_and_learns_ten_points_more_than_t
         "config.yaml", "run.json", "metrics.json", "oof_logits.npz", "test_logits.npz", "submission.csv", "report.md",
         *(f"fold{k}/{name}" for k in range(3) for name in ("config.json", "model.safetensors", "tokenizer.json", "fold.json", "README.md")),
     } <= files  # fmt: skip
-    assert read(demo / "run.json")["status"] == "done"
+    assert read_json(demo / "run.json")["status"] == "done"
     oof = Logits.load(demo / "oof_logits.npz")
     reviews = read_reviews(SAMPLE / "train.txt")
     assert oof.ids.tolist() == [review.id for review in reviews]
     assert oof.labels.tolist() == [review.label for review in reviews]
     accuracy = (oof.logits.argmax(1) == oof.labels).mean()
-    assert read(demo / "metrics.json")["oof"]["accuracy"] == pytest.approx(accuracy)
+    assert read_json(demo / "metrics.json")["oof"]["accuracy"] == pytest.approx(accuracy)
     assert accuracy >= 0.60
 
 
@@ -75,7 +61,7 @@ def test_the_submission_has_the_competitions_format_and_holds_the_argmax_of_the_
 
 
 def test_a_fold_folder_says_the_labels_and_the_preprocessing(demo):
-    config = read(demo / "fold0" / "config.json")
+    config = read_json(demo / "fold0" / "config.json")
     assert config["id2label"] == {"0": "0", "1": "1"}
     assert set(config["preprocessing"]) == {"max_length"}
 
@@ -112,7 +98,7 @@ def test_a_labelled_file_gives_metrics_and_an_empty_text_gets_a_prediction(worke
     got = predict(worker, tmp_path, "--run_dir", demo, "--test_file", "t.txt")
     assert got.ids.tolist() == [*(row.split("\t")[0] for row in rows[1:41]), "empty"]
     assert "t.txt: 41 rows, UTF-8, 1 of them with an empty text" in worker.printed
-    metrics = read(tmp_path / "s.metrics.json")
+    metrics = read_json(tmp_path / "s.metrics.json")
     assert metrics["n"] == 41
     assert metrics["accuracy"] == pytest.approx((got.logits.argmax(1) == got.labels).mean())
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 42
@@ -128,14 +114,14 @@ def test_drop_duplicates_leaves_oof_whole_and_equal_texts_never_meet_across_fold
     (tmp_path / "t.txt").write_text("".join("\t".join(row) + "\n" for row in [["id", "document", "label"], *rows]), encoding="utf-8")
     for options in ([], ["--drop_duplicates"]):
         name = "dropped" if options else "all"
-        run(worker, tmp_path, "train.py", *DEMO, *SHORT, "--train_file", "t.txt", "--num_folds", "2", "--output_dir", name, *options)
+        succeed(worker, tmp_path, "train.py", *DEMO, *SHORT, "--train_file", "t.txt", "--num_folds", "2", "--output_dir", name, *options)
         run_dir = tmp_path / name
         assert Logits.load(run_dir / "oof_logits.npz").ids.tolist() == [row[0] for row in rows]
         held_out = [Logits.load(run_dir / f"fold{k}/held_out_logits.npz").ids.tolist() for k in range(2)]
         fold_of = {row_id: k for k, ids in enumerate(held_out) for row_id in ids}
         assert all(fold_of[f"again{i}"] == fold_of[rows[i][0]] for i in range(10))
         assert fold_of["against"] == fold_of[rows[20][0]] and fold_of["empty0"] == fold_of["empty1"]
-        trained = sum(sum(read(run_dir / f"fold{k}/fold.json")["train_class_counts"]) for k in range(2))
+        trained = sum(sum(read_json(run_dir / f"fold{k}/fold.json")["train_class_counts"]) for k in range(2))
         assert trained == (59 if options else 73)  # each row is in the training part of one of the two folds
         note = "drop_duplicates: 10 repeats and 4 rows of 2 texts with both labels are not trained on"
         assert (note in worker.printed) == (note in (run_dir / "report.md").read_text(encoding="utf-8")) == bool(options)
@@ -170,7 +156,7 @@ def test_help_lists_the_options_without_importing_torch(script, option, tmp_path
 
 def test_frozen_word_embeddings_stay_as_they_were(worker, demo, tmp_path):
     options = ["--model_name_or_path", demo / "fold0", "--max_train_samples", "64", "--num_folds", "1", "--output_dir", "run"]
-    run(worker, tmp_path, "train.py", *DEMO, *SHORT, *options, "--freeze_word_embeddings", "--bf16")
+    succeed(worker, tmp_path, "train.py", *DEMO, *SHORT, *options, "--freeze_word_embeddings", "--bf16")
     before, after = (load_file(folder / "fold0" / "model.safetensors") for folder in (demo, tmp_path / "run"))
     same = {name for name in before if np.array_equal(before[name], after[name])}
     assert same == {"bert.embeddings.word_embeddings.weight"}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.scripts import assert_refused, worker_of
-from tests.test_reon_face_scripts import TASK, TINY, run, write_images
+from tests.scripts import assert_refused, succeed, worker_of
+from tests.test_reon_face_scripts import TASK, TINY, write_images
 
 worker = worker_of(TASK)
 
@@ -34,7 +34,7 @@ def place(worker, tmp_path_factory):
     (folder / "empty").mkdir()
     (folder / "sample.csv").write_text("Id,Predicted,bright,dark\nother.png,dark,0,1\n")
     options = ["--train_file", "train", "--num_train_epochs", "1", "--output_dir", "run", "--fold", "0"]
-    run(worker, folder, "train.py", *TINY, *options)
+    succeed(worker, folder, "train.py", *TINY, *options)
     return folder
 
 

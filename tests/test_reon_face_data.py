@@ -8,6 +8,8 @@ import time
 
 import cv2
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
@@ -288,6 +290,13 @@ def test_yunets_file_that_is_none_is_refused(tmp_path):
 
 
 # Order
+
+
+def test_rows_of_a_shard_are_found_whatever_its_row_groups(tmp_path):
+    faces = [cv2.imencode(".png", np.full((4, 4, 3), value, np.uint8))[1].tobytes() for value in range(11)]
+    shard = str(tmp_path / "shard.parquet")
+    parquet.write_table(pyarrow.table({"image": [{"bytes": face} for face in faces]}), shard, row_group_size=4)
+    assert [np.asarray(open_image(shard, row))[0, 0, 0] for row in (10, 0, 3, 4, 8)] == [10, 0, 3, 4, 8]
 
 
 def test_batches_of_shards_hold_every_row_once_and_few_row_groups_at_a_time():

@@ -12,10 +12,11 @@ import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForImageClassification
 
+from common.files import read_json
 from common.logits import Logits
 from common.submission import check_submission
 from reon_face.model import preprocessing_of
-from tests.scripts import ROOT, help_without_torch, launch, worker_of
+from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 
 TASK = ROOT / "reon_face"
 TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]
@@ -57,22 +58,8 @@ def trained(worker, data, tmp_path_factory):
     """run/: two folds, two epochs, all files of a run."""
     folder = tmp_path_factory.mktemp("trained")
     files = ["--train_file", data / "train", "--test_file", data / "test", "--sample_submission_file", data / "sample_submission.csv"]
-    run(worker, folder, "train.py", *TINY, *files, "--output_dir", "run")
+    succeed(worker, folder, "train.py", *TINY, *files, "--output_dir", "run")
     return folder / "run"
-
-
-def run(worker, folder, script, *argv):
-    code, errors = worker.run(folder, script, *argv)
-    assert code == 0, errors
-
-
-def predict(worker, folder, *argv):
-    run(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
-    return Logits.load(folder / "s.logits.npz")
-
-
-def read(path):
-    return json.loads(path.read_text())
 
 
 def assert_same_bits(a, b):
@@ -83,7 +70,7 @@ def assert_same_bits(a, b):
         weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
         assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
         assert np.array_equal(*(Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)))
-        logs = [[entry.get("eval_loss") for entry in read(path / fold.name / "fold.json")["log_history"]] for path in (a, b)]
+        logs = [[entry.get("eval_loss") for entry in read_json(path / fold.name / "fold.json")["log_history"]] for path in (a, b)]
         assert [loss for loss in logs[0] if loss] == [loss for loss in logs[1] if loss] != []
 
 
@@ -125,7 +112,7 @@ def test_a_fold_is_a_model_of_transformers_that_says_how_a_frame_becomes_its_inp
 
 def test_labelled_images_give_metrics_and_two_runs_are_averaged(worker, trained, data, tmp_path):
     one = predict(worker, tmp_path, "--run_dir", trained, "--test_file", data / "eval")
-    assert read(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
+    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
     two = predict(worker, tmp_path, "--run_dir", trained, trained, "--weights", "3", "1", "--test_file", data / "eval")
     assert two.logits == pytest.approx(one.logits, abs=1e-6)
 
@@ -136,11 +123,11 @@ def test_labelled_images_give_metrics_and_two_runs_are_averaged(worker, trained,
 def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_not(worker, data, tmp_path):
     options = [*TINY, "--train_file", data / "train", "--ema_decay", "0.9", "--mixup_alpha", "0.4", "--drop_rate", "0.3"]
     options += ["--random_erasing", "0.5", "--gradient_accumulation_steps", "2", "--label_smoothing_factor", "0.1"]
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
     for epoch in ("0", "1"):
-        run(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
+        succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
         assert f"stopped after epoch {epoch} of 2" in worker.printed
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--resume")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--resume")
     assert_same_bits(tmp_path / "whole", tmp_path / "pieces")
 
 
@@ -159,9 +146,9 @@ def test_stages_go_on_from_each_other_and_are_measured_on_the_earlier_parts(work
         "--output_dir",
         "run",
     ]
-    run(worker, tmp_path, "train.py", *options, "--stages", *stages)
+    succeed(worker, tmp_path, "train.py", *options, "--stages", *stages)
     fold = tmp_path / "run" / "fold0"
-    first, second = read(fold / "fold.json")["stages"]
+    first, second = read_json(fold / "fold.json")["stages"]
     assert [first["name"], second["name"]] == ["part 1/2", "part 2/2"] and [first["epoch"], second["epoch"]] == [2, 3]
     assert set(first["accuracy"]) == {"eval", "part 1/2"} and set(second["accuracy"]) == {"eval", "part 1/2", "part 2/2"}
     # a stage that changes nothing keeps the first one's weights (but for the running statistics of batch norm)
@@ -173,7 +160,7 @@ def test_stages_go_on_from_each_other_and_are_measured_on_the_earlier_parts(work
     # a finished stage is not trained again
     (fold / "fold.json").unlink()
     written = (fold / "stages" / "1" / "model.safetensors").stat().st_mtime_ns
-    run(worker, tmp_path, "train.py", *options, "--resume", "--stages", *stages)
+    succeed(worker, tmp_path, "train.py", *options, "--resume", "--stages", *stages)
     assert (fold / "stages" / "1" / "model.safetensors").stat().st_mtime_ns == written
     assert np.array_equal(load_file(fold / "model.safetensors")[learned[0]], weights[1][learned[0]])
 
@@ -187,19 +174,19 @@ def test_a_preset_names_stages_as_mappings(worker, data, tmp_path):
     (tmp_path / "stages.yaml").write_text(small)
     write_images(tmp_path / "more", range(8))
     options = ["--config", "stages.yaml", "--train_file", "more", "--eval_file", data / "eval", "--torch_num_threads", "1"]
-    run(worker, tmp_path, "train.py", *options, "--disable_tqdm", "true", "--output_dir", "run")
-    stages = read(tmp_path / "run/fold0/fold.json")["stages"]
+    succeed(worker, tmp_path, "train.py", *options, "--disable_tqdm", "true", "--output_dir", "run")
+    stages = read_json(tmp_path / "run/fold0/fold.json")["stages"]
     assert [stage["name"] for stage in stages] == [f"part {k}/4" for k in (1, 2, 3, 4)] and stages[3]["epoch"] == 4
 
 
 def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data, tmp_path):
     options = [*TINY, "--train_file", data / "train", "--start", trained, "--optim", "sgd", "--learning_rate", "1e-30"]
-    run(worker, tmp_path, "train.py", *options, "--output_dir", "run")
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
     for k in range(2):
         weights = [load_file(path / f"fold{k}" / "model.safetensors") for path in (trained, tmp_path / "run")]
         assert np.allclose(*(part["timm_model.classifier.weight"] for part in weights), atol=1e-7)
     assert "optimistic" not in worker.printed
-    run(worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other")
+    succeed(worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other")
     seen = re.findall(r"warning: fold \d: .* was trained on (\d+) of its (\d+) held-out images", worker.printed)
     held_out = [
         [set(Logits.load(path / f"fold{k}" / "held_out_logits.npz").ids) for k in range(2)] for path in (trained, tmp_path / "other")
@@ -221,15 +208,15 @@ def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored
     draw_sample(folder)
     draw_video(tmp_path / "actor.mp4", [("happy", 1.0), ("angry", 1.0)], 210, seconds=1.0)
     pattern = ["--subject_pattern", r"s(\d+)_"]
-    run(worker, tmp_path, "crop.py", "--input", "frames", "--output_dir", "crops", "--size", "48", "--padding", "0.2", *pattern)
-    assert read(tmp_path / "crops" / "crop.json")["rows"] >= 14
-    run(worker, tmp_path, "train.py", *TINY, "--train_file", "crops", "--num_train_epochs", "1", "--output_dir", "run")
+    succeed(worker, tmp_path, "crop.py", "--input", "frames", "--output_dir", "crops", "--size", "48", "--padding", "0.2", *pattern)
+    assert read_json(tmp_path / "crops" / "crop.json")["rows"] >= 14
+    succeed(worker, tmp_path, "train.py", *TINY, "--train_file", "crops", "--num_train_epochs", "1", "--output_dir", "run")
     oof = Logits.load(tmp_path / "run" / "oof_logits.npz")
-    assert len(oof.label_names) == 7 and len(oof.ids) == read(tmp_path / "crops" / "crop.json")["rows"]
+    assert len(oof.label_names) == 7 and len(oof.ids) == read_json(tmp_path / "crops" / "crop.json")["rows"]
     assert preprocessing_of(tmp_path / "run" / "fold0").face_crop["padding"] == 0.2
     assert len(predict(worker, tmp_path, "--run_dir", "run", "--test_file", "crops").ids) == len(oof.ids)
-    run(worker, tmp_path, "export.py", "run/fold0", "--output_dir", "exported", "--precision", "fp32", "--torch_num_threads", "1")
-    run(
+    succeed(worker, tmp_path, "export.py", "run/fold0", "--output_dir", "exported", "--precision", "fp32", "--torch_num_threads", "1")
+    succeed(
         worker,
         tmp_path,
         "score.py",
@@ -242,7 +229,7 @@ def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored
         "--torch_num_threads",
         "1",
     )
-    assert read(tmp_path / "score" / "score.json")["score"] == pytest.approx(100)
+    assert read_json(tmp_path / "score" / "score.json")["score"] == pytest.approx(100)
 
 
 def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data, tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from common.logits import Logits
 from common.submission import check_submission
-from tests.scripts import ROOT, Worker
+from tests.scripts import ROOT, Worker, succeed
 from tests.videos import moving_square, write_clip
 
 FENCES = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -57,11 +57,6 @@ def worker(tmp_path_factory, request):
     worker.close()
 
 
-def run(worker, folder, script, *argv):
-    code, errors = worker.run(folder, script, *argv)
-    assert code == 0, errors
-
-
 def test_a_copy_of_friends_with_the_readmes_data_py_does_everything_on_a_csv_with_text_and_label(worker, tmp_path):
     presets = {name: code_of(f"my_contest/configs/{name}") for name in ("tune.yaml", "final.yaml", "search.yaml")}
     presets["search.yaml"] += "finalists: 1\nseeds: [1]\n"
@@ -81,13 +76,13 @@ def test_a_copy_of_friends_with_the_readmes_data_py_does_everything_on_a_csv_wit
     predict = ["--torch_num_threads", "1", "--submission_file", "s.csv"]
     for words in commands_of("my_contest/train.py"):
         if words[0] == "accelerate":
-            run(worker, tmp_path, words[2], *words[3:], *(train if words[2].endswith("train.py") else predict))
+            succeed(worker, tmp_path, words[2], *words[3:], *(train if words[2].endswith("train.py") else predict))
         elif words[:3] == ["python", "-m", "common.search"]:
             options = ["--max_epochs", "2", "--max_train_samples", "24", "--num_train_epochs", "1"]
-            run(worker, tmp_path, ROOT / "common" / "search.py", *words[3:], *options, *small)
+            succeed(worker, tmp_path, ROOT / "common" / "search.py", *words[3:], *options, *small)
         else:
             assert words[:3] == ["python", "-m", "common.report"]
-            run(worker, tmp_path, ROOT / "common" / "report.py", *words[3:])
+            succeed(worker, tmp_path, ROOT / "common" / "report.py", *words[3:])
             table = worker.printed
 
     final = tmp_path / "runs" / "my_contest" / "final"
@@ -138,11 +133,11 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
 
     small = ["--num_frames", "4", "--crop_size", "32", "--num_clips", "1", "--dataloader_num_workers", "0", *QUIET]
     tiny = ["--model_name_or_path", "slowfast_small", "--num_crops", "1", "--num_folds", "2", "--num_train_epochs", "2"]
-    run(worker, tmp_path, "my_videos/train.py", *small, *tiny, "--gradient_accumulation_steps", "1")
+    succeed(worker, tmp_path, "my_videos/train.py", *small, *tiny, "--gradient_accumulation_steps", "1")
     final = tmp_path / "runs" / "my_videos" / "final"
     test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
-    run(worker, tmp_path, "my_videos/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
-    run(worker, tmp_path, ROOT / "common" / "search.py", "my_videos", *small, "--num_train_epochs", "1", "--max_epochs", "1")
+    succeed(worker, tmp_path, "my_videos/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
+    succeed(worker, tmp_path, ROOT / "common" / "search.py", "my_videos", *small, "--num_train_epochs", "1", "--max_epochs", "1")
 
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["left", "right"]
@@ -151,7 +146,7 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     assert (tmp_path / "s.csv").read_bytes() == (final / "submission.csv").read_bytes()
     assert "| 1 | right |" in (final / "report.md").read_text()
     assert yaml.safe_load((tmp_path / "runs/my_videos/search/final.yaml").read_text())["num_folds"] == 5
-    run(worker, tmp_path, ROOT / "common" / "report.py", "runs")
+    succeed(worker, tmp_path, ROOT / "common" / "report.py", "runs")
     assert re.search(r"^my_videos +my_videos/final +final +slowfast_small +oof", worker.printed, re.MULTILINE)
 
 
@@ -180,11 +175,11 @@ def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_pa
         "8",
         *QUIET,
     ]
-    run(worker, tmp_path, "my_images/train.py", *small, "--num_folds", "2", "--num_train_epochs", "2")
+    succeed(worker, tmp_path, "my_images/train.py", *small, "--num_folds", "2", "--num_train_epochs", "2")
     final = tmp_path / "runs" / "my_images" / "final"
     test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
-    run(worker, tmp_path, "my_images/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
-    run(worker, tmp_path, ROOT / "common" / "search.py", "my_images", *small, "--num_train_epochs", "1", "--max_epochs", "1")
+    succeed(worker, tmp_path, "my_images/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
+    succeed(worker, tmp_path, ROOT / "common" / "search.py", "my_images", *small, "--num_train_epochs", "1", "--max_epochs", "1")
 
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["across", "down"]
@@ -192,7 +187,7 @@ def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_pa
     check_submission(final / "submission.csv", sample, label_names=["across", "down"])
     assert (tmp_path / "s.csv").read_bytes() == (final / "submission.csv").read_bytes()
     assert yaml.safe_load((tmp_path / "runs/my_images/search/final.yaml").read_text())["num_folds"] == 5
-    run(worker, tmp_path, ROOT / "common" / "report.py", "runs")
+    succeed(worker, tmp_path, ROOT / "common" / "report.py", "runs")
     assert re.search(r"^my_images +my_images/final +final +scratch +oof", worker.printed, re.MULTILINE)
 
 

@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.special import log_softmax
 
 from common.files import read_json
 from common.logits import Logits
+from common.metrics import row_log_losses
 
 TASK = Path(__file__).parents[2] / "hand_signal"
 sys.path.insert(0, str(TASK))
@@ -99,7 +99,7 @@ def run(command: list) -> None:
 
 def scores(logits: Logits) -> str:
     """Log loss and accuracy of the labelled rows, each with its standard error over rows."""
-    losses = -log_softmax(logits.logits.astype(np.float64), axis=1)[np.arange(len(logits.labels)), logits.labels]
+    losses = row_log_losses(logits.logits, logits.labels)
     right = (logits.logits.argmax(axis=1) == logits.labels).astype(np.float64)
     return " | ".join(f"{v.mean():.3f} ± {v.std(ddof=1) / np.sqrt(len(v)):.3f}" for v in (losses, right))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from scipy.special import softmax
 from transformers import pipeline
 
 from common.inference import predict_logits
@@ -46,7 +45,7 @@ def main() -> None:
             dataset = tokenize(rows, tokenizer, max_length, Path(cache) / "rows.arrow")
             for _ in range(folds):
                 logits = predict_logits(model, dataset, Collator(tokenizer), accelerator, LABEL_NAMES)
-        return softmax(logits.logits, axis=1)
+        return logits.probabilities()
 
     def piped(batch_size: int) -> np.ndarray:
         found = pipe(texts, batch_size=batch_size, truncation=True, max_length=max_length)

@@ -49,18 +49,19 @@ def main() -> None:
         print(json.dumps(train_plainly(args)))
         return
     with tempfile.TemporaryDirectory() as cache:
-        flops = layer_flops(args.model_name_or_path, row_lengths_of(args, Path(cache)))
+        lengths = row_lengths_of(args, Path(cache))
+    flops = layer_flops(args.model_name_or_path, lengths)
     for precision in args.precisions:
         found = {recipe: [] for recipe in args.recipes}
         for seed in range(args.rounds):
             for recipe in args.recipes:
                 peak = matrix_product_flops(precision, args.threads)
-                found[recipe].append({**train(args, recipe, precision, seed), "peak": peak})
+                found[recipe].append({**train(args, recipe, precision, seed, lengths), "peak": peak})
         print(f"\n{args.task}, {args.rows} rows, batch {args.batch_size}, {precision}, {args.threads} threads, {args.rounds} seeds\n")
         print(table(found, flops.mean(), float(layer_flops(args.model_name_or_path, 128) / flops.mean())), flush=True)
 
 
-def train(args: argparse.Namespace, recipe: str, precision: str, seed: int) -> dict[str, float]:
+def train(args: argparse.Namespace, recipe: str, precision: str, seed: int, lengths: np.ndarray) -> dict[str, float]:
     """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, and the peak memory in GB."""
     if recipe == "ours":
         folder = Path(args.output_dir) / f"{args.task}-{precision}-{seed}"
@@ -91,7 +92,7 @@ def train(args: argparse.Namespace, recipe: str, precision: str, seed: int) -> d
         printed = output.read()
     if status:
         raise SystemExit(f"{' '.join(command)}\n{printed}")
-    result = ours(args, folder, seed) if recipe == "ours" else json.loads(printed.splitlines()[-1])
+    result = ours(folder, lengths, args.batch_size, seed) if recipe == "ours" else json.loads(printed.splitlines()[-1])
     print(recipe, precision, seed, result, flush=True, file=sys.stderr)
     return {**result, "memory": usage.ru_maxrss / 1e6}
 
@@ -188,15 +189,13 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def ours(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
-    """What the run of train.py says of itself, and the padding of its batches."""
+def ours(folder: Path, lengths: np.ndarray, batch_size: int, seed: int) -> dict[str, float]:
+    """What the run of train.py says of itself, and the padding of its batches. lengths: (N,) tokens of the training rows."""
     from common.batches import LengthBatchSampler
     from common.files import read_json
 
     metrics = read_json(folder / "metrics.json")
-    with tempfile.TemporaryDirectory() as cache:
-        lengths = row_lengths_of(args, Path(cache))
-    padded = sum(len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, args.batch_size, seed))
+    padded = sum(len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, batch_size, seed))
     speed = metrics["train_samples_per_second"]
     return {
         "rows_per_second": speed,
