@@ -111,9 +111,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it lies."""
+    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it lies.
+
+    Raises InputError for a search's YAML, too.
+    """
     beside = Path(path).resolve().parent
     preset = read_yaml(path)
+    if "coupled" in preset:
+        raise InputError(f"{path}: is a search, for python -m common.search; expected a preset of train.py, one of those that it names")
     return {key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value for key, value in preset.items()}
 
 
@@ -146,7 +151,7 @@ def parse_train_args(
         sys.exit()
 
     config, given = parse_given(argv, parser)
-    config, why = choose_preset(config, task_dir, competition_files)
+    config, why = choose_preset(config, task_dir, competition_files, given)
     preset = resolve_preset(read_preset(config), task_dir, task_arguments.DATA_FIELDS)
     if "train_file" in given:  # another training set: the preset's other files do not belong to it
         preset = {key: value for key, value in preset.items() if key not in task_arguments.DATA_FIELDS}
@@ -201,17 +206,19 @@ def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
     return config, given
 
 
-def choose_preset(config: str | None, task_dir: Path, competition_files: dict[str, str]) -> tuple[Path, str]:
-    """The preset's path and why it was taken."""
+def choose_preset(config: str | None, task_dir: Path, competition_files: dict[str, str], given: set[str]) -> tuple[Path, str]:
+    """The preset's path and why it was taken. given: the options on the command line."""
     if config is not None:
         return Path(config), "given with --config"
     data_file = task_dir / "data" / competition_files["train_file"]
-    final, demo = (relative(task_dir / "configs" / name) for name in ("final.yaml", "demo.yaml"))
+    final, tune, demo = (relative(task_dir / "configs" / f"{name}.yaml") for name in ("final", "tune", "demo"))
     if data_file.exists():
         return final, f"{relative(data_file)} is there"
-    if demo.exists():
-        return demo, f"no {relative(data_file)}: bundled sample, small model from scratch"
-    return final, f"no {demo}"
+    if not demo.exists():
+        return final, f"no {demo}"
+    if "train_file" in given:
+        return demo, f"made for a small model from scratch; for a pretrained one --config {tune} or {final}"
+    return demo, f"no {relative(data_file)}: bundled sample, small model from scratch"
 
 
 def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, ...]) -> dict[str, Any]:

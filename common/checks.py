@@ -54,6 +54,7 @@ def check_values(args: Any, training_args: Any) -> None:
         raise InputError("fgm_epsilon: needs the gradients of the word embeddings, which freeze_word_embeddings turns off")
     if getattr(args, "fgm_epsilon", 0) and getattr(args, "awp_epsilon", 0):
         raise InputError("fgm_epsilon and awp_epsilon: only one attack at a time")
+    check_sharding(training_args)
     check_trainer(args, training_args)
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
 
@@ -82,6 +83,15 @@ def check_predict_values(args: Any) -> None:
         check_number("weights", weight, 0)
     if args.weights and not sum(args.weights) > 0:
         raise InputError("weights: all are 0, one above 0 was expected")
+
+
+def check_sharding(training_args: Any) -> None:
+    """Raise InputError where the weights would be shared out among processes: each predicts its own number of batches, and would wait
+    for parts of the weights from one that has finished."""
+    deepspeed = training_args.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    if training_args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true" or deepspeed:
+        name = "deepspeed" if deepspeed else "fsdp"
+        raise InputError(f"{name}: is not supported, each process holds the whole model; use accelerate launch --multi_gpu, or lora_r")
 
 
 def check_trainer(args: Any, training_args: Any) -> None:

@@ -1,5 +1,6 @@
 """Bad input: one clear sentence on stderr and exit code 2. Everything else is a bug and keeps its traceback."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,16 @@ class InputError(Exception):
 
 class Stopped(Exception):
     """The run stops where the user wanted it to, and can go on. The message says where and how."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A command line whose complaints are InputErrors, which takes no abbreviated options; its help begins with a module's docstring."""
+
+    def __init__(self, prog: str, doc: str):
+        super().__init__(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+
+    def error(self, message: str) -> None:
+        raise InputError(f"command line: {message}")
 
 
 def first_line(error: Exception) -> str:

@@ -1,20 +1,40 @@
 """Splits for cross-validation: stratified by label, and rows of one group (dialogue, sentence, subject, video) never on both sides."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from common.args import print_once
 from common.errors import InputError
 
 HOLDOUT_SHARE = 10  # one part in ten is held back where there is neither an eval_file nor K-fold
+
+
+def make_splits(
+    labels: np.ndarray, groups: np.ndarray, label_names: Sequence[str], args: Any, *, has_eval: bool
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """[(train_idx, eval_idx)]: K folds; or all rows and None where there is an eval_file; or with a tenth of the rows held back.
+
+    labels: (N,) int, numbers of label_names. groups: (N,) of any type that numpy can compare; rows of one group stay together. args: a
+    script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError as split_folds() and hold_out() do.
+    """
+    if args.num_folds == 1:
+        return [(np.arange(len(labels)), None) if has_eval else hold_out(labels, groups, args.fold_seed)]
+    splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
+    rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
+    if rare:
+        print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {', '.join(rare)}")
+    return splits
 
 
 def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """[(train_idx, eval_idx)] of K folds, both ascending; every row is in exactly one eval_idx.
 
     labels: (N,) int. groups: (N,) of any type that numpy can compare.
-    Raises InputError when K is larger than the number of groups. Warns once of classes with fewer groups than K: some fold lacks them.
+    Raises InputError when K is larger than the number of groups.
     """
     num_groups = len(np.unique(groups))
     if num_folds > num_groups:
@@ -22,11 +42,6 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
     most = int(np.unique(labels, return_counts=True)[1].max())
     if num_folds > most:
         raise InputError(f"num_folds: {num_folds} is larger than the {most} rows of the most frequent class in train_file")
-    rare = [int(c) for c in np.unique(labels) if len(np.unique(groups[labels == c])) < num_folds]
-    if rare:
-        warnings.warn(
-            f"{len(rare)} classes occur in fewer than {num_folds} groups (label numbers {rare}): some folds lack them", stacklevel=2
-        )
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(sizes[group_of] > 1)
     fold_of = np.full(len(labels), -1)
@@ -35,7 +50,9 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
     else:
         splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)  # said above, with names
+            warnings.filterwarnings(
+                "ignore", message="The least populated class", category=UserWarning
+            )  # make_splits() names them
             for fold, (_, held) in enumerate(splitter.split(shared, labels[shared], group_of[shared])):
                 fold_of[shared[held]] = fold
     deal_out(fold_of, labels, num_folds, seed)

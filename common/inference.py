@@ -27,8 +27,9 @@ def predict_logits(
 ) -> Logits:
     """Logits (N, C) of the rows of tokenize(), in the data set's order, on every process.
 
-    Rows of similar length share a batch of at most tokens_per_batch tokens (default: by device); the batches are the same for any number of
-    processes and are dealt out to the processes in turn. Raises RuntimeError when a row comes back not exactly once.
+    Rows of similar length share a batch of at most tokens_per_batch tokens (default: by device; an image counts as one). The batches are
+    the same for any number of processes and are dealt out to the processes in turn. Raises RuntimeError when a row comes back not exactly
+    once.
     """
     lengths = row_lengths(dataset)
     order = np.argsort(-lengths, kind="stable")[::-1]

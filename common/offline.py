@@ -4,7 +4,6 @@ python -m common.offline friends/configs/final.yaml FOLDER      # where there is
 python friends/train.py --config FOLDER/final.yaml              # where there is none; FOLDER may lie anywhere
 """
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 
 from common.args import print_once, read_preset, read_yaml
 from common.checks import check_folder
-from common.errors import InputError, first_line, run_main
+from common.errors import ArgumentParser, InputError, first_line, run_main
 from common.fields import ModelArguments
 from common.files import atomic_write
 from common.search_space import arguments_of, load_data_module
@@ -25,15 +24,11 @@ HUB = "hub"  # pretrained_weights: hub names timm's weights
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m common.offline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser("python -m common.offline", __doc__)
     parser.add_argument("preset", type=Path, help="YAML preset of a train.py")
     parser.add_argument("folder", type=Path, help="the model and <preset>.yaml go here")
     args = parser.parse_args()
     preset = read_yaml(args.preset)
-    if "coupled" in preset:
-        raise InputError(f"{args.preset}: is a search, expected a preset of train.py, one of those that it names")
     check_folder(args.folder, "folder")
     path = args.folder / args.preset.name
     if path.exists() and path.samefile(args.preset):

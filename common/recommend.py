@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+from common.fields import TextArguments
 from common.files import read_json
 from common.run import read_config
+from common.search_space import arguments_of, load_data_module
 
 # J. Devlin et al., BERT (2019), appendix A.3: learning rate 5e-5, 3e-5 or 2e-5, 2 to 4 epochs, batch 16 or 32.
 DEFAULTS = {"learning_rate": 3e-5, "num_train_epochs": 3.0, "per_device_train_batch_size": 32.0}
@@ -80,6 +82,8 @@ TRAINER_DEFAULTS = {"learning_rate": 5e-5, "num_train_epochs": 3.0, "per_device_
 
 def recommend(task_dir: Path, preset: Path | None, run_dirs: list[Path], options: list[str]) -> None:
     """Measure the task's training rows and model with train.py, then print the proposal, as lines of a preset, and where it comes from."""
+    if not issubclass(arguments_of(load_data_module(task_dir)), TextArguments):
+        raise InputError(f"recommend: measures texts, and {task_dir.name} reads none")
     records = read_records(run_dirs)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(task_dir / "train.py"), "--config", str(preset or task_dir / "configs" / "tune.yaml"), *options]

@@ -12,9 +12,8 @@ from common.args import print_once
 from common.files import atomic_write, write_json
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics
-from common.report import find_warnings, task_metrics_of, write_report
 from common.run import Run
-from common.training import FoldTrainer
+from common.run_report import find_warnings, task_metrics_of, write_report
 
 TaskMetrics = Callable[[Logits], dict[str, float]] | None  # a task's own metrics, measured beside compute_metrics
 
@@ -25,24 +24,6 @@ def all_metrics(logits: Logits, task_metrics: TaskMetrics) -> dict[str, float]:
     return metrics if task_metrics is None else {**metrics, **task_metrics(logits)}
 
 
-def finish_fold(
-    run: Run,
-    fold: int,
-    trainer: FoldTrainer,
-    processor: PreTrainedTokenizerBase,
-    logits: dict[str, Logits],
-    info: dict[str, Any],
-    task_metrics: TaskMetrics = None,
-) -> None:
-    """Save the fold's model and tokenizer as save_pretrained does, a model card, its logits and its metrics.
-
-    logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the metrics.
-    """
-    if run.state.is_main_process:
-        processor.save_pretrained(run.fold_dir(fold))
-    save_fold(run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", task_metrics)
-
-
 def save_fold(
     run: Run,
     fold: int,
@@ -50,13 +31,20 @@ def save_fold(
     logits: dict[str, Logits],
     info: dict[str, Any],
     pipeline_tag: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     task_metrics: TaskMetrics = None,
 ) -> None:
-    """finish_fold() for a model that no Trainer holds and that has no tokenizer. pipeline_tag: the hub's name of the task."""
+    """Save the fold's model and tokenizer as save_pretrained does, a model card, its logits and its metrics.
+
+    logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the metrics.
+    pipeline_tag: the hub's name of the task.
+    """
     info["metrics"] = all_metrics(logits.get("held_out") or logits["eval"], task_metrics)
     folder = run.fold_dir(fold)
     if run.state.is_main_process:
         model.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
         with atomic_write(folder / "README.md") as file:
             file.write(model_card(run.config, info, pipeline_tag))
     run.finish_fold(fold, logits, info)

@@ -14,21 +14,15 @@ from pathlib import Path
 
 from common.args import print_once
 from common.checks import MAX_SEED, check_number
-from common.errors import InputError, run_main
+from common.errors import ArgumentParser, InputError, run_main
 from common.search_space import Space, check_options, read_space
 
 SAMPLERS = ("casual", "tpe", "random", "grid", "ga", "cmaes")
 PRUNERS = ("casual", "hyperband", "halving", "median", "none")
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise InputError(f"command line: {message}")
-
-
 def main() -> None:
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = Parser(prog="python -m common.search", description=__doc__, formatter_class=formatter, allow_abbrev=False)
+    parser = ArgumentParser("python -m common.search", __doc__)
     parser.add_argument("task", type=Path, help="task folder")
     parser.add_argument("--config", type=Path, help="what to search; default: <task>/configs/search.yaml; with --recommend a preset")
     parser.add_argument("--output_dir", type=Path, help="default: runs/<task>/search")

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from common.args import read_preset
 from common.files import atomic_write
-from common.report import mean_and_error, table
+from common.run_report import mean_and_error, table
 from common.search_space import EPOCHS
 from common.search_trials import Workplace, describe
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -10,8 +11,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline, make_union
 
+from common.args import print_once
 from common.errors import InputError
 from common.examples import TextExample
+from common.files import read_json
 from common.logits import Logits
 
 NUM_FOLDS = 5
@@ -101,3 +104,11 @@ def correct_logits(logits: Logits, class_counts: Sequence[Sequence[int]]) -> tup
     train_priors = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
     priors, _ = estimate_priors(logits.probabilities(), train_priors)
     return replace(logits, logits=logits.logits + np.log(np.maximum(priors, 1e-12) / train_priors)), priors
+
+
+def correct_folds(logits: Logits, folds: Sequence[Path]) -> Logits:
+    """correct_logits() of the average over these folds of one or several runs; prints the shares that it found."""
+    logits, shares = correct_logits(logits, [read_json(fold / "fold.json")["train_class_counts"] for fold in folds])
+    named = ", ".join(f"{name} {share:.3f}" for name, share in zip(logits.label_names, shares, strict=True))
+    print_once("label shares of the test file by EM:", named)
+    return logits

@@ -5,15 +5,17 @@ python -m common.submission submission.csv sample_submission.csv --labels joy,an
 python -m common.submission submission.csv sample_submission.csv --probabilities
 """
 
-import argparse
 import csv
 import difflib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from common.errors import InputError, run_main
+from common.args import print_once
+from common.errors import ArgumentParser, InputError, run_main
 from common.files import atomic_write, read_text
+from common.logits import Logits
 
 MISSING = {"", "nan", "na", "n/a", "<na>", "null"}  # lower case; what pandas reads as NaN, without "none", which can be a label
 SUM_TOLERANCE = 1e-4
@@ -96,6 +98,35 @@ def read_sample_ids(sample_path: str | Path, ids: Sequence[str], columns: Sequen
     return order
 
 
+def find_sample_ids(args: Any, ids: Sequence[str], columns: Sequence[str], id_column: str | None = "Id") -> list[str] | None:
+    """read_sample_ids() of a script's sample_submission_file; None where none is named and, which is said, with max_predict_samples."""
+    if not args.sample_submission_file:
+        return None
+    if args.max_predict_samples:
+        print_once("max_predict_samples: the check against the sample submission is skipped")
+        return None
+    return read_sample_ids(args.sample_submission_file, ids, columns, id_column)
+
+
+def submit(
+    path: Path,
+    logits: Logits,
+    sample_ids: Sequence[str] | None,
+    args: Any,
+    columns_of: Callable[[Logits], dict[str, Sequence]],
+    id_column: str | None = "Id",
+    **check: Any,
+) -> None:
+    """Write a submission in the order of sample_ids and check it against the script's sample_submission_file; None: as it is, unchecked.
+
+    columns_of: the columns beside the id, (N,) each, of logits. check: options of check_submission(). Raises InputError as that does.
+    """
+    rows = logits if sample_ids is None else logits.reorder(sample_ids)
+    write_submission(path, rows.ids, columns_of(rows), id_column)
+    if sample_ids is not None:
+        check_submission(path, args.sample_submission_file, **check)
+
+
 def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows (line on which the row begins, its fields); blank lines are skipped. Raises InputError where it is not a table."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
@@ -151,7 +182,7 @@ def is_probability(value: str) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser("python -m common.submission", __doc__)
     parser.add_argument("submission", help="the CSV file to check")
     parser.add_argument("sample", help="the competition's sample submission")
     values = parser.add_mutually_exclusive_group()

@@ -52,7 +52,7 @@ SPEAKER_FORMATS = {
 
 
 @dataclass
-class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArguments):  # --help begins with the last
     """Fields of train.py beside TrainingArguments."""
 
     speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"})

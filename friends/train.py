@@ -34,12 +34,12 @@ def main() -> None:
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
     from common.features import measure
-    from common.folds import hold_out, split_folds
+    from common.folds import make_splits
     from common.inference import predict_logits
-    from common.results import collect, finish_fold, push_folds
+    from common.results import collect, push_folds, save_fold
     from common.run import Run
     from common.sampling import resample
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
     from common.text import Collator, find_max_length, load_model, load_tokenizer, tokenize
     from common.training import train_fold
 
@@ -61,22 +61,12 @@ def main() -> None:
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
         sample_ids = None
-        if args.test_file and args.sample_submission_file:
-            if args.max_predict_samples:
-                print_once("max_predict_samples: the check against the sample submission is skipped")
-            else:
-                sample_ids = read_sample_ids(
-                    args.sample_submission_file, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN
-                )
+        if "test" in examples:
+            sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN)
 
     # Split: rows of one group (a dialogue) stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
-    if args.num_folds > 1:
-        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
-    elif "eval" in examples:
-        splits = [(np.arange(len(labels)), None)]
-    else:
-        splits = [hold_out(labels, groups, args.fold_seed)]
+    splits = make_splits(labels, groups, LABEL_NAMES, args, has_eval="eval" in examples)
 
     if args.adversarial_validation:
         from common.shift import compare_files
@@ -90,22 +80,21 @@ def main() -> None:
         tokenizer = load_tokenizer(args.model_name_or_path, texts, preprocessing["special_tokens"], args.trust_remote_code)
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
-        model = load_model(
-            args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code
-        )  # or damaged weights would be found too late
+
+        def make_model():
+            model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
+            if args.freeze_word_embeddings:
+                model.get_input_embeddings().weight.requires_grad_(False)
+            # What predict.py must do to a row travels with the weights.
+            model.config.preprocessing = {**preprocessing, "max_length": max_length}
+            return model
+
+        model = make_model()  # or damaged weights would be found too late
         run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
         datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
         run.write_features(measure(examples["train"], datasets["train"], len(LABEL_NAMES), model))
         del model
     collate = Collator(tokenizer)
-
-    def make_model():
-        model = load_model(args.model_name_or_path, LABEL_NAMES, tokenizer, args.trust_remote_code)
-        if args.freeze_word_embeddings:
-            model.get_input_embeddings().weight.requires_grad_(False)
-        # What predict.py must do to a row travels with the weights.
-        model.config.preprocessing = {**preprocessing, "max_length": max_length}
-        return model
 
     seed = training_args.seed
     for fold, (train_idx, eval_idx) in enumerate(splits):
@@ -122,17 +111,15 @@ def main() -> None:
             if eval_idx is not None:
                 parts["held_out"] = eval_rows
             logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES) for name, rows in parts.items()}
-        finish_fold(run, fold, trainer, tokenizer, logits, info)
+        save_fold(run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer)
         del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
 
     if args.fold is None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
-            test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), ID_COLUMN)
-            if sample_ids is not None:
-                check_submission(run.dir / "submission.csv", args.sample_submission_file, **SUBMISSION_CHECK)
+            path = run.dir / "submission.csv"
+            submit(path, results["test"], sample_ids, args, submission_columns, ID_COLUMN, **SUBMISSION_CHECK)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

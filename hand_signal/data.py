@@ -25,6 +25,7 @@ COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submiss
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside or instead of the probabilities
+SUBMISSION_CHECK = {"probability_columns": True, "label_column": LABEL_COLUMN}  # options of common.submission.check_submission
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 
 

@@ -102,10 +102,11 @@ def hands(signal: int, phase: float) -> list[tuple[float, float]]:
     stroke."""
     down, wave = (0.12, -0.95), 0.06 * np.sin(2 * np.pi * phase)
     if signal in (RIGHT_TO_LEFT, LEFT_TO_RIGHT):
-        # stretched out across the front above the shoulders, then the hand goes back close to the chest
+        # raised, stretched out across the front above the shoulders, then lowered and brought back as it hangs
         sweep = min(phase / 0.75, 1.0)
-        out = np.clip(min(phase, 0.75 - phase) / 0.08, 0.15, 1.0)
-        return [(0.3 - out * np.cos(np.pi * sweep), out * (0.25 + 0.6 * np.sin(np.pi * sweep)) - 0.3 * (1 - out)), down]
+        out = np.clip(min(phase, 0.75 - phase) / 0.08, 0.0, 1.0)
+        x, y = 0.3 - np.cos(np.pi * sweep), 0.25 + 0.6 * np.sin(np.pi * sweep)
+        return [(out * x + (1 - out) * down[0], out * y + (1 - out) * down[1]), down]
     if signal == STOP_FRONT:
         return [(-0.1 + wave, 0.95), down]
     if signal == STOP_FRONT_AND_REAR:
@@ -159,5 +160,5 @@ def draw_background(random: np.random.Generator) -> np.ndarray:
     for stripe in range(random.integers(0, 5)):
         x = (0.1 + 0.2 * stripe) * SIZE
         cv2.rectangle(image, (int(x), int(0.85 * SIZE)), (int(x + 0.08 * SIZE), SIZE), (215.0, 215.0, 215.0), -1)
-    # out of focus and pale: 144 clips are few, and a network from scratch would learn their backgrounds by heart
+    # out of focus and pale: clips are few, and a network from scratch would learn their backgrounds by heart
     return cv2.GaussianBlur(130 + 0.35 * (image - 130), (0, 0), 3)

@@ -13,7 +13,7 @@ from common.checks import check_number
 from common.errors import InputError, run_main
 from common.fields import PredictArguments
 
-from data import LABEL_COLUMN, read_clips, submission_columns, submission_format
+from data import SUBMISSION_CHECK, read_clips, submission_columns, submission_format
 
 
 @dataclass
@@ -35,15 +35,15 @@ def main() -> None:
     # torch and transformers are imported only now: --help answers at once
     from accelerate.utils import broadcast_object_list
 
-    from common.calibration import scale
     from common.examples import check_examples
     from common.files import read_json
     from common.inference import start_accelerator
     from common.logits import average
     from common.results import write_predictions
     from common.run import finished_folds, read_config
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
 
+    from calibration import scale
     from clips import ClipDataset, Preprocessing, find_broken, predict_clips, with_broken
     from model import load_fold
     from officers import draw_sample
@@ -64,8 +64,7 @@ def main() -> None:
     check_examples(examples, args.test_file)
     ids = [row.id for row in examples]
     id_column, columns = submission_format(ids[0], label_names)
-    if args.sample_submission_file and not args.max_predict_samples:
-        sample_ids = read_sample_ids(args.sample_submission_file, ids, columns, id_column)
+    sample_ids = find_sample_ids(args, ids, columns, id_column)
     broken = broadcast_object_list([find_broken(examples, args.skip_broken)])[0]
     if broken:
         skipped = f"{len(broken)} of {len(ids)} clips cannot be decoded, their labels get equal probabilities"
@@ -88,12 +87,7 @@ def main() -> None:
 
     if accelerator.is_main_process:
         path = Path(args.submission_file)
-        rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows), id_column)
-        if sample_ids is not None:
-            check_submission(path, args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN)
-        elif args.sample_submission_file:
-            print_once("max_predict_samples: the check against the sample submission is skipped")
+        submit(path, logits, sample_ids, args, submission_columns, id_column, **SUBMISSION_CHECK)
         write_predictions(path, logits)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -19,7 +19,7 @@ from common.args import TRAINING_DEFAULTS, parse_train_args, print_once
 from common.checks import WATCHED, check_folder, check_number
 from common.errors import DIVERGED, InputError, run_main
 
-from data import COMPETITION_FILES, LABEL_COLUMN, TaskArguments, flip_map, read_clips, submission_columns, submission_format
+from data import COMPETITION_FILES, SUBMISSION_CHECK, TaskArguments, flip_map, read_clips, submission_columns, submission_format
 
 TASK_DIR = Path(__file__).parent
 # The TrainingArguments that this loop reads; another one that is set is an error, not an option that does nothing.
@@ -35,14 +35,14 @@ def main() -> None:
     args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
-    from common.calibration import calibrate, scale
     from common.examples import check_examples, labels_of
     from common.files import write_json
-    from common.folds import hold_out, split_folds
+    from common.folds import make_splits
     from common.results import collect, push_folds, save_fold
     from common.run import Run
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
 
+    from calibration import calibrate, scale
     from clips import Augmentation, ClipDataset, Preprocessing, check_upscale, find_broken, predict_clips, with_broken
     from model import find_architecture, load_video_model
     from officers import draw_sample
@@ -73,21 +73,13 @@ def main() -> None:
                 examples[name], getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1
             )
         sample_ids = None
-        if args.test_file and args.sample_submission_file:
-            if args.max_predict_samples:
-                print_once("max_predict_samples: the check against the sample submission is skipped")
-            else:
-                id_column, columns = submission_format(test_ids[0], label_names)
-                sample_ids = read_sample_ids(args.sample_submission_file, test_ids, columns, id_column)
+        if "test" in examples:
+            id_column, columns = submission_format(test_ids[0], label_names)
+            sample_ids = find_sample_ids(args, test_ids, columns, id_column)
 
     # Split: clips of one group stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
-    if args.num_folds > 1:
-        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
-    elif "eval" in examples:
-        splits = [(np.arange(len(labels)), None)]
-    else:
-        splits = [hold_out(labels, groups, args.fold_seed)]
+    splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
 
     architecture = find_architecture(args.model_name_or_path)
     preprocessing = Preprocessing(
@@ -151,13 +143,8 @@ def main() -> None:
             if run.state.is_main_process:
                 write_json(run.dir / "calibration.json", calibration)
         if "test" in results and run.state.is_main_process:
-            test = scale(results["test"] if sample_ids is None else results["test"].reorder(sample_ids), calibration["temperature"])
-            id_column, columns = submission_format(test_ids[0], label_names)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), id_column)
-            if sample_ids is not None:
-                check_submission(
-                    run.dir / "submission.csv", args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN
-                )
+            path, test = run.dir / "submission.csv", scale(results["test"], calibration["temperature"])
+            submit(path, test, sample_ids, args, submission_columns, id_column, **SUBMISSION_CHECK)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

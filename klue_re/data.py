@@ -44,7 +44,7 @@ MODEL_FIELDS = ("head", "entity_layer", "activation", "concat", "cls_pooling", "
 
 
 @dataclass
-class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArguments):  # --help begins with the last
     """Fields of train.py beside TrainingArguments."""
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "label_file", "label_fixes", "ner_file")

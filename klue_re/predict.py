@@ -35,13 +35,13 @@ def main() -> None:
     from common.files import read_json
     from common.inference import predict_logits, start_accelerator
     from common.logits import average
-    from common.relation_metrics import relation_metrics
     from common.results import write_predictions
     from common.run import finished_folds, read_config
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
     from common.text import Collator, load_fold
 
     from entities import PREPROCESSING, EntityFormat, mark_and_tokenize, tokenize
+    from metrics import relation_metrics
     from model import RBertForRelationExtraction  # noqa: F401  (load_fold finds it by config.json once it is imported)
 
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
@@ -63,8 +63,8 @@ def main() -> None:
                     print_once(note)
                     examples = examples[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
-                    if args.sample_submission_file and not args.max_predict_samples:
-                        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], columns, id_column)
+                    if not parts:
+                        sample_ids = find_sample_ids(args, [row.id for row in examples], columns, id_column)
                     marked = mark_and_tokenize(examples, entity_format, tokenizer)
                     rows = tokenize(marked, entity_format, tokenizer, max_length, Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, label_names, args.tokens_per_batch))
@@ -72,23 +72,12 @@ def main() -> None:
     logits = average(parts, weights)
 
     if args.prior_correction:
-        from common.shift import correct_logits
+        from common.shift import correct_folds
 
-        logits, shares = correct_logits(
-            logits, [read_json(fold / "fold.json")["train_class_counts"] for folds, _ in runs for fold in folds]
-        )
-        print_once(
-            "label shares of the test file by EM:",
-            ", ".join(f"{name} {share:.3f}" for name, share in zip(label_names, shares, strict=True)),
-        )
+        logits = correct_folds(logits, [fold for folds, _ in runs for fold in folds])
     if accelerator.is_main_process:
         path = Path(args.submission_file)
-        rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows, args.submission_format), id_column)
-        if sample_ids is not None:
-            check_submission(path, args.sample_submission_file)
-        elif args.sample_submission_file:
-            print_once("max_predict_samples: the check against the sample submission is skipped")
+        submit(path, logits, sample_ids, args, lambda rows: submission_columns(rows, args.submission_format), id_column)
         write_predictions(path, logits, relation_metrics)
     accelerator.wait_for_everyone()
     accelerator.end_training()

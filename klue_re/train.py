@@ -38,17 +38,17 @@ def main() -> None:
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
     from common.features import measure
-    from common.folds import hold_out, split_folds
+    from common.folds import make_splits
     from common.inference import predict_logits
-    from common.relation_metrics import relation_metrics
-    from common.results import collect, finish_fold, push_folds
+    from common.results import collect, push_folds, save_fold
     from common.run import Run
     from common.sampling import resample
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
     from common.text import Collator, load_tokenizer
     from common.training import train_fold
 
     from entities import EntityFormat, check_room, find_max_length, mark_and_tokenize, tokenize
+    from metrics import relation_metrics
     from model import load_relation_model
 
     run = Run(args, training_args, TASK_DIR)
@@ -76,20 +76,12 @@ def main() -> None:
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
         sample_ids = None
-        if args.test_file and args.sample_submission_file:
-            if args.max_predict_samples:
-                print_once("max_predict_samples: the check against the sample submission is skipped")
-            else:
-                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns, id_column)
+        if "test" in examples:
+            sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], columns, id_column)
 
     # Split: rows of one group (the same sentence) stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
-    if args.num_folds > 1:
-        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
-    elif "eval" in examples:
-        splits = [(np.arange(len(labels)), None)]
-    else:
-        splits = [hold_out(labels, groups, args.fold_seed)]
+    splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
     if args.adversarial_validation:
         from common.shift import compare_files
 
@@ -144,18 +136,17 @@ def main() -> None:
             if eval_idx is not None:
                 parts["held_out"] = eval_rows
             logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, label_names) for name, rows in parts.items()}
-        finish_fold(run, fold, trainer, tokenizer, logits, info, relation_metrics)
+        save_fold(
+            run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer, relation_metrics
+        )
         del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
 
     if args.fold is None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes, relation_metrics)
         if "test" in results and run.state.is_main_process:
-            test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
             path = run.dir / "submission.csv"
-            write_submission(path, test.ids, submission_columns(test, args.submission_format), id_column)
-            if sample_ids is not None:
-                check_submission(path, args.sample_submission_file)
+            submit(path, results["test"], sample_ids, args, lambda test: submission_columns(test, args.submission_format), id_column)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

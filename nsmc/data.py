@@ -36,7 +36,7 @@ LONGEST_DOCUMENT = 10_000  # characters; NSMC's longest has 158, so more is a fi
 
 
 @dataclass
-class TaskArguments(DataArguments, ModelArguments, TextArguments, TuningArguments):
+class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArguments):  # --help begins with the last
     """Fields of train.py beside TrainingArguments."""
 
     drop_duplicates: bool = field(

@@ -8,7 +8,7 @@ accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/dat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.args import parse_predict_args, print_once
+from common.args import parse_predict_args
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
@@ -20,12 +20,11 @@ def main() -> None:
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples
-    from common.files import read_json
     from common.inference import predict_logits, start_accelerator
     from common.logits import average
     from common.results import write_predictions
     from common.run import finished_folds, read_config
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
     from common.text import Collator, load_fold, tokenize
 
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
@@ -39,33 +38,20 @@ def main() -> None:
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     examples = read_reviews(args.test_file)[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
-                    if args.sample_submission_file and not args.max_predict_samples:
-                        sample_ids = read_sample_ids(
-                            args.sample_submission_file, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN
-                        )
+                    if not parts:
+                        sample_ids = find_sample_ids(args, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN)
                     rows = tokenize(examples, tokenizer, model.config.preprocessing["max_length"], Path(cache) / f"{len(parts)}.arrow")
                 parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
                 weights.append(weight / len(folds))
     logits = average(parts, weights)
 
     if args.prior_correction:
-        from common.shift import correct_logits
+        from common.shift import correct_folds
 
-        logits, shares = correct_logits(
-            logits, [read_json(fold / "fold.json")["train_class_counts"] for folds, _ in runs for fold in folds]
-        )
-        print_once(
-            "label shares of the test file by EM:",
-            ", ".join(f"{name} {share:.3f}" for name, share in zip(LABEL_NAMES, shares, strict=True)),
-        )
+        logits = correct_folds(logits, [fold for folds, _ in runs for fold in folds])
     if accelerator.is_main_process:
         path = Path(args.submission_file)
-        rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows), ID_COLUMN)
-        if sample_ids is not None:
-            check_submission(path, args.sample_submission_file, **SUBMISSION_CHECK)
-        elif args.sample_submission_file:
-            print_once("max_predict_samples: the check against the sample submission is skipped")
+        submit(path, logits, sample_ids, args, submission_columns, ID_COLUMN, **SUBMISSION_CHECK)
         write_predictions(path, logits)
     accelerator.wait_for_everyone()
     accelerator.end_training()

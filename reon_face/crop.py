@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from common.checks import check_folder, check_number
-from common.errors import InputError, run_main
+from common.errors import ArgumentParser, InputError, run_main
 from common.files import atomic_write, read_json, sha256, write_json
 
 from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, label_and_subject, list_files
@@ -58,7 +58,7 @@ class Job:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser("crop.py", __doc__)
     parser.add_argument("--input", required=True, help="folder of images or videos; labels and persons as train.py reads them")
     parser.add_argument("--output_dir", required=True, help="folder for the shards")
     parser.add_argument("--detector", default="haar", help="haar (in OpenCV), none (the whole frame), or YuNet's ONNX file (default: haar)")

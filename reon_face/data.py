@@ -27,6 +27,7 @@ COMPETITION_FILES = {
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside the probabilities
+SUBMISSION_CHECK = {"probability_columns": True, "label_column": LABEL_COLUMN}  # options of common.submission.check_submission
 CROP_RECORD = "crop.json"  # in a folder of shards
 # <hash of the person>_<gender>_<age>_<label>_<place>_<number>.jpg
 AIHUB_NAME = re.compile(r"([0-9a-zA-Z]+)_(?:남|여)_\d+_(기쁨|당황|분노|불안|상처|슬픔|중립)_")
@@ -118,6 +119,8 @@ def read_faces(
     if (folder / CROP_RECORD).exists():
         return read_shards(folder, label_names, pattern)
     rows = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in list_files(folder, IMAGE_SUFFIXES)]
+    if not rows:
+        raise InputError(f"{folder}: holds no images; expected <label>/*.jpg ({', '.join(IMAGE_SUFFIXES)}), or the shards of crop.py")
     found = sorted({label for _, label, _ in rows if label is not None})
     unlabelled = [p for p, label, _ in rows if label is None]
     if found and unlabelled:

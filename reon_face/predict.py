@@ -8,23 +8,23 @@ accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_fil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.args import parse_predict_args, print_once
+from common.args import parse_predict_args
 from common.checks import check_number
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import LABEL_COLUMN, announce, check_images, read_faces, submission_columns, submission_format
+from data import SUBMISSION_CHECK, announce, check_images, read_faces, submission_columns, submission_format
 
 
 @dataclass
-class ReonFacePredictArguments(PredictArguments):
-    """Fields of reon_face/predict.py."""
+class TaskPredictArguments(PredictArguments):
+    """Fields of predict.py beside the common ones."""
 
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "images per batch and device"})
 
 
 def main() -> None:
-    args = parse_predict_args(ReonFacePredictArguments, __doc__)
+    args = parse_predict_args(TaskPredictArguments, __doc__)
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples
@@ -33,7 +33,7 @@ def main() -> None:
     from common.logits import average
     from common.results import write_predictions
     from common.run import finished_folds, read_config
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
 
     from drawn_faces import draw_sample
     from images import FaceCollator, to_dataset
@@ -51,9 +51,8 @@ def main() -> None:
     check_examples(examples, args.test_file)
     check_images(examples)
     announce(args.test_file, examples, label_names)
-    if args.sample_submission_file and not args.max_predict_samples:
-        id_column, columns = submission_format(label_names)
-        sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples], columns, id_column)
+    id_column, columns = submission_format(label_names)
+    sample_ids = find_sample_ids(args, [row.id for row in examples], columns, id_column)
     rows = to_dataset(examples)
 
     for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
@@ -65,12 +64,7 @@ def main() -> None:
 
     if accelerator.is_main_process:
         path = Path(args.submission_file)
-        rows = logits if sample_ids is None else logits.reorder(sample_ids)
-        write_submission(path, rows.ids, submission_columns(rows), submission_format(label_names)[0])
-        if sample_ids is not None:
-            check_submission(path, args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN)
-        elif args.sample_submission_file:
-            print_once("max_predict_samples: the check against the sample submission is skipped")
+        submit(path, logits, sample_ids, args, submission_columns, id_column, **SUBMISSION_CHECK)
         write_predictions(path, logits)
     accelerator.wait_for_everyone()
     accelerator.end_training()

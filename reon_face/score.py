@@ -173,7 +173,7 @@ def plot(path: Path, result, label_names: list[str], how) -> None:
     from matplotlib.figure import Figure
 
     from common.files import atomic_write
-    from common.report import STYLE, tick_labels
+    from common.run_report import STYLE, tick_labels
 
     from performance import worst_moments
 

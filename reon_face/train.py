@@ -18,7 +18,7 @@ from common.errors import InputError, run_main
 
 from data import (
     COMPETITION_FILES,
-    LABEL_COLUMN,
+    SUBMISSION_CHECK,
     TaskArguments,
     announce,
     check_images,
@@ -37,12 +37,12 @@ def main() -> None:
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
-    from common.folds import hold_out, split_folds
+    from common.folds import make_splits
     from common.inference import predict_logits
     from common.results import collect, push_folds, save_fold
     from common.run import Run, finished_folds
     from common.sampling import resample
-    from common.submission import check_submission, read_sample_ids, write_submission
+    from common.submission import find_sample_ids, submit
 
     from drawn_faces import draw_sample
     from faces import FaceCrop
@@ -71,22 +71,13 @@ def main() -> None:
             announce(getattr(args, f"{name}_file"), rows, label_names)
         notes.append(report_groups(examples["train"]))
         print_once(notes[-1])
-        sample_ids = None
-        if args.test_file and args.sample_submission_file:
-            if args.max_predict_samples:
-                print_once("max_predict_samples: the check against the sample submission is skipped")
-            else:
-                id_column, columns = submission_format(label_names)
-                sample_ids = read_sample_ids(args.sample_submission_file, [row.id for row in examples["test"]], columns, id_column)
+        sample_ids, (id_column, columns) = None, submission_format(label_names)
+        if "test" in examples:
+            sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], columns, id_column)
 
     # Split: images of one person, and identical images, stay together. Without folds and without an eval_file, a tenth is held back.
     labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
-    if args.num_folds > 1:
-        splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
-    elif "eval" in examples:
-        splits = [(np.arange(len(labels)), None)]
-    else:
-        splits = [hold_out(labels, groups, args.fold_seed)]
+    splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
 
     def make_model(start, fold=0):
         if start not in ("imagenet", "scratch") and not is_model(start):  # a run: fold k goes on from its fold k
@@ -154,12 +145,8 @@ def main() -> None:
             notes += stage_notes(fold, run.load_fold(fold)[1]["stages"])
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes)
         if "test" in results and run.state.is_main_process:
-            test = results["test"] if sample_ids is None else results["test"].reorder(sample_ids)
-            write_submission(run.dir / "submission.csv", test.ids, submission_columns(test), submission_format(label_names)[0])
-            if sample_ids is not None:
-                check_submission(
-                    run.dir / "submission.csv", args.sample_submission_file, probability_columns=True, label_column=LABEL_COLUMN
-                )
+            path = run.dir / "submission.csv"
+            submit(path, results["test"], sample_ids, args, submission_columns, id_column, **SUBMISSION_CHECK)
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

@@ -1,12 +1,12 @@
 """Splits and sampling."""
 
-import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.folds import hold_out, split_folds
+from common.folds import hold_out, make_splits, split_folds
 from common.sampling import resample, target_counts
 
 
@@ -42,15 +42,21 @@ def test_the_split_depends_on_the_seed_alone():
     assert same[0] == same[1] != same[2]
 
 
-def test_more_folds_than_groups_is_an_error_and_a_rare_class_one_warning():
+def test_more_folds_than_groups_is_an_error_and_rare_labels_are_named(capsys):
     labels, groups = np.array([0, 1] * 6), np.repeat(["a", "b", "c"], 4)
     with pytest.raises(InputError, match="larger than the number of groups"):
         split_folds(labels, groups, 4, 0)
     labels[labels == 1] = [1, 0, 0, 0, 0, 0]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        assert len(split_folds(labels, groups, 3, 0)) == 3
-    assert len(caught) == 1 and "fewer than 3 groups" in str(caught[0].message)
+    assert len(make_splits(labels, groups, ["joy", "fear"], SimpleNamespace(num_folds=3, fold_seed=0), has_eval=False)) == 3
+    assert capsys.readouterr().out == "1 labels occur in fewer than 3 groups, some folds lack them: fear\n"
+
+
+def test_one_fold_trains_on_all_rows_where_there_is_an_eval_file_and_else_on_nine_tenths():
+    labels, groups, args = np.arange(100) % 2, np.arange(100), SimpleNamespace(num_folds=1, fold_seed=0)
+    ((train, held),) = make_splits(labels, groups, ["a", "b"], args, has_eval=True)
+    assert train.tolist() == list(range(100)) and held is None
+    ((train, held),) = make_splits(labels, groups, ["a", "b"], args, has_eval=False)
+    assert len(held) == 10 and sorted([*train, *held]) == list(range(100))
 
 
 def test_a_tenth_is_held_back_in_whole_groups():

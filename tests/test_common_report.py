@@ -1,124 +1,61 @@
 import re
+import sys
 
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
+import yaml
 
+from common import report
 from common.errors import InputError
-from common.logits import Logits
-from common.metrics import compute_metrics
-from common.report import find_warnings, plot_confusion, tick_labels, write_report
+from common.files import write_json
 
-NAMES = ["joy", "per:a|b <unk>", "sadness"]
+METRICS = {"accuracy": 0.5, "standard_error": 0.025, "macro_f1": 0.25, "log_loss": 1.5}
 
 
-def make(n=90, label_names=NAMES, skill=3.0):
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % len(label_names)
-    logits = rng.normal(size=(n, len(label_names)))
-    logits[np.arange(n), labels] += skill
-    return Logits([str(i) for i in range(n)], logits, labels, label_names)
+def make_run(folder, metrics=None, folds=1, done=1, task="friends"):
+    record = {"task": task, "preset": "tune", "commit": "0123456789", "seconds": {"total": 3723.4}}
+    for k in range(done):
+        write_json(folder / f"fold{k}" / "fold.json", {})
+    write_json(folder / "run.json", record)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model_name_or_path": "models/mini<lm>", "num_folds": folds}))
+    if metrics:
+        write_json(folder / "metrics.json", metrics)
+        (folder / "plots").mkdir()
+        (folder / "plots" / "folds.png").write_bytes(b"\x89PNG")
+    return folder
 
 
-def log(epochs=2):
-    train = [{"loss": 1 / epoch, "epoch": epoch, "step": epoch} for epoch in range(1, epochs + 1)]
-    evaluated = [{"eval_loss": 2 / epoch, "eval_accuracy": 0.5, "eval_macro_f1": 0.4, "epoch": epoch} for epoch in range(1, epochs + 1)]
-    return [*train, *evaluated, {"train_runtime": 1.0, "epoch": epochs}]
+def call(monkeypatch, capsys, folder):
+    monkeypatch.setattr(sys, "argv", ["report", str(folder)])
+    report.main()
+    return capsys.readouterr().out.splitlines()
 
 
-def report(run_dir, results, history=(), fold_metrics=(), notes=()):
-    options = {"title": "t", "config": {"seed": 7}, "history": list(history), "fold_metrics": list(fold_metrics), "notes": list(notes)}
-    metrics = {name: metrics_of(result) for name, result in results.items()}
-    write_report(run_dir, results=results, metrics=metrics, **options)
-    return (run_dir / "report.md").read_text(encoding="utf-8")
+def test_each_run_is_a_row_with_its_metric_and_the_page_holds_its_plots(tmp_path, monkeypatch, capsys):
+    make_run(tmp_path / "friends" / "tune", {"oof": METRICS, "eval": {**METRICS, "accuracy": 0.9}})
+    make_run(tmp_path / "friends" / "half", folds=5, done=2)
+    make_run(tmp_path / "friends" / "search" / "trials" / "coupled-0", {"eval": METRICS})
+    write_json(tmp_path / "friends" / "search" / "search.json", {})
+    alone = make_run(tmp_path / "nsmc" / "one_fold", folds=3, done=0, task="nsmc")
+    (alone / "fold1").mkdir()
+    for name in ("run.json", "config.yaml"):  # where --fold 1 leaves them
+        (alone / name).rename(alone / "fold1" / name)
+    broken = make_run(tmp_path / "nsmc" / "broken", {"eval": METRICS})
+    (broken / "run.json").write_text("{")
 
-
-def metrics_of(result):
-    return compute_metrics(result.logits, result.labels, result.label_names)
-
-
-def test_every_plot_that_the_page_shows_is_a_png_and_no_other_is_written(tmp_path):
-    result = make()
-    text = report(tmp_path, {"oof": result, "eval": result}, [log(), log()], [metrics_of(result)] * 2)
-    shown = set(re.findall(r"!\[.*?\]\((.*?)\)", text))
-    assert shown == {f"plots/{name}.png" for name in ("folds", "learning_curves", "confusion_oof", "confusion_eval")}
-    assert shown == {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "plots").iterdir()}
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in shown)
-
-
-def test_run_without_folds_or_history_has_no_such_sections(tmp_path):
-    text = report(tmp_path, {"eval": make()})
-    assert "Learning curves" not in text and "## Folds" not in text and "Warning" not in text
-
-
-def test_tables_hold_the_metrics_and_every_row_has_the_cells_of_its_header(tmp_path):
-    result = make()
-    other = make(n=60)
-    text = report(tmp_path, {"oof": result}, [log(1)], [metrics_of(result), metrics_of(other)])
-    accuracies = [metrics_of(result)["accuracy"], metrics_of(other)["accuracy"]]
-    error = abs(accuracies[0] - accuracies[1]) / 2
-    assert f"| mean | {np.mean(accuracies):.4f} ± {error:.4f} |" in text
-    assert "| seed | 7 |" in text and "per:a\\|b &lt;unk&gt;" in text
-    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
-        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
-
-
-def test_per_class_table_shows_a_dash_where_a_score_is_not_defined(tmp_path):
-    result = Logits(["a", "b", "c", "d"], 5 * np.eye(3)[[0, 0, 1, 0]], [0, 0, 1, -1], NAMES)
-    text = report(tmp_path, {"eval": result})
-    assert "| 0 | joy | 1.000 | 1.000 | 1.000 | 2 |" in text
-    assert "| 2 | sadness | – | – | – | 0 |" in text
-
-
-def test_warnings_stand_before_every_table(tmp_path):
-    collapsed = Logits(["a", "b", "c"], np.eye(3)[[1, 1, 1]], [0, 1, 2], NAMES)
-    text = report(tmp_path, {"eval": collapsed})
-    assert text.index("**Warning: eval: predicts one class only") < text.index("## Results")
-
-
-def test_collapse_chance_and_missing_classes_are_each_warned_of_and_a_good_model_of_none():
-    good = metrics_of(make())
-    collapsed = metrics_of(Logits(["a", "b"], np.eye(3)[[1, 1]], [1, 0], NAMES))
-    chance = metrics_of(make(skill=0.0))
-    warnings = find_warnings({"good": good, "fold 0": collapsed, "fold 1": chance}, num_labels=3)
-    assert [warning.split(":")[0] for warning in warnings] == ["fold 0", "fold 0", "fold 1"]
-    assert "one class only" in warnings[0] and "2 of 3 classes" in warnings[1] and "most frequent" in warnings[2]
-
-
-def test_result_without_labels_is_an_input_error_and_writes_nothing(tmp_path):
-    with pytest.raises(InputError):
-        report(tmp_path, {"test": Logits(["a"], [[1.0, 0.0, 0.0]], [-1], NAMES)})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("c", [2, 8, 42])
-def test_tick_labels_of_the_confusion_matrix_do_not_overlap(c):
-    names = [f"organisation:number_of_employees_{i}" for i in range(c)]
-    result = make(n=4 * c, label_names=names)
-    figure = plot_confusion(result.labels, result.logits.argmax(axis=1), tick_labels(names)[0])
-    assert isinstance(figure, Figure)
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    boxes = [tick.get_window_extent() for tick in axes.get_yticklabels()]  # from the top down
-    assert all(lower.y1 <= upper.y0 for upper, lower in zip(boxes, boxes[1:], strict=False))
-    step = axes.transData.transform((1, 0))[0] - axes.transData.transform((0, 0))[0]
-    assert axes.get_xticklabels()[0].get_fontsize() * figure.dpi / 72 < step
-
-
-def test_labels_that_no_font_can_write_become_indices_and_the_page_says_so(tmp_path):
-    names = ["\U0010fffd", "b"]  # the last character of a private plane
-    assert tick_labels(names)[0] == ["0", "1"]
-    assert "by their #" in report(tmp_path, {"eval": make(label_names=names)})
-    assert "by their #" not in report(tmp_path, {"eval": make(label_names=["0", "1"])})
-
-
-def test_a_tasks_own_metrics_have_columns_of_their_own(tmp_path):
-    result = make()
-    metrics = {**metrics_of(result), "klue_auprc": 0.125}
-    options = {"title": "t", "config": {}, "history": [], "notes": []}
-    write_report(tmp_path, results={"oof": result}, metrics={"oof": metrics}, fold_metrics=[metrics, metrics], **options)
-    tables = [
-        line for line in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines() if "klue auprc" in line or "0.1250" in line
+    header, *rows, last = call(monkeypatch, capsys, tmp_path)
+    rows = {row[1]: row for row in (re.split(r"  +", line.strip()) for line in rows)}
+    assert re.split(r"  +", header) == list(report.COLUMNS)
+    assert rows["friends/tune"] == [
+        *("friends", "friends/tune", "tune", "mini<lm>", "oof", "0.5000 ± 0.0250", "0.2500", "1.5000", "1:02:03", "0123456", "done")
     ]
-    assert len(tables) == 6  # two headers, oof, two folds, their mean
-    assert all(line.count("|") == tables[0].count("|") for line in tables)
+    assert rows["friends/half"][-1] == "2 of 5 folds" and rows["nsmc/one_fold"][-1] == "0 of 3 folds"
+    assert rows["unreadable"] == ["nsmc/broken", "unreadable"] and last.endswith("4 runs")
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("data:image/png;base64,iVBORw==") == 2  # of tune and of the run whose run.json is damaged
+    assert "mini&lt;lm&gt;" in page and "mini<lm>" not in page and "unreadable" in page
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_folder_without_runs_is_refused(tmp_path, monkeypatch, capsys, name):
+    with pytest.raises(InputError, match="is not a folder|holds no run"):
+        call(monkeypatch, capsys, tmp_path / name)

@@ -14,9 +14,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from common.files import read_json
 from common.logits import Logits
-from common.relation_metrics import relation_metrics
 from common.submission import check_submission
 from klue_re.data import LABEL_FILE, read_label_names
+from klue_re.metrics import relation_metrics
 from klue_re.model import RBertForRelationExtraction
 from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 

@@ -9,7 +9,7 @@ TASKS = ["friends", "klue_re", "nsmc"]  # the folders that train with the Traine
 BLOCKS = {
     "train-imports-and-run": ("train.py", "    # torch and transformers are imported only now", "    # Read: "),
     "train-checks": ("train.py", "        for name, rows in examples.items():\n", "    # Split: "),
-    "train-split": ("train.py", "    labels, groups = labels_of(", "        splits = [hold_out("),
+    "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
     "train-adversarial": ("train.py", "    if args.adversarial_validation:\n", "    # Tokenize once for all folds."),
     "train-folds-and-collect": ("train.py", "    seed = training_args.seed\n", None),
     "predict-imports-and-start": ("predict.py", "    # torch and transformers are imported only now", "                if rows is None:"),
@@ -19,13 +19,12 @@ BLOCKS = {
 KLUE_RE_BLOCKS = {
     "train-imports": ("train.py", "    # torch and transformers are imported only now", "    from common.inference import"),
     "train-run": ("train.py", "    run = Run(args, training_args, TASK_DIR)\n", "    # Read: "),
-    "train-checks": ("train.py", "        for name, rows in examples.items():\n", "                sample_ids = read_sample_ids("),
-    "train-split": ("train.py", "    labels, groups = labels_of(", "        splits = [hold_out("),
+    "train-checks": ("train.py", "        for name, rows in examples.items():\n", "            sample_ids = find_sample_ids("),
+    "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
     "train-adversarial": ("train.py", "    if args.adversarial_validation:\n", "    # Tokenize once for all folds."),
-    "train-folds": ("train.py", "    seed = training_args.seed\n", "        finish_fold("),
+    "train-folds": ("train.py", "    seed = training_args.seed\n", "        save_fold("),
     "train-collect": ("train.py", "        del trainer  # with its optimizer", "        results = collect("),
     "train-end": ("train.py", "        push_folds(run, training_args)\n", None),
-    "predict-imports": ("predict.py", "    # torch and transformers are imported only now", "    from common.logits import"),
     "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
     "predict-folds": ("predict.py", "    with TemporaryDirectory() as cache:\n", "                if rows is None:"),
     "predict-average": ("predict.py", "                parts.append(predict_logits(", "    if accelerator.is_main_process:"),
@@ -33,21 +32,24 @@ KLUE_RE_BLOCKS = {
 }
 # hand_signal has a loop of its own.
 HAND_SIGNAL_BLOCKS = {
-    "train-split": ("train.py", "    if args.num_folds > 1:\n        splits", "        splits = [hold_out("),
+    "train-run": ("train.py", "    run = Run(args, training_args, TASK_DIR)\n", "    # Read: "),
+    "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
+    "train-skip": ("train.py", "        if run.is_done(fold)", "            continue\n"),
+    "train-end": ("train.py", "        push_folds(run, training_args)\n", '    print_once(f"done: '),
     "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
-    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_submission("),
+    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_predictions("),
     "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
 }
 # reon_face has images and no tokenizer, and trains in stages.
 REON_FACE_BLOCKS = {
     "train-run": ("train.py", "    run = Run(args, training_args, TASK_DIR)\n", "    # Read: "),
-    "train-split": ("train.py", "    labels, groups = labels_of(", "        splits = [hold_out("),
+    "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
     "train-folds": ("train.py", "    seed = training_args.seed\n", "        training_args.seed = seed + fold\n"),
     "train-parts": ("train.py", "            parts = {name: datasets[name]", "            logits = {"),
     "train-collect": ("train.py", "        del trainer  # with its optimizer", "    if args.fold is None:\n"),
     "train-end": ("train.py", "        push_folds(run, training_args)\n", '    print_once(f"done: '),
     "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
-    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_submission("),
+    "predict-write": ("predict.py", "        path = Path(args.submission_file)\n", "        write_predictions("),
     "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
 }
 
@@ -58,7 +60,7 @@ def block(task, script, begin, end):
     found = begin + text.partition(begin)[2]
     assert end is None or found.count(end) == 1, f"{task}/{script}: {end!r} occurs {found.count(end)} times after {begin!r}"
     found = found if end is None else found.partition(end)[0]
-    return found.replace("LABEL_NAMES", "label_names")  # klue_re reads them from a file
+    return found.replace("LABEL_NAMES", "label_names").replace("ID_COLUMN", "id_column")  # where the data say what they are
 
 
 CASES = {f"nsmc-{name}": ("nsmc", place) for name, place in BLOCKS.items()}

@@ -21,6 +21,9 @@ from common.files import read_json
 from common.logits import Logits
 
 TASK = Path(__file__).parents[2] / "klue_re"
+sys.path.insert(0, str(TASK))
+from metrics import relation_metrics  # noqa: E402
+
 # folder: (options beside the base's: markers with punctuation, split layers, cls + e1 + e2, tanh; what the source, or for the entity
 # representations the paper's RoBERTa, says of it against the base)
 SETTINGS = {
@@ -87,7 +90,9 @@ def main() -> None:
         results[name] = Logits.load(folder / "oof_logits.npz")
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
-        table = paired_table(results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), KLUE_RE_METRICS)
+        table = paired_table(
+            results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), KLUE_RE_METRICS, relation_metrics
+        )
         (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 

@@ -25,6 +25,9 @@ from common.logits import Logits, average
 from common.run import finished_folds
 
 TASK = Path(__file__).parents[2] / "klue_re"
+sys.path.insert(0, str(TASK))
+from metrics import relation_metrics  # noqa: E402
+
 MEMBERS = {
     "rbert": [],
     "distance": ["--concat", "cls", "e1", "e2", "|e1-e2|"],
@@ -64,7 +67,7 @@ def main() -> None:
         "all members, average of logits": everything,
         "all members, average of probabilities (soft voting)": voted,
     }
-    table = paired_table(results, dict.fromkeys(results, "hoped better"), seconds, KLUE_RE_METRICS)
+    table = paired_table(results, dict.fromkeys(results, "hoped better"), seconds, KLUE_RE_METRICS, relation_metrics)
     table = f"base: the best single model, {best}, validation accuracy {singles[best][0]:.4f}\n\n{table}"
     (args.output_dir / "ensemble.md").write_text(table, encoding="utf-8")
     print("\n" + table)

@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT / "klue_re"))  # its scripts import each other so
 
 from data import LABEL_FILE, read_label_names, read_ner, read_relations  # noqa: E402
 from entities import PREPROCESSING, EntityFormat, mark_and_tokenize, tokenize  # noqa: E402
+from metrics import relation_metrics  # noqa: E402
 from model import RBertConfig, RelationHead, mean_over  # noqa: E402
 
 VECTORS = ("cls_first", "cls_mean", "e1_mean", "e2_mean", "e1_first", "e2_first", "e1_marker", "e2_marker", "indicators")
@@ -94,7 +95,7 @@ def main() -> None:
             print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
             seconds += time.perf_counter() - began
         results[name] = Logits.load(path)
-        table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS)
+        table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS, relation_metrics)
         (args.output_dir / "heads.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 

@@ -1,20 +1,27 @@
 """Tables of settings against a base on the same rows."""
 
+from collections.abc import Callable
+
 from scipy.stats import norm
 
 from common.logits import Logits
 from common.metrics import compute_metrics, holm, paired_difference
-from common.relation_metrics import relation_metrics
 
 KLUE_RE_METRICS = {"micro F1": "klue_micro_f1", "AUPRC": "klue_auprc"}
 
 
-def paired_table(results: dict[str, Logits], claims: dict[str, str], seconds: float, columns: dict[str, str]) -> str:
+def paired_table(
+    results: dict[str, Logits],
+    claims: dict[str, str],
+    seconds: float,
+    columns: dict[str, str],
+    task_metrics: Callable[[Logits], dict[str, float]] = lambda logits: {},
+) -> str:
     """Markdown of the settings that are done, the base first; rows are right or wrong by the base's labels.
 
     claims: what the source says of a setting's accuracy against the base: "worse", "better", "hoped better" or nothing. Differences are
     paired, their standard errors are over rows; Holm's correction (two-sided, normal) is over the settings in the table. columns: title ->
-    key of compute_metrics or relation_metrics, beside the accuracy.
+    key of compute_metrics or task_metrics, beside the accuracy.
     """
     base = next(iter(results.values()))
     aligned = {name: logits.reorder(base.ids) for name, logits in results.items()}
@@ -30,7 +37,7 @@ def paired_table(results: dict[str, Logits], claims: dict[str, str], seconds: fl
     ]
     for number, (name, logits) in enumerate(aligned.items()):
         logits.labels = base.labels  # relabelled rows are trained on, not measured against
-        metrics = {**compute_metrics(logits.logits, logits.labels, logits.label_names), **relation_metrics(logits)}
+        metrics = {**compute_metrics(logits.logits, logits.labels, logits.label_names), **task_metrics(logits)}
         scores = f"{metrics['accuracy']:.3f} ± {metrics['standard_error']:.3f}"
         scores += "".join(f" | {metrics[key]:.3f}" for key in columns.values())
         if number == 0:

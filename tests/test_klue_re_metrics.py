@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import auc, precision_recall_curve
 
 from common.logits import Logits
-from common.relation_metrics import relation_metrics
+from klue_re.metrics import relation_metrics
 
 NAMES = ["no_relation", "per:title", "org:members", "per:child"]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from common.calibration import calibrate, fit_temperature, scale
 from common.logits import Logits
+from hand_signal.calibration import calibrate, fit_temperature, scale
 
 
 def rows(n, sharpness, seed, first=0):
