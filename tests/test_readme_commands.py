@@ -11,11 +11,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
+from transformers import TrainingArguments
 
 from common import search
 from common.args import parse_train_args
@@ -190,6 +192,20 @@ def test_the_commands_at_the_top_of_a_copy_name_the_copy(copy, places):
     for script in ("train.py", "predict.py"):
         source = (places[0] / copy / script).read_text(encoding="utf-8")
         assert f"accelerate launch {copy}/{script}" in source and COPIES[copy] not in source
+
+
+def test_the_table_of_options_says_which_folders_have_them():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Options of training\n")[2].partition("\n##")[0]
+    words = {"all": TASKS, "texts": TASKS[:3], "all but hand_signal": TASKS[:4]}
+    read = re.search(r'READ = """(.*?)"""', (ROOT / "hand_signal" / "train.py").read_text(encoding="utf-8"), re.DOTALL)[1].split()
+    names_of = {task: {item.name for item in fields(arguments_of(load_data_module(ROOT / task)))} for task in TASKS}
+    for task in TASKS:
+        names_of[task] |= set(read) if task == "hand_signal" else {item.name for item in fields(TrainingArguments)}
+    rows = re.findall(r"^\| (`.*) \|.*\| ([\w ]+) \|$", table, re.MULTILINE)
+    assert len(rows) > 10
+    for options, folders in rows:
+        for name in re.findall(r"`--(\w+)", options):
+            assert [task for task in TASKS if name in names_of[task]] == list(words[folders]), name
 
 
 def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_english_one():
