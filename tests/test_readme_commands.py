@@ -11,11 +11,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
+from transformers import TrainingArguments
 
 from common import search
 from common.args import parse_train_args
@@ -28,7 +30,9 @@ RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
+PRESET = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # a file that the reader writes
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
+COPIES = {"my_contest": "friends", "my_videos": "hand_signal", "my_images": "reon_face"}
 # the others begin with the name of the folder whose train.py they start
 BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "fold_memory.py": "nsmc"}
 BENCHMARK_OPTIONS = {"kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]}  # that it gives train.py itself
@@ -84,9 +88,11 @@ def places(tmp_path_factory):
             (folder / entry).symlink_to(ROOT / entry)
         for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
             subprocess.run(words, cwd=folder, check=True)
+        for path, text in [preset for readme in READMES for preset in PRESET.findall(readme.read_text(encoding="utf-8"))]:
+            (folder / path).write_text(text, encoding="utf-8")
         folders.append(folder)
     full = folders[0]
-    for task in [*TASKS, "my_contest"]:
+    for task in [*TASKS, *COPIES]:
         (full / task / "data").mkdir(exist_ok=True)
         for name in load_data_module(full / task).COMPETITION_FILES.values():
             (full / task / "data" / name).touch()
@@ -172,10 +178,6 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
     elif script.startswith("common."):
         if script == "common.search" and "--recommend" not in argv:  # that reads the data
             parse_train(full, argv[0], [word for pair in options_of(argv) if pair[0] in FILES for word in pair])
-            space = dict(options_of(argv)).get("--config", f"{argv[0]}/configs/search.yaml")
-            if not Path(space).exists():
-                for folder in places:
-                    shutil.copy(folder / argv[0] / "configs" / "search.yaml", folder / space)
             monkeypatch.setattr(sys, "argv", ["search", *argv])
             monkeypatch.setattr(search, "search", lambda *args: None)  # what comes after all checks
             search.main()
@@ -183,6 +185,27 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         assert_one_sentence(*worker.run(bare, ROOT / f"{script.replace('.', '/')}.py", *argv))
     else:
         assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_the_commands_at_the_top_of_a_copy_name_the_copy(copy, places):
+    for script in ("train.py", "predict.py"):
+        source = (places[0] / copy / script).read_text(encoding="utf-8")
+        assert f"accelerate launch {copy}/{script}" in source and COPIES[copy] not in source
+
+
+def test_the_table_of_options_says_which_folders_have_them():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Options of training\n")[2].partition("\n##")[0]
+    words = {"all": TASKS, "texts": TASKS[:3], "all but hand_signal": TASKS[:4]}
+    read = re.search(r'READ = """(.*?)"""', (ROOT / "hand_signal" / "train.py").read_text(encoding="utf-8"), re.DOTALL)[1].split()
+    names_of = {task: {item.name for item in fields(arguments_of(load_data_module(ROOT / task)))} for task in TASKS}
+    for task in TASKS:
+        names_of[task] |= set(read) if task == "hand_signal" else {item.name for item in fields(TrainingArguments)}
+    rows = re.findall(r"^\| (`.*) \|.*\| ([\w ]+) \|$", table, re.MULTILINE)
+    assert len(rows) > 10
+    for options, folders in rows:
+        for name in re.findall(r"`--(\w+)", options):
+            assert [task for task in TASKS if name in names_of[task]] == list(words[folders]), name
 
 
 def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_english_one():
