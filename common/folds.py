@@ -50,9 +50,7 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
     else:
         splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="The least populated class", category=UserWarning
-            )  # make_splits() names them
+            warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)  # make_splits() names them
             for fold, (_, held) in enumerate(splitter.split(shared, labels[shared], group_of[shared])):
                 fold_of[shared[held]] = fold
     deal_out(fold_of, labels, num_folds, seed)

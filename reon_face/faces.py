@@ -18,7 +18,7 @@ where (0.5, 0.5) is the centre of the image's first pixel, and pixels beyond the
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -141,6 +141,14 @@ def choose_face(faces: Sequence[Face], height: int, width: int, how: str = "larg
     if how == "central":
         return min(faces, key=lambda face: math.hypot(face.box[0] + face.box[2] - width, face.box[1] + face.box[3] - height))
     return max(faces, key=lambda face: face.area)
+
+
+def moved(face: Face, right: float, down: float, size: float) -> Face:
+    """The face with its box moved by shares of its width and height, and made larger or smaller about its centre."""
+    x1, y1, x2, y2 = face.box
+    x, y = (x1 + x2) / 2 + right * (x2 - x1), (y1 + y2) / 2 + down * (y2 - y1)
+    half_width, half_height = (x2 - x1) / 2 * size, (y2 - y1) / 2 * size
+    return replace(face, box=(x - half_width, y - half_height, x + half_width, y + half_height))
 
 
 def overlap(a: Face, b: Face) -> float:

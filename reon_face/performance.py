@@ -14,7 +14,9 @@ from common.errors import InputError
 RATE = 10  # moments per second of the common time grid
 MAX_GAP = 0.3  # seconds: a moment with no face this near is a moment without a face
 WARP_PENALTY = 0.15  # what dtw pays, as a distance, for each change of the shift by one moment: noise is not worth it, a late reaction is
-FACE_PIXELS = 48  # height and width at which faces are compared: FER2013's
+FACE_PIXELS = 32  # height and width at which faces are compared: those of a small video, too
+# (right, down, size), in shares of the face's box: a detector's box trembles by some pixels, and what a classifier says with it
+VIEWS = ((0.0, 0.0, 1.0), (-0.06, -0.04, 0.94), (0.06, -0.04, 1.06), (-0.06, 0.04, 1.06), (0.06, 0.04, 0.94))
 WORST_APART = 1.0  # seconds between two moments that are named as the worst
 
 

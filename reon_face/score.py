@@ -13,6 +13,8 @@ from common.args import Parser, print_once, show_help
 from common.checks import MAX_THREADS, check_folder, check_number
 from common.errors import InputError, run_main
 
+from performance import FACE_PIXELS
+
 NEAR_UNIFORM = 0.15  # mean distance from equal probabilities below which the model says too little
 
 
@@ -30,7 +32,8 @@ class ScoreArguments:
     smoothing: float = field(default=0.3, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"})
     max_shift: float = field(default=1.0, metadata={"help": "seconds that the user may be early or late, 0 to 5"})
     face_pixels: int = field(
-        default=48, metadata={"help": "faces are compared at this height and width, so that the sharper camera has no other expression"}
+        default=FACE_PIXELS,
+        metadata={"help": "faces are compared at this height and width, so that the sharper camera has no other expression"},
     )
     detector: str | None = field(
         default=None, metadata={"help": "haar, none or YuNet's .onnx file; default: the one that made the model's training crops"}

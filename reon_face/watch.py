@@ -18,9 +18,9 @@ from common.errors import InputError, first_line
 from common.files import read_json
 from common.run import finished_folds
 
-from faces import Detector, Face, choose_face, crop_face
+from faces import Detector, Face, choose_face, crop_face, moved
 from model import Preprocessing, load_fold, preprocessing_of
-from performance import FACE_PIXELS, RATE, Performance
+from performance import FACE_PIXELS, RATE, VIEWS, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
@@ -136,9 +136,9 @@ def to_image(frame: av.VideoFrame) -> np.ndarray:
 def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: int = FACE_PIXELS) -> tuple[Performance, list[Face | None]]:
     """The performance in a video, and the face at each of its moments.
 
-    face_pixels: a crop shows no more than so many pixels a side. What a classifier says changes with the sharpness of a face, so both
-    videos are compared at the size of the coarser. A frame without a face has probabilities of NaN. Raises InputError where the file cannot
-    be decoded.
+    The probabilities of a frame are the mean over VIEWS of its face. face_pixels: a crop shows no more than so many pixels a side. What a
+    classifier says changes with the sharpness of a face, so both videos are compared at the size of the coarser. A frame without a face has
+    probabilities of NaN. Raises InputError where the file cannot be decoded.
     """
     crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
     size = classifier.preprocessing.image_size
@@ -149,14 +149,16 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
             found = choose_face(detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous)
             if found is not None:
                 previous = found
-                small = crop_face(image, found, min(size, face_pixels), crop["padding"], crop["align"])
-                crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
+                for view in VIEWS:
+                    small = crop_face(image, moved(found, *view), min(size, face_pixels), crop["padding"], crop["align"])
+                    crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
         last = number
         faces.append(found)
-        rows.append(len(crops) - 1 if found is not None else -1)
+        rows.append(len(crops) // len(VIEWS) - 1 if found is not None else -1)
     probabilities = np.full((len(rows), len(classifier.label_names)), np.nan)
     if crops:
         of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
+        of_frames = of_crops.reshape(-1, len(VIEWS), of_crops.shape[1]).mean(axis=1)
         seen = np.array(rows) >= 0
-        probabilities[seen] = of_crops[np.array(rows)[seen]]
+        probabilities[seen] = of_frames[np.array(rows)[seen]]
     return Performance(np.arange(len(rows)) / RATE, probabilities, len(rows) / RATE), faces

@@ -41,7 +41,7 @@ def place(worker, tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
-        (["--train_file", "empty"], ["empty", "holds no rows"]),
+        (["--train_file", "empty"], ["empty", "holds no images"]),
         (["--train_file", "sample.csv"], ["sample.csv: is not a folder of images or shards"]),
         (["--train_file", "one_label"], ["all 4 rows have the same label"]),
         (["--train_file", "test"], ["4 of 4 rows have no label"]),
@@ -82,7 +82,7 @@ def test_train_refuses(options, fragments, worker, place):
     [
         (["--test_file", "broken"], ["s2_1.png: cannot be decoded"]),
         (["--test_file", "others"], ["gloomy is not one of the labels"]),
-        (["--test_file", "empty"], ["holds no rows"]),
+        (["--test_file", "empty"], ["holds no images"]),
         (["--test_file", "test", "--per_device_eval_batch_size", "0"], ["per_device_eval_batch_size: 0 is not 1 or more"]),
         (["--test_file", "test", "--sample_submission_file", "sample.csv"], ["sample.csv", "other.png"]),
     ],

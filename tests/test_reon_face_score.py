@@ -183,16 +183,16 @@ def test_the_worst_moments_are_apart_and_in_order_of_cost():
 
 JAVASCRIPT = """
 import { readFileSync } from "node:fs";
-const { compare, worstMoments, DEFAULTS, RATE, MAX_GAP, FACE_PIXELS } = await import(process.argv[1]);
+const { compare, worstMoments, DEFAULTS, RATE, MAX_GAP, FACE_PIXELS, VIEWS } = await import(process.argv[1]);
 const cases = JSON.parse(readFileSync(0, "utf8"));
 const results = cases.map((one) => compare(...one)).map((found) => ({ ...found, worst: worstMoments(found, 3) }));
-console.log(JSON.stringify({ results, constants: [RATE, MAX_GAP, FACE_PIXELS], defaults: DEFAULTS }));
+console.log(JSON.stringify({ results, constants: [RATE, MAX_GAP, FACE_PIXELS, VIEWS], defaults: DEFAULTS }));
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_page_scores_as_python_does():
-    from reon_face.performance import FACE_PIXELS
+    from reon_face.performance import FACE_PIXELS, VIEWS
 
     random, cases, expected = np.random.default_rng(3), [], []
     for alignment in ALIGNMENTS:
@@ -207,7 +207,7 @@ def test_the_page_scores_as_python_does():
     output = subprocess.run(script, input=json.dumps(cases), capture_output=True, text=True, check=False)
     assert output.returncode == 0, output.stderr
     found = json.loads(output.stdout)
-    assert found["constants"] == [RATE, MAX_GAP, FACE_PIXELS]
+    assert found["constants"] == [RATE, MAX_GAP, FACE_PIXELS, [list(view) for view in VIEWS]]
     assert list(found["defaults"].values()) == list(asdict(Comparison()).values())
     for here, there in zip(expected, found["results"], strict=True):
         for name, key in (("score", "score"), ("still_score", "stillScore"), ("mean_distance_score", "meanDistanceScore")):

@@ -59,6 +59,13 @@ export function overlap(a, b) {
 
 const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
 
+// The box moved by shares of its width and height, and made larger or smaller about its centre.
+export function moved([x1, y1, x2, y2], [right, down, size]) {
+  const [x, y] = [(x1 + x2) / 2 + right * (x2 - x1), (y1 + y2) / 2 + down * (y2 - y1)];
+  const [halfWidth, halfHeight] = [((x2 - x1) / 2) * size, ((y2 - y1) / 2) * size];
+  return [x - halfWidth, y - halfHeight, x + halfWidth, y + halfHeight];
+}
+
 // The crop that the model sees, size x size x 3 bytes RGB; it shows no more than FACE_PIXELS x FACE_PIXELS, as in watch.py.
 export function cropFace(image, box, size, padding) {
   if (size <= FACE_PIXELS) return cropSquare(image, box, size, padding);

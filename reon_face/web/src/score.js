@@ -5,7 +5,15 @@
 export const RATE = 10; // moments per second of the common time grid
 export const MAX_GAP = 0.3; // seconds: a moment with no face this near is a moment without a face
 export const WARP_PENALTY = 0.15; // what dtw pays, as a distance, for each change of the shift by one moment
-export const FACE_PIXELS = 48; // height and width at which faces are compared
+export const FACE_PIXELS = 32; // height and width at which faces are compared
+// [right, down, size], in shares of the face's box: what a classifier says trembles with the detector's box
+export const VIEWS = [
+  [0, 0, 1],
+  [-0.06, -0.04, 0.94],
+  [0.06, -0.04, 1.06],
+  [-0.06, 0.04, 1.06],
+  [0.06, 0.04, 0.94],
+];
 export const WORST_APART = 1.0; // seconds between two moments that are named as the worst
 export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.3, maxShift: 1.0 };
 

@@ -1,6 +1,6 @@
 // From a <video> to what a model sees in it, frame by frame: the face is followed from one frame to the next.
-import { asHaar, chooseFace, cropFace, detectFaces } from "./detector.js";
-import { RATE } from "./score.js";
+import { asHaar, chooseFace, cropFace, detectFaces, moved } from "./detector.js";
+import { RATE, VIEWS } from "./score.js";
 
 export class Watcher {
   constructor(video) {
@@ -10,8 +10,9 @@ export class Watcher {
     this.face = null;
   }
 
-  // {face, probabilities, detectMs, classifyMs} of the frame that the video shows; both are null where no face is found.
-  async look({ description, classify }) {
+  // {face, probabilities, detectMs, classifyMs} of the frame that the video shows; both are null where no face is found. The probabilities
+  // are the mean over the views; a camera has time for one.
+  async look({ description, classify }, views = VIEWS.slice(0, 1)) {
     const { videoWidth: width, videoHeight: height } = this.video;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.context.drawImage(this.video, 0, 0);
@@ -23,8 +24,10 @@ export class Watcher {
     const found = performance.now();
     if (face === null) return { face, probabilities: null, detectMs: found - start, classifyMs: 0 };
     this.face = face;
-    const crop = cropFace(this.context.getImageData(0, 0, width, height), face.box, description.image_size, padding);
-    const probabilities = await classify(crop);
+    const image = this.context.getImageData(0, 0, width, height);
+    const each = [];
+    for (const view of views) each.push(await classify(cropFace(image, moved(face.box, view), description.image_size, padding)));
+    const probabilities = each[0].map((_, c) => each.reduce((sum, p) => sum + p[c], 0) / views.length);
     return { face, probabilities, detectMs: found - start, classifyMs: performance.now() - found };
   }
 }
@@ -36,7 +39,7 @@ export async function watchFile(watcher, classifier, onLook, isCancelled) {
   const count = Math.max(1, Math.round(video.duration * RATE));
   for (let k = 0; k < count && !isCancelled(); k++) {
     await seek(video, Math.min(k / RATE + 0.001, video.duration)); // a little later: the frame that begins at this moment
-    const result = await watcher.look(classifier);
+    const result = await watcher.look(classifier, VIEWS);
     performance.times.push(k / RATE);
     performance.probabilities.push(result.probabilities);
     onLook(result, (k + 1) / count);
