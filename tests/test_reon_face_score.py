@@ -273,9 +273,9 @@ def test_a_video_against_itself_again_and_another(worker, folder, tmp_path):
 
 
 def test_the_options_reach_the_comparison(worker, folder, tmp_path):
-    options = ["--alignment", "none", "--distance", "js", "--smoothing", "0.4", "--face_pixels", "32"]
+    options = ["--alignment", "none", "--distance", "js", "--smoothing", "0.4", "--face_pixels", "24"]
     found, _ = score(worker, folder, tmp_path, "actor.webm", "user.webm", *options)
-    assert (found["alignment"], found["distance"], found["smoothing"], found["face_pixels"]) == ("none", "js", 0.4, 32)
+    assert (found["alignment"], found["distance"], found["smoothing"], found["face_pixels"]) == ("none", "js", 0.4, 24)
     assert not any(found["shifts"])
     plain, _ = score(worker, folder, tmp_path, "actor.webm", "user.webm")
     assert found["score"] != plain["score"]

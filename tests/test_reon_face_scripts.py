@@ -247,3 +247,16 @@ def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data,
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--stages"), ("predict.py", "--run_dir"), ("crop.py", "--detector")])
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
     assert option in help_without_torch(TASK / script, tmp_path)
+
+
+# The demo as the README has it
+
+
+@pytest.mark.slow
+def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submission(worker, tmp_path):
+    succeed(worker, tmp_path, "train.py", "--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--output_dir", "run")
+    oof = read_json(tmp_path / "run" / "metrics.json")["oof"]
+    assert oof["accuracy"] > 0.6 and oof["majority_share"] < 0.15
+    check_submission(
+        tmp_path / "run" / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True, label_column="Predicted"
+    )

@@ -16,6 +16,7 @@ import pytest
 
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
 from reon_face.model import preprocessing_of
+from reon_face.performance import FACE_PIXELS
 from tests.faces import SIZE, acted, drawn_crops, read_video, save_model, watched, write_y4m
 from tests.scripts import ENVIRONMENT, ROOT, launch
 
@@ -191,8 +192,8 @@ def test_on_identical_crops_the_page_and_python_agree(answers, folder, frames):
         logits = model(pixel_values=torch.from_numpy(preprocessing_of(folder / "model").pixel_values(crops))).logits
     assert np.abs(np.array(found["probabilities"]) - logits.softmax(dim=1).numpy()).max() < 1e-3
 
-    small = crop_face(frames[0], Face((200, 100, 330.5, 220), 1.0), 48, 0.1, False)
-    expected = crop_face(small, Face((0, 0, 48, 48), 1.0), SIZE, 0, False)
+    small = crop_face(frames[0], Face((200, 100, 330.5, 220), 1.0), FACE_PIXELS, 0.1, False)
+    expected = crop_face(small, Face((0, 0, FACE_PIXELS, FACE_PIXELS), 1.0), SIZE, 0, False)
     difference = np.abs(np.array(found["crop"]).reshape(SIZE, SIZE, 3) - expected.astype(int))
     assert difference.max() <= 3 and difference.mean() < 0.6  # OpenCV interpolates with 5 bits
 
