@@ -186,7 +186,7 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
     decayed = [p for p in model.parameters() if p.ndim > 1]  # biases and norms are not decayed, as in the paper's code
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": a.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=a.learning_rate, betas=(a.adam_beta1, a.adam_beta2), eps=a.adam_epsilon)
+    optimizer = torch.optim.AdamW(groups, lr=a.learning_rate, betas=(a.adam_beta1, a.adam_beta2), eps=a.adam_epsilon, fused=True)
     loader = make_loader(train_set, a.per_device_train_batch_size, a.dataloader_num_workers, shuffle=True)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / a.gradient_accumulation_steps)

@@ -209,7 +209,7 @@ def test_help_lists_the_options_without_importing_torch(script, option, tmp_path
 def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submission(worker, tmp_path):
     succeed(worker, tmp_path, "train.py", "--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--output_dir", "run")
     oof = read_json(tmp_path / "run" / "metrics.json")["oof"]
-    assert oof["accuracy"] > 0.75 and oof["majority_share"] == 0.25
+    assert oof["accuracy"] > 0.8 and oof["majority_share"] == 0.25
     check_submission(
         tmp_path / "run" / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True, label_column="Predicted"
     )
