@@ -7,7 +7,9 @@ The encoder of each fold reads all rows once, and what a head can be fed from it
 the sentence (first token, mean), of both entities (mean, first token, opening marker) and of the words around them. On these, each head
 is trained on the fold's own training rows, with the same batches for all heads, and predicts the held-out ones. The encoders were
 fine-tuned under the run's own head, which favours that one, and no head can change them: a difference here is one of the head alone.
-Encodings and finished heads are not made again. Prints, and writes to OUT/heads.md, what tests/benchmarks/paired.py says.
+Encodings and finished heads are not made again. Prints, and writes to OUT/heads.md, what tests/benchmarks/paired.py says. With the run's
+--eval_file also OUT/ensemble.md: on these rows, which no fold saw, the average of each head's folds and of all heads against the best
+single model, the fold of the run that is best on its own validation rows.
 """
 
 import argparse
@@ -22,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from paired import KLUE_RE_METRICS, paired_table
 
+from common.files import read_json
 from common.inference import start_accelerator
-from common.logits import Logits, concatenate
+from common.logits import Logits, average, concatenate
 from common.run import finished_folds, read_config
 from common.text import Collator, load_fold
 
@@ -61,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run_dir", required=True, type=Path, help="K folds of klue_re/train.py, those that are finished")
     parser.add_argument("--train_file", required=True, help="the run's train_file")
+    parser.add_argument("--eval_file", help="the run's eval_file, for an ensemble of heads")
     parser.add_argument("--ner_file", help="the run's ner_file, if it had one")
     parser.add_argument("--label_file", default=LABEL_FILE, help="the run's label_file, if it had one")
     parser.add_argument("--output_dir", required=True, type=Path)
@@ -72,7 +76,9 @@ def main() -> None:
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     label_names = read_label_names(args.label_file)
-    examples, _ = read_relations(args.train_file, label_names, read_ner(args.ner_file) if args.ner_file else {})
+    ner = read_ner(args.ner_file) if args.ner_file else {}
+    examples, _ = read_relations(args.train_file, label_names, ner)
+    eval_examples, _ = read_relations(args.eval_file, label_names, ner) if args.eval_file else ([], "")
     folds = finished_folds(args.run_dir)
     held_out = [Logits.load(fold / "held_out_logits.npz") for fold in folds]
     config = read_config(args.run_dir)
@@ -81,23 +87,37 @@ def main() -> None:
     ids = [example.id for example in examples]
     measured = {row_id for part in held_out for row_id in part.ids.tolist()}  # all, or those of the folds that are finished
     labels = torch.tensor([example.label for example in examples])
-    results, seconds = {}, 0.0
+    eval_ids, eval_labels = [np.array([getattr(example, key) for example in eval_examples]) for key in ("id", "label")]
+    results, averages, seconds = {}, {}, 0.0
     for name in dict.fromkeys(["base", *args.heads]):
         path = args.output_dir / f"{name}_logits.npz"
         if not path.exists():
-            began, parts = time.perf_counter(), []
+            began, parts, eval_parts = time.perf_counter(), [], []
             for number, (fold, part) in enumerate(zip(folds, held_out, strict=True)):
-                vectors = encode(fold, examples, label_names, config, args.output_dir / f"fold{number}.npy")
+                vectors = encode(fold, [*examples, *eval_examples], label_names, config, args.output_dir / f"fold{number}.npy")
                 outside = np.isin(ids, part.ids)
                 logits = train_head(name, vectors, labels, ~outside, len(label_names), own_pooling, args, args.seed + number)
-                parts.append(Logits(np.array(ids)[outside], logits[outside], labels.numpy()[outside], label_names))
+                parts.append(Logits(np.array(ids)[outside], logits[: len(ids)][outside], labels.numpy()[outside], label_names))
+                eval_parts.append(Logits(eval_ids, logits[len(ids) :], eval_labels, label_names))
+            if eval_examples:
+                average(eval_parts).save(args.output_dir / f"{name}_eval_logits.npz")
             concatenate(parts, [row_id for row_id in ids if row_id in measured]).save(path)
             print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
             seconds += time.perf_counter() - began
         results[name] = Logits.load(path)
+        if eval_examples:
+            averages[f"head {name}, average of the folds"] = Logits.load(args.output_dir / f"{name}_eval_logits.npz")
         table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS, relation_metrics)
         (args.output_dir / "heads.md").write_text(table, encoding="utf-8")
     print("\n" + table)
+    if eval_examples:
+        own = [Logits.load(fold / "eval_logits.npz") for fold in folds]
+        best = max(range(len(folds)), key=lambda k: read_json(folds[k] / "fold.json")["metrics"]["accuracy"])
+        rows = {"base": own[best], "the run, average of its folds": average(own), **averages}
+        rows["all heads, average of all folds"] = average(list(averages.values()))
+        table = paired_table(rows, dict.fromkeys(rows, "hoped better"), seconds, KLUE_RE_METRICS, relation_metrics)
+        (args.output_dir / "ensemble.md").write_text(f"base: the best single model, {folds[best].name}\n\n{table}", encoding="utf-8")
+        print("\n" + table)
 
 
 @torch.inference_mode()
