@@ -26,7 +26,7 @@ from common.search_studies import make_pruner, make_sampler
 TABLES = Path(__file__).parent / "tables"
 SOURCE = ["source_friends", "source_nsmc"]
 DESIGN = ["friends_scratch", "nsmc_e5_1", "nsmc_scratch_few", "friends_minilm1"]
-REPORT = ["nsmc_scratch", "friends_scratch_few"]
+REPORT = ["nsmc_scratch", "friends_scratch_few", "nsmc_e5_2", "friends_minilm2"]
 STARTS = 30
 Cell = tuple[int, int]  # row of the rate, column of the epoch
 
