@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from common.errors import InputError
 from common.examples import TextExample
 from common.features import measure
-from common.recommend import DEFAULTS, Record, propose, read_records
+from common.recommend import DEFAULTS, Record, propose, read_records, recommend
 from common.text import tokenize, train_tokenizer
 from tests.scripts import ENVIRONMENT, ROOT
 
@@ -81,6 +81,11 @@ def test_of_several_runs_on_the_same_data_the_best_is_the_record(tmp_path):
 def test_a_folder_that_is_not_a_finished_runs_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no metrics.json; the folder of a finished run was expected"):
         read_records([tmp_path])
+
+
+def test_a_folder_that_reads_no_texts_is_refused():
+    with pytest.raises(InputError, match="measures texts, and reon_face reads none"):
+        recommend(ROOT / "reon_face", None, [], [])
 
 
 def test_the_command_measures_the_data_and_prints_lines_of_a_preset(tmp_path):
