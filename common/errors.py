@@ -42,9 +42,9 @@ def run_main(main: Callable[[], None], again: str = "start the same command with
         if int(os.environ.get("RANK", "0")) == 0:
             print(stop)
     except InputError as error:
+        sys.stdout.flush()  # what was printed before stands before, in a log of both, too
         if int(os.environ.get("RANK", "0")) == 0:
             print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
-        sys.stdout.flush()
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {again}", file=sys.stderr)

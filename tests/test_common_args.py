@@ -1,5 +1,7 @@
 """Dataclass default < YAML preset < command line."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +13,7 @@ from common.args import parse_train_args, read_preset, resolved_config
 from common.errors import InputError
 from common.fields import DataArguments, ModelArguments, TuningArguments
 from common.run import git_commit
+from tests.scripts import ENVIRONMENT
 
 
 @dataclass
@@ -183,3 +186,12 @@ def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task
     (task / "data" / "train.json").write_text("[]")
     (task / "data" / "notes.txt").write_text("x")
     assert parse_notes() == str(task / "data" / "notes.txt")
+
+
+def test_the_error_is_the_last_line_of_a_log_of_both_outputs(tmp_path):
+    program = (
+        "from common.errors import InputError, run_main\ndef main():\n    print('epoch 1')\n    raise InputError('no more')\nrun_main(main)"
+    )
+    with open(tmp_path / "log.txt", "w") as log:
+        assert subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log, env=ENVIRONMENT, check=False).returncode == 2
+    assert (tmp_path / "log.txt").read_text() == "epoch 1\nerror: no more\n"
