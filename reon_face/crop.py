@@ -80,7 +80,7 @@ def main() -> None:
         "every": args.every,
         "subject_pattern": args.subject_pattern,
         "sources": sum(len(job.sources) for job in jobs),
-        "sources_sha256": hashlib.sha256("\n".join(source for job in jobs for source in job.sources).encode()).hexdigest(),
+        "sources_sha256": fingerprint_of(jobs),
         "sources_per_shard": args.sources_per_shard,
     }
     path = Path(args.output_dir) / CROP_RECORD
@@ -128,6 +128,12 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     shared = (str(folder), args.output_dir, crop, args.detector, args.size, args.every, args.subject_pattern)
     n = args.sources_per_shard
     return [Job(i // n, tuple(names[i : i + n]), *shared) for i in range(0, len(names), n)], sorted(set(of_label) - {""})
+
+
+def fingerprint_of(jobs: Sequence[Job]) -> str:
+    """SHA-256 of the names and sizes of all sources: another folder with files of the same names is another one."""
+    sources = [(source, (Path(job.folder) / source).stat().st_size) for job in jobs for source in job.sources]
+    return hashlib.sha256("\n".join(f"{size} {source}" for source, size in sources).encode()).hexdigest()
 
 
 def compare(path: Path, record: dict) -> None:
@@ -204,9 +210,10 @@ def crop_shard(job: Job) -> Iterator[None]:
     for source in job.sources:
         path = Path(job.folder) / source
         label, subject = label_and_subject(Path(source), pattern)
-        read += path.stat().st_size
-        fingerprint, previous = sha256(path), None
+        previous = None
         try:
+            read += path.stat().st_size
+            fingerprint = sha256(path)
             for number, image in frames_of(path, job.every):
                 row_id = source if number < 0 else f"{source}#{number}"
                 face = choose_face(detector(image), *image.shape[:2], job.face_crop.choose, previous)
@@ -217,7 +224,7 @@ def crop_shard(job: Job) -> Iterator[None]:
                 crop = crop_face(image, face, job.size, job.face_crop.padding, job.face_crop.align)
                 row = encode(row_id, crop, face) | {"label": label, "subject": subject, "source": source, "frame": number}
                 rows.append(row | {"sha256": fingerprint})
-        except InputError as error:
+        except (InputError, OSError) as error:
             broken[source] = str(error)
         yield
     if rows:

@@ -152,8 +152,8 @@ def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg; hidden ones are left out."""
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "."]
+    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg; hidden ones and broken links are left out."""
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "." and p.is_file()]
     return sorted(found, key=lambda p: natural(p.relative_to(folder)))
 
 

@@ -76,7 +76,7 @@ def load_detector(name_or_path: str) -> Detector:
     if not name_or_path.endswith(".onnx"):
         raise InputError(f"detector: {name_or_path!r} is not haar, none or YuNet's .onnx file")
     if not os.path.isfile(name_or_path):
-        raise InputError(f"{name_or_path}: no such file (detector)")
+        raise InputError(f"{name_or_path}: no such file (detector); name YuNet's file with --detector")
     return YuNetDetector(name_or_path)
 
 

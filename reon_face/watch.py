@@ -141,6 +141,14 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
     probabilities of NaN. Raises InputError where the file cannot be decoded.
     """
     crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
+    of_frames: list[np.ndarray] = []  # (C,) of each frame with a face
+
+    def classify() -> None:
+        if crops:
+            of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
+            of_frames.extend(of_crops.reshape(-1, len(VIEWS), of_crops.shape[1]).mean(axis=1))
+            crops.clear()
+
     size = classifier.preprocessing.image_size
     whole = Face((0, 0, face_pixels, face_pixels), 1.0)
     last, previous = 0, None
@@ -154,11 +162,12 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
                     crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
         last = number
         faces.append(found)
-        rows.append(len(crops) // len(VIEWS) - 1 if found is not None else -1)
+        rows.append(len(of_frames) + len(crops) // len(VIEWS) - 1 if found is not None else -1)
+        if len(crops) >= BATCH:  # a long video's crops do not fit into memory
+            classify()
+    classify()
     probabilities = np.full((len(rows), len(classifier.label_names)), np.nan)
-    if crops:
-        of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
-        of_frames = of_crops.reshape(-1, len(VIEWS), of_crops.shape[1]).mean(axis=1)
+    if of_frames:
         seen = np.array(rows) >= 0
-        probabilities[seen] = of_frames[np.array(rows)[seen]]
+        probabilities[seen] = np.stack(of_frames)[np.array(rows)[seen]]
     return Performance(np.arange(len(rows)) / RATE, probabilities, len(rows) / RATE), faces

@@ -165,6 +165,10 @@ const scenarios = {
     return found;
   },
 
+  async cutOff({ actor }) {
+    return scenarios.unplayable({ actor });
+  },
+
   async language() {
     const { page, close } = await openPage({ locale: "ko-KR" });
     const read = () => page.evaluate(() => [document.documentElement.lang, document.body.innerText, document.title]);

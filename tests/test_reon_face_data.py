@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -249,6 +250,20 @@ def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_o
         assert (tmp_path / "crops" / path.name).read_bytes() == path.read_bytes()
     assert first.stat().st_mtime_ns == written  # and finished shards are not made again
     assert "was made with size 48, now it is 64" in crop(*options, "--size", "64", code=2).stderr
+    others = shutil.copytree(frames, tmp_path / "others")  # other pictures under the same names
+    picture = next(path for path in sorted(others.rglob("*.jpg")))
+    picture.write_bytes(picture.read_bytes() + b"0")
+    assert "was made with sources_sha256" in crop(*options, "--input", others, code=2).stderr
+
+
+def test_a_broken_link_is_no_source(tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), draw_face(2, "happy", 1.0, 160))
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "in" / "folder.png").mkdir()
+    crop("--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--size", "32")
+    record = json.loads((tmp_path / "crops" / "crop.json").read_text())
+    assert record["sources"] == record["rows"] == 1 and record["broken"] == {}
 
 
 def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):

@@ -10,6 +10,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -98,6 +99,19 @@ def frames(folder):
     return [frame for name in ("actor", "user") for frame in read_video(folder / f"{name}.webm")[0][::6]]
 
 
+def cut_off(path, source):
+    """The first two thirds of an MP4 whose index stands at its beginning."""
+    shown, rate = read_video(source)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=round(rate))
+        stream.height, stream.width, stream.pix_fmt = *shown[0].shape[:2], "yuv420p"
+        for frame in shown:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return path
+
+
 @pytest.fixture(scope="module")
 def answers(folder, hosts, frames):
     crops, _ = drawn_crops(7, seed=5)
@@ -118,6 +132,7 @@ def answers(folder, hosts, frames):
         "frames": {"images": [f"data:image/png;base64,{image}" for image in encoded]},
         "refused": {},
         "unplayable": {"actor": str(folder / "broken.webm")},
+        "cutOff": {"actor": str(cut_off(folder / "cut.mp4", folder / "actor.webm"))},
         "language": {},
         "keyboard": {},
         "nomodel": {"url": hosts["bare"], "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")]},
@@ -260,6 +275,11 @@ def test_a_refused_camera_is_said(answers):
 def test_a_file_that_is_no_video_is_named(answers):
     found = value(answers, "unplayable")
     assert "cannot play broken.webm" in found["notice"] and found["go"]
+
+
+def test_a_video_that_breaks_off_is_named_and_holds_nothing_up(answers):
+    found = value(answers, "cutOff")
+    assert "cannot play cut.mp4" in found["notice"] and found["go"]
 
 
 def test_every_word_changes_with_the_language(answers):

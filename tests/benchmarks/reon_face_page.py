@@ -26,6 +26,7 @@ import onnxruntime
 
 from reon_face.drawn_faces import EMOTIONS, draw_frame
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
+from reon_face.performance import FACE_PIXELS
 from tests.scripts import launch
 from tests.test_reon_face_web import ISOLATION, WEB, Handler, drive, value
 
@@ -96,7 +97,7 @@ def in_python(exported: Path, frames: list[np.ndarray], looks: list[dict]) -> No
             if face is None:
                 continue
             start = time.perf_counter()
-            small = crop_face(frame, face, min(size, 48), crop["padding"], crop["align"])
+            small = crop_face(frame, face, min(size, FACE_PIXELS), crop["padding"], crop["align"])
             pixels = crop_face(small, Face((0, 0, *small.shape[:2]), 1.0), size, 0, False)[..., ::-1]
             scaled = (pixels.astype(np.float32) / 255 - np.float32(description["mean"])) / np.float32(description["std"])
             logits = session.run(["logits"], {"pixel_values": scaled.transpose(2, 0, 1)[None]})[0][0].astype(float)

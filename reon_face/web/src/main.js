@@ -163,7 +163,15 @@ async function readFile(side, file) {
     const percent = Math.floor(share * 10) * 10; // a screen reader need not hear every percent
     if (state.notice[0] !== "reading" || state.notice[1] !== side.who || state.notice[2] !== percent) say("reading", side.who, percent);
   };
-  const found = await watchFile(new Watcher(side.video), state.classifier, onLook, () => job !== side.job);
+  let found;
+  try {
+    found = await watchFile(new Watcher(side.video), state.classifier, onLook, () => job !== side.job);
+  } catch (error) {
+    if (job !== side.job) return;
+    const ofVideo = Boolean(side.video.error);
+    Object.assign(side, { fileName: "", share: null });
+    return ofVideo ? say("badVideo", file.name) : say("badModel", error.message ?? String(error));
+  }
   if (job !== side.job) return;
   side.share = null;
   if (!found.probabilities.some((p) => p !== null)) return say(side.who === "actor" ? "noActorFace" : "noUserFace");
@@ -215,7 +223,13 @@ async function watchCamera(stream) {
   const watcher = new Watcher(user.video);
   while (state.stream === stream) {
     const time = actor.video.currentTime;
-    const result = await watcher.look(state.classifier);
+    let result;
+    try {
+      result = await watcher.look(state.classifier);
+    } catch (error) {
+      if (state.stream === stream) stopCamera();
+      return say("badModel", error.message ?? String(error));
+    }
     if (state.stream !== stream) return;
     show(user, result);
     if (state.acting) {

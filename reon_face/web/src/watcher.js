@@ -47,10 +47,18 @@ export async function watchFile(watcher, classifier, onLook, isCancelled) {
   return performance;
 }
 
+// Rejects where the video breaks off.
 export function seek(video, time) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     if (video.currentTime === time) return resolve();
-    video.addEventListener("seeked", resolve, { once: true });
+    const done = new AbortController();
+    const settle = (how) => (event) => {
+      done.abort();
+      how(event);
+    };
+    video.addEventListener("seeked", settle(resolve), { signal: done.signal });
+    video.addEventListener("error", settle(reject), { signal: done.signal });
+    if (video.error) return settle(reject)(video.error);
     video.currentTime = time;
   });
 }
