@@ -29,6 +29,8 @@ from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_det
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
+IMAGES, VIDEOS = 512, 8  # per shard: a shard is what one process does, and what a kill loses; a video's faces are many
+WHOLE = 0.9  # of the frames that a video promises
 JPEG_QUALITY = 92
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -68,7 +70,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160, help="height and width of a crop in pixels (default: 160)")
     parser.add_argument("--every", type=int, default=1, help="videos: only each n-th frame (default: 1)")
     parser.add_argument("--subject_pattern", help="regular expression over the path whose group is the person, as for train.py")
-    parser.add_argument("--sources_per_shard", type=int, default=2048, help="images or videos per shard (default: 2048)")
+    parser.add_argument("--sources_per_shard", type=int, help=f"images or videos per shard (default: {IMAGES} images, {VIDEOS} videos)")
     parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args()
 
@@ -126,6 +128,8 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     padding = args.padding if args.padding is not None else 0.0 if args.detector == "none" else FaceCrop.padding
     crop = FaceCrop(Path(args.detector).name, args.choose, padding, not args.no_align)
     shared = (str(folder), args.output_dir, crop, args.detector, args.size, args.every, args.subject_pattern)
+    if args.sources_per_shard is None:
+        args.sources_per_shard = VIDEOS if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources) else IMAGES
     n = args.sources_per_shard
     return [Job(i // n, tuple(names[i : i + n]), *shared) for i in range(0, len(names), n)], sorted(set(of_label) - {""})
 
@@ -243,7 +247,7 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
     """(-1, image) of an image, (number, frame) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
 
     JPEGs are decoded at a half, a quarter or an eighth of their size as long as the longer side keeps LONGEST_SIDE pixels, boxes are in
-    pixels of what was decoded. Raises InputError where nothing can be decoded.
+    pixels of what was decoded. Raises InputError where nothing can be decoded and, after its last frame, for a video that breaks off.
     """
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         data = np.fromfile(path, np.uint8)
@@ -253,6 +257,7 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
         yield -1, image
         return
     video, number = cv2.VideoCapture(str(path)), 0
+    promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
     while video.grab():
         if number % every == 0:
             whole, frame = video.retrieve()
@@ -263,6 +268,8 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
     video.release()
     if number == 0:
         raise InputError("cannot be decoded as a video")
+    if number < WHOLE * promised:
+        raise InputError(f"only {number} of {promised:.0f} frames can be decoded")
 
 
 def jpeg_flag(path: Path) -> int:

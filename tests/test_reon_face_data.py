@@ -277,7 +277,23 @@ def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):
     crop("--input", tmp_path, "--output_dir", tmp_path / "crops", "--every", "2", "--size", "32")
     rows, _ = read_faces(tmp_path / "crops")
     assert [row.id for row in rows] == ["v.mp4#0", "v.mp4#2", "v.mp4#4"] and len({row.group for row in rows}) == 1
-    assert list(json.loads((tmp_path / "crops" / "crop.json").read_text())["broken"]) == ["cut.mp4"]
+    record = json.loads((tmp_path / "crops" / "crop.json").read_text())
+    assert list(record["broken"]) == ["cut.mp4"] and record["sources_per_shard"] == 8  # a video's faces are many
+
+
+def test_a_video_that_breaks_off_is_listed_and_its_frames_are_kept(tmp_path):
+    (tmp_path / "in").mkdir()
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 8, (200, 160))
+    for _ in range(20):
+        frame = np.full((160, 200, 3), 120, np.uint8)
+        frame[:, 20:180] = draw_face(2, "happy", 1.0, 160)
+        writer.write(frame)
+    writer.release()
+    whole = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / "in" / "v.avi").write_bytes(whole[: len(whole) // 2])
+    crop("--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--size", "32")
+    record = json.loads((tmp_path / "crops" / "crop.json").read_text())
+    assert "of 20 frames can be decoded" in record["broken"]["v.avi"] and 5 <= record["rows"] < 15
 
 
 @pytest.mark.parametrize(
