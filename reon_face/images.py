@@ -44,8 +44,9 @@ def first_rows(path: str) -> np.ndarray:
 
 def read_row(path: str, row: int) -> bytes:
     """The encoded crop of one row of a shard."""
-    group = int(np.searchsorted(first_rows(path), row, side="right")) - 1
-    return read_group(path, group)[row - first_rows(path)[group]]
+    starts = first_rows(path)
+    group = int(np.searchsorted(starts, row, side="right")) - 1
+    return read_group(path, group)[row - starts[group]]
 
 
 @lru_cache(maxsize=CACHED_GROUPS)

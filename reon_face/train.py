@@ -71,8 +71,9 @@ def main() -> None:
             announce(getattr(args, f"{name}_file"), rows, label_names)
         notes.append(report_groups(examples["train"]))
         print_once(notes[-1])
-        sample_ids, (id_column, columns) = None, submission_format(label_names)
+        sample_ids = None
         if "test" in examples:
+            id_column, columns = submission_format(label_names)
             sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], columns, id_column)
 
     # Split: images of one person, and identical images, stay together. Without folds and without an eval_file, a tenth is held back.

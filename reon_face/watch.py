@@ -140,34 +140,20 @@ def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: i
     classifier says changes with the sharpness of a face, so both videos are compared at the size of the coarser. A frame without a face has
     probabilities of NaN. Raises InputError where the file cannot be decoded.
     """
-    crop, faces, crops, rows = classifier.preprocessing.face_crop, [], [], []
-    of_frames: list[np.ndarray] = []  # (C,) of each frame with a face
-
-    def classify() -> None:
-        if crops:
-            of_crops = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(crops)))
-            of_frames.extend(of_crops.reshape(-1, len(VIEWS), of_crops.shape[1]).mean(axis=1))
-            crops.clear()
-
-    size = classifier.preprocessing.image_size
+    crop, size = classifier.preprocessing.face_crop, classifier.preprocessing.image_size
     whole = Face((0, 0, face_pixels, face_pixels), 1.0)
-    last, previous = 0, None
+    faces, rows, last, previous = [], [], 0, None
     for number, image in read_frames(path):
         if number != last:
+            probabilities = np.full(len(classifier.label_names), np.nan)
             found = choose_face(detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous)
             if found is not None:
                 previous = found
-                for view in VIEWS:
-                    small = crop_face(image, moved(found, *view), min(size, face_pixels), crop["padding"], crop["align"])
-                    crops.append(small if size <= face_pixels else crop_face(small, whole, size, padding=0, align=False))
+                views = [crop_face(image, moved(found, *v), min(size, face_pixels), crop["padding"], crop["align"]) for v in VIEWS]
+                if size > face_pixels:
+                    views = [crop_face(view, whole, size, padding=0, align=False) for view in views]
+                probabilities = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(views))).mean(axis=0)
         last = number
         faces.append(found)
-        rows.append(len(of_frames) + len(crops) // len(VIEWS) - 1 if found is not None else -1)
-        if len(crops) >= BATCH:  # a long video's crops do not fit into memory
-            classify()
-    classify()
-    probabilities = np.full((len(rows), len(classifier.label_names)), np.nan)
-    if of_frames:
-        seen = np.array(rows) >= 0
-        probabilities[seen] = np.stack(of_frames)[np.array(rows)[seen]]
-    return Performance(np.arange(len(rows)) / RATE, probabilities, len(rows) / RATE), faces
+        rows.append(probabilities)
+    return Performance(np.arange(len(rows)) / RATE, np.array(rows), len(rows) / RATE), faces

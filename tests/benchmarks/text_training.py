@@ -70,18 +70,8 @@ def train(args: argparse.Namespace, recipe: str, precision: str, seed: int, leng
             command += [f"--{name}", str(getattr(args, name))]
         command += ["--max_train_samples", str(args.rows), "--max_eval_samples", str(args.eval_rows), "--max_length", "128"]
         command += ["--per_device_train_batch_size", str(args.batch_size), "--num_train_epochs", "1", "--warmup_steps", "0"]
-        command += [
-            "--weight_decay",
-            "0",
-            "--eval_strategy",
-            "no",
-            "--save_strategy",
-            "no",
-            "--seed",
-            str(seed),
-            "--torch_num_threads",
-            str(args.threads),
-        ]
+        command += ["--weight_decay", "0", "--eval_strategy", "no", "--save_strategy", "no"]
+        command += ["--seed", str(seed), "--torch_num_threads", str(args.threads)]
         command += ["--disable_tqdm", "true", "--output_dir", str(folder), *(["--bf16"] if precision == "bf16" else [])]
     else:
         command = [sys.executable, __file__, *sys.argv[1:], "--recipe", recipe, "--precision", precision, "--seed", str(seed)]
