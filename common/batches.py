@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+import datasets
 import numpy as np
 from torch.utils.data import Sampler
 
@@ -89,6 +90,12 @@ class TokenBudgetBatchSampler(LengthBatchSampler):
         batches = np.split(order, np.cumsum(self.sizes)[:-1])
         for number in generator.permutation(len(batches) // self.world_size):
             yield batches[number * self.world_size + self.rank].tolist()
+
+
+def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:
+    """(N,) int64 of a column of integers; in parts, since of a selection they would take 500 bytes a row at once."""
+    parts = dataset.select_columns(name).with_format("numpy").iter(batch_size=4096)
+    return np.concatenate([np.empty(0, dtype=np.int64), *(part[name] for part in parts)])
 
 
 def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> list[int]:

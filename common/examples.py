@@ -1,6 +1,5 @@
 """Rows as every task's data.py hands them over, and the checks that hold for all tasks."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +41,7 @@ class RelationExample(TextExample):
 
 def labels_of(examples: Sequence[TextExample]) -> np.ndarray:
     """(N,) int64, -1 where unknown."""
-    return np.array([example.label for example in examples], dtype=np.int64)
+    return np.fromiter((example.label for example in examples), dtype=np.int64, count=len(examples))
 
 
 def check_examples(examples: Sequence[TextExample], source: str, *, labelled: bool = False, least_classes: int = 1) -> None:
@@ -50,9 +49,11 @@ def check_examples(examples: Sequence[TextExample], source: str, *, labelled: bo
     rows without a label and for fewer than least_classes."""
     if not examples:
         raise InputError(f"{source}: holds no rows")
-    example_id, count = Counter(example.id for example in examples).most_common(1)[0]
-    if count > 1:
-        raise InputError(f"{source}: id {example_id} occurs {count} times, expected once")
+    hashes = np.fromiter((hash(example.id) for example in examples), dtype=np.int64, count=len(examples))  # not all ids in memory
+    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    if counts.max() > 1:
+        row = int(first[counts == counts.max()].min())
+        raise InputError(f"{source}: id {examples[row].id} occurs {counts.max()} times, expected once")
     if broken := [example.id for example in examples if "\r" in example.id]:  # Python's csv writes it without quotes
         raise InputError(f"{source}: id {broken[0]!r} holds a carriage return")
     if labelled:

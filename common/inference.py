@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from common.batches import token_budget_sizes
+from common.batches import read_column, token_budget_sizes
 from common.logits import Logits
 from common.text import row_lengths
 
@@ -54,7 +54,7 @@ def predict_logits(
     logits = np.zeros((len(dataset), len(label_names)), dtype=np.float32)
     if gathered:
         logits[numbers] = np.concatenate([value for _, value in gathered])
-    return Logits(np.array(dataset["id"], dtype=np.str_), logits, np.array(dataset["labels"], dtype=np.int64), list(label_names))
+    return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), list(label_names))
 
 
 def start_accelerator(config: dict) -> Accelerator:

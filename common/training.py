@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from common.args import print_once
-from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
+from common.batches import LengthBatchSampler, TokenBudgetBatchSampler, read_column
 from common.checks import WATCHED
 from common.errors import InputError, Stopped
 from common.metrics import compute_metrics
@@ -204,7 +204,7 @@ def train_fold(
     training_args = copy.copy(training_args)
     training_args.output_dir = str(fold_dir / "checkpoints")
     training_args.push_to_hub = False  # the finished folds are pushed, not the checkpoints
-    labels = np.array(train_dataset["labels"])
+    labels = read_column(train_dataset, "labels")
     eval_dataset = eval_dataset.select(np.argsort(-row_lengths(eval_dataset), kind="stable"))  # metrics do not depend on the order
 
     def adapted_model() -> torch.nn.Module:

@@ -32,7 +32,7 @@ ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
 IMAGES, VIDEOS = 512, 8  # per shard: a shard is what one process does, and what a kill loses; a video's faces are many
 WHOLE = 0.9  # of the frames that a video promises
 JPEG_QUALITY = 92
-REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def crop_shard(job: Job) -> Iterator[None]:
         try:
             read += path.stat().st_size
             fingerprint = sha256(path)
-            for number, image in frames_of(path, job.every):
+            for number, image, reduced in frames_of(path, job.every):
                 row_id = source if number < 0 else f"{source}#{number}"
                 face = choose_face(detector(image), *image.shape[:2], job.face_crop.choose, previous)
                 if face is None:
@@ -226,7 +226,7 @@ def crop_shard(job: Job) -> Iterator[None]:
                     continue
                 previous = face if number >= 0 else None
                 crop = crop_face(image, face, job.size, job.face_crop.padding, job.face_crop.align)
-                row = encode(row_id, crop, face) | {"label": label, "subject": subject, "source": source, "frame": number}
+                row = encode(row_id, crop, face, reduced) | {"label": label, "subject": subject, "source": source, "frame": number}
                 rows.append(row | {"sha256": fingerprint})
         except (InputError, OSError) as error:
             broken[source] = str(error)
@@ -238,23 +238,24 @@ def crop_shard(job: Job) -> Iterator[None]:
     write_json(job.record, {"rows": len(rows), "no_face": no_face, "broken": broken, "bytes": read})
 
 
-def encode(row_id: str, crop: np.ndarray, face: Face) -> dict:
+def encode(row_id: str, crop: np.ndarray, face: Face, reduced: int) -> dict:
     jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    return {"id": row_id, "image": {"bytes": jpeg, "path": None}, "box": list(face.box), "score": face.score}
+    return {"id": row_id, "image": {"bytes": jpeg, "path": None}, "box": [value * reduced for value in face.box], "score": face.score}
 
 
-def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
-    """(-1, image) of an image, (number, frame) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
+def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(-1, image, reduced) of an image, (number, frame, 1) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
 
-    JPEGs are decoded at a half, a quarter or an eighth of their size as long as the longer side keeps LONGEST_SIDE pixels, boxes are in
-    pixels of what was decoded. Raises InputError where nothing can be decoded and, after its last frame, for a video that breaks off.
+    JPEGs are decoded at a half, a quarter or an eighth of their size (reduced: 2, 4, 8) as long as the longer side keeps LONGEST_SIDE
+    pixels. Raises InputError where nothing can be decoded and, after its last frame, for a video that breaks off.
     """
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, jpeg_flag(path)) if len(data) else None
+        reduced = reduction(path)
+        image = cv2.imdecode(data, REDUCED[reduced]) if len(data) else None
         if image is None:
             raise InputError("cannot be decoded as an image")
-        yield -1, image
+        yield -1, image, reduced
         return
     video, number = cv2.VideoCapture(str(path)), 0
     promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -263,7 +264,7 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
             whole, frame = video.retrieve()
             if not whole:
                 break
-            yield number, frame
+            yield number, frame, 1
         number += 1
     video.release()
     if number == 0:
@@ -272,19 +273,18 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
         raise InputError(f"only {number} of {promised:.0f} frames can be decoded")
 
 
-def jpeg_flag(path: Path) -> int:
-    """How OpenCV should decode an image; only the header is read."""
+def reduction(path: Path) -> int:
+    """To which part of its size OpenCV should decode an image; only the header is read."""
     from PIL import Image
 
     if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return cv2.IMREAD_COLOR
+        return 1
     try:
         with Image.open(path) as image:
             longest = max(image.size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return cv2.IMREAD_COLOR
-    fitting = [flag for by, flag in REDUCED.items() if longest / by >= LONGEST_SIDE]
-    return fitting[-1] if fitting else cv2.IMREAD_COLOR
+        return 1
+    return max(by for by in REDUCED if by == 1 or longest / by >= LONGEST_SIDE)
 
 
 if __name__ == "__main__":

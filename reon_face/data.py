@@ -3,13 +3,16 @@
 For a contest of your own, change COMPETITION_FILES, the fields and read_faces().
 """
 
+import atexit
 import re
+import shutil
+import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +21,9 @@ from common.errors import InputError, first_line
 from common.fields import DataArguments
 from common.files import natural, read_json, sha256
 from common.logits import Logits
+
+if TYPE_CHECKING:
+    import datasets
 
 COMPETITION_FILES = {
     "train_file": "train",
@@ -93,49 +99,79 @@ class TaskArguments(DataArguments):
     shuffle_rows: int = field(default=4096, metadata={"help": "shards: so many rows, in random row groups, are shuffled together"})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FaceExample:
     """One image: a file, or row `row` of a shard. label: -1 where unknown. group: rows of one group stay in one fold."""
 
     id: str
     path: str
-    row: int = -1
-    label: int = -1
-    group: str = ""
+    row: int
+    label: int
+    group: int
+
+
+class Faces(Sequence[FaceExample]):
+    """The images of a folder. Of shards, only labels and groups are in memory, 16 bytes a row; ids and places are read from a file.
+
+    rows: datasets.Dataset of id, path, row (-1: an image file) and row_group (number among those of all shards; -1). labels: (N,) int64, -1
+    where unknown. groups: (N,) int64, rows of one group stay in one fold. has_subjects: groups are people, too, not only identical images.
+    """
+
+    def __init__(self, rows: "datasets.Dataset", labels: np.ndarray, groups: np.ndarray, has_subjects: bool = False):
+        self.rows, self.labels, self.groups, self.has_subjects = rows, labels, groups, has_subjects
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            rows = self.rows.select(range(*index.indices(len(self))))
+            return Faces(rows, self.labels[index], self.groups[index], self.has_subjects)
+        row = self.rows[int(index)]
+        return FaceExample(row["id"], row["path"], row["row"], int(self.labels[index]), int(self.groups[index]))
+
+    def __iter__(self) -> Iterator[FaceExample]:
+        numbers = zip(self.labels, self.groups, strict=True)
+        for batch in self.rows.iter(batch_size=4096):
+            for row_id, path, row in zip(batch["id"], batch["path"], batch["row"], strict=True):
+                label, group = next(numbers)
+                yield FaceExample(row_id, path, row, int(label), int(group))
 
 
 def read_faces(
     path: str | Path, label_names: Sequence[str] | None = None, subject_pattern: str | None = None, groups: bool = True
-) -> tuple[list[FaceExample], list[str]]:
+) -> tuple[Faces, list[str]]:
     """The images of a folder, in order, and the names of their labels (label_names where they are given).
 
     path: a folder of shards (crop.json); of labels, <label>/**/*.jpg; of AI-Hub, whose file and folder names say label and person; or of
     images without labels. groups: find out which rows belong together (the same person, the same image). Raises InputError.
     """
+    import datasets
+
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder of images or shards")
     pattern = compile_pattern(subject_pattern)
     if (folder / CROP_RECORD).exists():
         return read_shards(folder, label_names, pattern)
-    rows = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in list_files(folder, IMAGE_SUFFIXES)]
-    if not rows:
+    files = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in list_files(folder, IMAGE_SUFFIXES)]
+    if not files:
         raise InputError(f"{folder}: holds no images; expected <label>/*.jpg ({', '.join(IMAGE_SUFFIXES)}), or the shards of crop.py")
-    found = sorted({label for _, label, _ in rows if label is not None})
-    unlabelled = [p for p, label, _ in rows if label is None]
+    found = sorted({label for _, label, _ in files if label is not None})
+    unlabelled = [p for p, label, _ in files if label is None]
     if found and unlabelled:
         raise InputError(f"{folder}: holds images ({unlabelled[0].name}) beside folders of labels ({found[0]}), expected only one of them")
     names = check_labels(folder, found, label_names)
-    examples = [
-        FaceExample(p.relative_to(folder).as_posix(), str(p), label=-1 if label is None else names.index(label)) for p, label, _ in rows
-    ]
-    if groups:
-        keys = zip((subject for _, _, subject in rows), fingerprints([p for p, _, _ in rows]), strict=True)
-        for example, group in zip(examples, join_groups(keys), strict=True):
-            example.group = group
+    labels = [-1 if label is None else names.index(label) for _, label, _ in files]
     # the first of each label, then the second: --max_train_samples keeps all labels
-    columns = [[e for e in examples if e.label == label] for label in range(-1, len(names))]
-    return [example for row in zip_longest(*columns) for example in row if example is not None], names
+    columns = [[i for i, other in enumerate(labels) if other == label] for label in range(-1, len(names))]
+    order = [i for row in zip_longest(*columns) for i in row if i is not None]
+    files = [files[i] for i in order]
+    place = {"path": [str(p) for p, _, _ in files], "row": [-1] * len(files), "row_group": [-1] * len(files)}
+    rows = datasets.Dataset.from_dict({"id": [p.relative_to(folder).as_posix() for p, _, _ in files], **place})
+    subjects = ranks([subject for _, _, subject in files])
+    joined = join_groups(subjects, ranks(fingerprints([p for p, _, _ in files]))) if groups else np.arange(len(files))
+    return Faces(rows, np.array(labels)[order], joined, bool((subjects >= 0).any())), names
 
 
 def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
@@ -175,29 +211,52 @@ def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | No
     return list(label_names)
 
 
-def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pattern | None) -> tuple[list[FaceExample], list[str]]:
-    """The rows of crop.py's shards; of the Parquet files only the columns of the manifest are read."""
+def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pattern | None) -> tuple[Faces, list[str]]:
+    """The rows of crop.py's shards; of the Parquet files only the columns of the manifest are read, one shard at a time.
+
+    What a row's image is found by goes to a temporary Arrow file, which datasets maps into memory.
+    """
+    import datasets
     import pyarrow
     import pyarrow.parquet as parquet
 
     record = read_json(folder / CROP_RECORD)
     if record.get("status") != "done":
         raise InputError(f"{folder}: crop.py has not finished; start it again, it goes on where it stopped")
+    if not record["shards"]:
+        raise InputError(f"{folder}: holds no faces")
     names = check_labels(folder, record["label_names"], label_names)
-    examples, keys = [], []
-    for shard in record["shards"]:
-        path = str(folder / shard)
-        try:
-            table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
-        except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
-        for row, (row_id, label, subject, digest) in enumerate(zip(*(c.to_pylist() for c in table.columns), strict=True)):
-            examples.append(FaceExample(row_id, path, row, -1 if label is None else names.index(label)))
-            person = pattern.search(row_id) if pattern else None
-            keys.append((person[1] if person else subject, digest))  # sha256 of the source: frames of one video are one group
-    for example, group in zip(examples, join_groups(keys), strict=True):
-        example.group = group
-    return examples, names
+    number_of = {name: i for i, name in enumerate(names)}
+    text, integer = pyarrow.string(), pyarrow.int32()
+    schema = pyarrow.schema({"id": text, "path": text, "row": integer, "row_group": integer})
+    listing = Path(tempfile.mkdtemp(prefix="faces_")) / "rows.arrow"
+    atexit.register(shutil.rmtree, listing.parent, ignore_errors=True)
+    labels, subjects, images, people, row_groups = [], [], [], {}, 0
+    with pyarrow.OSFile(str(listing), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+        for shard in record["shards"]:
+            path = str(folder / shard)
+            try:
+                table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
+                metadata = parquet.read_metadata(path)
+            except (OSError, pyarrow.ArrowException) as error:
+                raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
+            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            place = [np.arange(len(table)), row_groups + np.repeat(np.arange(len(sizes)), sizes)]
+            row_groups += len(sizes)
+            ids = table["id"].combine_chunks()
+            columns = [ids, pyarrow.repeat(path, len(table)), *(pyarrow.array(values, integer) for values in place)]
+            writer.write_table(pyarrow.table(columns, schema=schema))
+            ids, of_shard, persons, digests = (column.to_pylist() for column in table.columns)
+            if pattern:
+                persons = [found[1] if (found := pattern.search(row_id)) else None for row_id in ids]
+            labels.append(np.array([-1 if label is None else number_of[label] for label in of_shard]))
+            subjects.append(np.array([-1 if person is None else people.setdefault(person, len(people)) for person in persons]))
+            images.append(np.array([int(digest[:15], 16) for digest in digests]))  # of the source: frames of one video are one group
+    subjects = np.concatenate(subjects)
+    order = np.argsort(np.argsort(list(people)))  # in the order of their names, whatever the order of the rows
+    subjects[subjects >= 0] = order[subjects[subjects >= 0]]
+    joined = join_groups(subjects, np.concatenate(images))
+    return Faces(datasets.Dataset.from_file(str(listing)), np.concatenate(labels), joined, bool(people)), names
 
 
 def face_crop_of(path: str | Path) -> dict[str, Any] | None:
@@ -213,32 +272,33 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
     return [sha256(path) if size in several else f"{size} bytes" for path, size in zip(paths, sizes, strict=True)]
 
 
-def join_groups(keys: Iterable[tuple[str | None, str]]) -> list[str]:
-    """A group per row, of (subject or None, fingerprint): rows that share either are in one group, and so on along the chain."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    keys = list(keys)
-    for subject, fingerprint in keys:
-        if subject is not None:
-            parent[root("image " + fingerprint)] = root("subject " + subject)
-    return [root("image " + fingerprint) for _, fingerprint in keys]
+def ranks(names: Sequence[str | None]) -> np.ndarray:
+    """(N,) int64: the place of each name among the sorted names, -1 for None."""
+    place = {name: i for i, name in enumerate(sorted({name for name in names if name is not None}))}
+    return np.array([-1 if name is None else place[name] for name in names])
 
 
-def report_groups(examples: Sequence[FaceExample]) -> str:
+def join_groups(subjects: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the chain.
+
+    subjects: (N,) int from 0, -1 where unknown. images: (N,) int, the same for identical images.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    people, known = subjects.max(initial=-1) + 1, subjects >= 0
+    nodes = people + np.unique(images, return_inverse=True)[1]
+    size = nodes.max(initial=-1) + 1
+    edges = coo_array((np.ones(known.sum(), dtype=bool), (subjects[known], nodes[known])), shape=(size, size))
+    return connected_components(edges, directed=False)[1][nodes].astype(np.int64)
+
+
+def report_groups(examples: Faces) -> str:
     """A sentence on the groups of labelled rows, printed and noted."""
-    groups: dict[str, list[int]] = {}
-    for example in examples:
-        groups.setdefault(example.group, []).append(example.label)
-    shared = [labels for labels in groups.values() if len(labels) > 1]
-    two = sum(len(set(labels)) > 1 for labels in shared if all("subject" not in group for group in groups))
-    text = f"{len(examples):,} images in {len(groups):,} groups (same person, same image) that stay in one fold"
-    return text + (f"; {two} groups of identical images carry two labels" if two else "")
+    text = f"{len(examples):,} images in {len(np.unique(examples.groups)):,} groups (same person, same image) that stay in one fold"
+    pairs = np.unique(np.stack([examples.groups, examples.labels]), axis=1)
+    two = np.count_nonzero(np.unique(pairs[0], return_counts=True)[1] > 1)
+    return text + (f"; {two} groups of identical images carry two labels" if two and not examples.has_subjects else "")
 
 
 def submission_format(label_names: Sequence[str]) -> tuple[str, list[str]]:

@@ -1,6 +1,5 @@
 """From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in memory."""
 
-from collections.abc import Sequence
 from functools import cache, lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -13,26 +12,18 @@ from PIL import Image, ImageOps
 from timm.data import create_transform
 from torch import Tensor
 
-from common.batches import LengthBatchSampler
+from common.batches import LengthBatchSampler, read_column
 from common.errors import InputError, first_line
 
 if TYPE_CHECKING:
-    from data import FaceExample
+    from data import Faces
 
-ROWS_PER_GROUP = 256  # of a shard as crop.py writes it: what is read at once
 CACHED_GROUPS = 64  # about 2 MB each
 
 
-def to_dataset(examples: Sequence["FaceExample"]) -> datasets.Dataset:
-    """Rows of id, path, row and labels; the images stay where they are until a batch wants them."""
-    return datasets.Dataset.from_dict(
-        {
-            "id": [example.id for example in examples],
-            "path": [example.path for example in examples],
-            "row": [example.row for example in examples],
-            "labels": [example.label for example in examples],
-        }
-    )
+def to_dataset(faces: "Faces") -> datasets.Dataset:
+    """Rows of id, path, row, row_group and labels; the images stay where they are until a batch wants them."""
+    return faces.rows.add_column("labels", faces.labels)
 
 
 @cache
@@ -114,10 +105,9 @@ class FaceBatchSampler(LengthBatchSampler):
 
     def __init__(self, rows: datasets.Dataset, batch_size: int, seed: int, shuffle_rows: int, **shared: int):
         super().__init__(np.ones(len(rows), dtype=np.int64), batch_size, seed, by_length=False, **shared)
-        numbers = np.array(rows["row"])
-        _, shards = np.unique(np.array(rows["path"]) if (numbers >= 0).any() else numbers, return_inverse=True)
-        _, self.groups = np.unique(shards * (1 + numbers.max(initial=0)) + numbers // ROWS_PER_GROUP, return_inverse=True)
-        self.together = shuffle_rows if (numbers >= 0).any() else max(1, len(rows))
+        groups = read_column(rows, "row_group")
+        _, self.groups = np.unique(groups, return_inverse=True)
+        self.together = shuffle_rows if groups.max(initial=-1) >= 0 else max(1, len(rows))
 
     def effective_batches(self) -> list[np.ndarray]:
         generator = np.random.default_rng((self.seed, self.epoch))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
 from common.args import coerce_to
+from common.batches import read_column
 from common.checks import check_optimizer
 from common.errors import InputError
 from common.files import read_json, write_json
@@ -165,7 +166,7 @@ def train_stages(
     history is that of all stages, epochs counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows
     and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
     """
-    labels = np.array(train_rows["labels"])
+    labels = read_column(train_rows, "labels")
     history, records, epochs = [], [], 0.0
     before = None  # folder of the stage before
     measured = {}  # name of a part -> rows

@@ -24,7 +24,7 @@ from performance import FACE_PIXELS, RATE, VIEWS, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
-WHOLE = 0.9  # of the frames that a file promises; edit lists of phones leave some out
+WHOLE = 0.9  # of the frames or seconds that a file promises; edit lists of phones leave some out
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,18 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
                 raise ValueError("it holds no frames")
             if number < WHOLE * stream.frames:
                 raise ValueError(f"{number} of {stream.frames} frames are there, is the file truncated?")
+            if end < WHOLE * (promised := promised_seconds(stream)):
+                raise ValueError(f"{end:.1f} of {promised:.1f} seconds are there, is the file truncated?")
             for _ in range(moment, max(moment + (moment == 0), round(end * RATE))):
                 yield number, to_image(shown)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error
+
+
+def promised_seconds(stream: av.VideoStream) -> float:
+    """What Matroska and WebM say in place of a number of frames; 0 where they, or other files, say nothing."""
+    parts = stream.metadata.get("DURATION", "").split(":")
+    return sum(float(part) * 60**i for i, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
 
 
 def to_image(frame: av.VideoFrame) -> np.ndarray:

@@ -85,7 +85,8 @@ const scenarios = {
     return found;
   },
 
-  // The page's own detector on frames without loss: [{box, probabilities, detectMs, classifyMs}].
+  // The page's own detector on frames without loss: [{box, probabilities, detectMs, classifyMs}]; `viewed`: the mean over all views;
+  // `whole`: of a model whose training images were not cropped.
   async frames({ images, repeat = 1 }) {
     const { page, close } = await openPage({});
     const found = await page.evaluate(
@@ -101,6 +102,10 @@ const scenarios = {
             const { face, ...look } = await watcher.look(reon.state.classifier);
             looks.push({ box: face && face.box, ...look });
           }
+          const { description, classify } = reon.state.classifier;
+          const face_crop = { ...description.face_crop, detector: "none", padding: 0 };
+          looks.at(-1).viewed = (await new reon.Watcher(video).look(reon.state.classifier, reon.VIEWS)).probabilities;
+          looks.at(-1).whole = (await new reon.Watcher(video).look({ description: { ...description, face_crop }, classify })).face.box;
         }
         return { looks, runtime: reon.state.classifier.runtime, threads: reon.state.classifier.threads, backend: reon.state.backend };
       },

@@ -8,6 +8,7 @@ import sys
 import time
 
 import cv2
+import datasets
 import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
@@ -16,13 +17,14 @@ from PIL import Image
 
 from common.errors import InputError
 from common.logits import Logits
-from reon_face.data import FaceExample, check_images, face_crop_of, join_groups, read_faces, submission_columns
+from reon_face.data import Faces, check_images, face_crop_of, join_groups, ranks, read_faces, submission_columns
 from reon_face.drawn_faces import draw_face, draw_frame
-from reon_face.faces import Face, choose_face, crop_face, load_detector
-from reon_face.images import ROWS_PER_GROUP, FaceBatchSampler, open_image, to_dataset
+from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
+from reon_face.images import FaceBatchSampler, open_image, to_dataset
 from tests.scripts import ENVIRONMENT, ROOT
 
 CROP = ROOT / "reon_face" / "crop.py"
+ROWS_PER_GROUP = 256
 PERSON = "0cb3d5e25825"
 
 
@@ -109,7 +111,8 @@ def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_pa
 def test_groups_do_not_depend_on_the_order_of_the_rows():
     keys = [("p", "1"), ("q", "2"), (None, "2"), ("q", "3"), ("r", "1"), (None, "4")]
     for order in (keys, keys[::-1]):
-        of = dict(zip(order, join_groups(order), strict=True))
+        people, images = zip(*order, strict=True)
+        of = dict(zip(order, join_groups(ranks(people), ranks(images)), strict=True))
         assert of["p", "1"] == of["r", "1"] and of["q", "2"] == of[None, "2"] == of["q", "3"]
         assert len(set(of.values())) == 3
 
@@ -208,6 +211,13 @@ def test_haar_finds_a_drawn_face_where_it_is_and_none_is_the_whole_frame():
     assert [face.box for face in load_detector("none")(frame)] == [(0, 0, 400, 200)]
 
 
+def test_a_box_is_moved_by_shares_of_itself_and_grows_about_its_centre():
+    face = Face((10, 20, 30, 60), 0.5)
+    assert moved(face, 0, 0, 1).box == face.box
+    assert moved(face, 0.5, -0.25, 1).box == (20, 10, 40, 50)
+    assert moved(face, 0, 0, 1.5).box == (5, 10, 35, 70) and moved(face, 0, 0, 1.5).score == 0.5
+
+
 # Crops
 
 
@@ -224,14 +234,23 @@ def test_crops_are_rows_with_a_manifest_and_what_is_not_there_is_listed(shards, 
     assert face_crop_of(frames) is None
 
 
-def test_datasets_streams_the_shards(shards):
-    import datasets
+def test_of_shards_only_labels_and_groups_are_in_memory(shards):
+    rows, _ = read_faces(shards)
+    (listing,) = {file["filename"] for file in rows.rows.cache_files}  # mapped into memory by datasets
+    with pyarrow.ipc.open_stream(listing) as reader:
+        assert reader.read_all()["id"].to_pylist() == [row.id for row in rows]
+    assert [rows[i] for i in range(len(rows))] == list(rows)
+    assert list(rows[2:5]) == list(rows)[2:5] and len(rows[:4]) == 4
+    shards_of = [row.path for row in rows]
+    assert list(to_dataset(rows)["row_group"]) == [sorted(set(shards_of)).index(path) for path in shards_of]  # each has one
 
+
+def test_datasets_streams_the_shards(shards):
     files = [str(path) for path in sorted(shards.glob("*.parquet"))]
     rows = list(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
     assert sorted(row["id"] for row in rows) == sorted(row.id for row in read_faces(shards)[0])
     large = next(row for row in rows if row["id"] == "happy/s5_0.jpg")
-    assert large["image"].size == (48, 48) and max(large["box"]) <= 650  # decoded at a quarter
+    assert large["image"].size == (48, 48) and 1300 < max(large["box"]) <= 2600  # in pixels of the source, which was decoded at a quarter
     assert all(len(row["sha256"]) == 64 and row["score"] > 0 for row in rows)
 
 
@@ -330,9 +349,16 @@ def test_rows_of_a_shard_are_found_whatever_its_row_groups(tmp_path):
     assert [np.asarray(open_image(shard, row))[0, 0, 0] for row in (10, 0, 3, 4, 8)] == [10, 0, 3, 4, 8]
 
 
+def placed(row_groups):
+    """Faces of one label at these row groups."""
+    n = len(row_groups)
+    rows = datasets.Dataset.from_dict({"id": [str(i) for i in range(n)], "path": [""] * n, "row": [-1] * n, "row_group": row_groups})
+    return Faces(rows, np.zeros(n, dtype=np.int64), np.arange(n))
+
+
 def test_batches_of_shards_hold_every_row_once_and_few_row_groups_at_a_time():
     n, groups = 20 * ROWS_PER_GROUP, 20
-    rows = to_dataset([FaceExample(str(i), f"shard{i // (5 * ROWS_PER_GROUP)}", i % (5 * ROWS_PER_GROUP), 0) for i in range(n)])
+    rows = to_dataset(placed([i // ROWS_PER_GROUP for i in range(n)]))
     sampler = FaceBatchSampler(rows, 64, seed=1, shuffle_rows=4 * ROWS_PER_GROUP)
     batches = list(sampler)
     assert sorted(i for batch in batches for i in batch) == list(range(n)) and len(batches) == len(sampler)
@@ -345,7 +371,7 @@ def test_batches_of_shards_hold_every_row_once_and_few_row_groups_at_a_time():
 
 
 def test_files_are_shuffled_all_and_two_processes_share_each_effective_batch():
-    rows = to_dataset([FaceExample(str(i), f"{i}.png", -1, 0) for i in range(100)])
+    rows = to_dataset(placed([-1] * 100))
     one = list(FaceBatchSampler(rows, 20, seed=3, shuffle_rows=10))
     two = [list(FaceBatchSampler(rows, 10, seed=3, shuffle_rows=10, rank=rank, world_size=2)) for rank in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*two, strict=True)] == [sorted(batch) for batch in one]

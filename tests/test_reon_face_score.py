@@ -289,6 +289,18 @@ def test_a_user_without_a_face_scores_0_and_is_noted(worker, folder, tmp_path):
     assert "the user's face is found in only 0% of the moments" in printed
 
 
+@pytest.mark.parametrize("suffix", [".webm", ".mkv"])
+def test_a_video_that_breaks_off_is_refused_though_its_format_does_not_count_frames(suffix, folder, tmp_path):
+    frames, rate = read_video(folder / "actor.webm")
+    video = tmp_path / f"cut{suffix}"
+    write_video(video, frames, rate)
+    [(found, _)] = watched([video], folder / "model")
+    assert len(found.times) == round(len(frames) / rate * RATE)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cut.*of \d\.\d seconds are there, is the file truncated"):
+        watched([video], folder / "model")
+
+
 def test_frames_that_stay_on_display_have_one_probability(folder):
     """A video of 5 frames a second is looked at 10 times a second."""
     frames, rate = read_video(folder / "actor.webm")

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
-from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
+from reon_face.faces import Face, choose_face, crop_face, load_detector, moved, overlap
 from reon_face.model import preprocessing_of
-from reon_face.performance import FACE_PIXELS
+from reon_face.performance import FACE_PIXELS, VIEWS
 from tests.faces import SIZE, acted, drawn_crops, read_video, save_model, watched, write_y4m
 from tests.scripts import ENVIRONMENT, ROOT, launch
 
@@ -226,6 +226,29 @@ def test_with_its_own_detector_the_page_finds_nearly_the_same_face(answers, fold
         print(f"\nTiny Face Detector: {seen_in}; overlap with Haar: mean {np.mean(overlaps):.2f}, least {min(overlaps):.2f}")
     assert seen == len(frames)
     assert np.mean(overlaps) > 0.6
+
+
+def test_the_mean_over_the_views_is_that_of_python_on_the_same_face(answers, folder, frames):
+    import torch
+
+    from reon_face.model import load_fold
+
+    label_names = json.loads((folder / "model" / "config.json").read_text())["label_names"]
+    preprocessing, model = preprocessing_of(folder / "model"), load_fold(folder / "model", torch.device("cpu"), label_names)
+    for look, frame in zip(value(answers, "frames")["looks"], frames, strict=True):
+        views = []
+        for view in VIEWS:
+            small = crop_face(frame, moved(Face(tuple(look["box"]), 1.0), *view), FACE_PIXELS, preprocessing.face_crop["padding"], False)
+            views.append(crop_face(small, Face((0, 0, FACE_PIXELS, FACE_PIXELS), 1.0), SIZE, 0, False))
+        with torch.inference_mode():
+            logits = model(pixel_values=torch.from_numpy(preprocessing.pixel_values(np.stack(views)))).logits
+        each = logits.softmax(dim=1).numpy()
+        assert np.abs(np.array(look["viewed"]) - each.mean(axis=0)).max() < 0.01 < np.ptp(each, axis=0).max()
+
+
+def test_a_model_whose_images_were_not_cropped_sees_the_whole_frame(answers, frames):
+    height, width = frames[0].shape[:2]
+    assert all(look["whole"] == [0, 0, width, height] for look in value(answers, "frames")["looks"])
 
 
 def test_threads_are_used_only_where_the_page_is_isolated(answers):

@@ -54,7 +54,9 @@ def main() -> None:
     guessed = np.full(len(texts), "   ")
     for train, rest in GroupKFold(5).split(texts, groups=np.array(sentences)):
         known = train[types[train] != ""]
-        model = make_pipeline(TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000))
+        model = make_pipeline(
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
+        )
         guessed[rest] = model.fit(texts[known], types[known]).predict(texts[rest])
     told = types != ""
     print(f"{np.mean(guessed[told] == types[told]):.3f} of {told.sum()} entities as their label says")

@@ -2,7 +2,7 @@
 import { drawBars, drawCurves, element } from "./chart.js";
 import { loadFromFiles, loadFromFolder } from "./classifier.js";
 import { cropFace, detectFaces, loadDetector } from "./detector.js";
-import { compare, RATE, worstMoments } from "./score.js";
+import { compare, RATE, VIEWS, worstMoments } from "./score.js";
 import { emotionName, TEXT } from "./text.js";
 import { seek, Watcher, watchFile } from "./watcher.js";
 
@@ -338,4 +338,4 @@ async function start() {
 }
 
 // For the console and the tests: the parts of the page, on what it has loaded.
-window.reon = { state, sides, Watcher, cropFace, detectFaces, compare, ready: start() };
+window.reon = { state, sides, Watcher, VIEWS, cropFace, detectFaces, compare, ready: start() };
