@@ -1,6 +1,6 @@
 """Clips of hand signals: the competition's layout (Dacon 235806) and folders of classes, as rows.
 
-For a contest of your own, change COMPETITION_FILES, the fields, read_clips() and submission_format().
+For a contest of your own, change COMPETITION_FILES, the fields, read_examples() and submission_format().
 """
 
 import hashlib
@@ -94,7 +94,9 @@ class ClipExample:
     box: tuple[float, float, float, float] | None = None
 
 
-def read_clips(path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1) -> tuple[list[ClipExample], list[str]]:
+def read_examples(
+    path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1
+) -> tuple[list[ClipExample], list[str]]:
     """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of the labels.
 
     Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a

@@ -13,7 +13,7 @@ from common.checks import check_number
 from common.errors import InputError, run_main
 from common.fields import PredictArguments
 
-from data import SUBMISSION_CHECK, read_clips, submission_columns, submission_format
+from data import SUBMISSION_CHECK, read_examples, submission_columns, submission_format
 
 
 @dataclass
@@ -60,7 +60,7 @@ def main() -> None:
     label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())
     with accelerator.main_process_first():
         draw_sample(args.test_file)
-    examples = read_clips(args.test_file, label_names)[0][: args.max_predict_samples]
+    examples = read_examples(args.test_file, label_names)[0][: args.max_predict_samples]
     check_examples(examples, args.test_file)
     ids = [row.id for row in examples]
     id_column, columns = submission_format(ids[0], label_names)

@@ -19,7 +19,7 @@ from common.args import TRAINING_DEFAULTS, parse_train_args, print_once
 from common.checks import WATCHED, check_folder, check_number
 from common.errors import DIVERGED, InputError, run_main
 
-from data import COMPETITION_FILES, SUBMISSION_CHECK, TaskArguments, flip_map, read_clips, submission_columns, submission_format
+from data import COMPETITION_FILES, SUBMISSION_CHECK, TaskArguments, flip_map, read_examples, submission_columns, submission_format
 
 TASK_DIR = Path(__file__).parent
 # The TrainingArguments that this loop reads; another one that is set is an error, not an option that does nothing.
@@ -57,11 +57,11 @@ def main() -> None:
         with run.state.main_process_first():  # the others find the clips drawn
             for path in (args.train_file, args.eval_file, args.test_file):
                 draw_sample(path)
-        rows, label_names = read_clips(args.train_file, group_by_number=args.group_by_number)
+        rows, label_names = read_examples(args.train_file, group_by_number=args.group_by_number)
         examples = {"train": rows[: args.max_train_samples]}
         for name, path, limit in [("eval", args.eval_file, args.max_eval_samples), ("test", args.test_file, args.max_predict_samples)]:
             if path:
-                examples[name] = read_clips(path, label_names)[0][:limit]
+                examples[name] = read_examples(path, label_names)[0][:limit]
         test_ids = [row.id for row in examples.get("test", [])]
         for name, rows in examples.items():
             broken = set(run.agree(lambda rows=rows: find_broken(rows, args.skip_broken)))

@@ -1,6 +1,6 @@
 """KLUE-RE: the competition's TSV and the official JSON, as sentences with two entities each.
 
-For a contest of your own, change COMPETITION_FILES, label_type.json, the fields and read_relations().
+For a contest of your own, change COMPETITION_FILES, label_type.json, the fields and read_examples().
 """
 
 import csv
@@ -152,7 +152,7 @@ def read_ner(path: str | Path) -> dict[str, tuple[str, str]]:
     return types
 
 
-def read_relations(path: str | Path, label_names: list[str], ner: dict[str, tuple[str, str]]) -> tuple[list[RelationExample], str]:
+def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple[str, str]]) -> tuple[list[RelationExample], str]:
     """The rows of a TSV or KLUE JSON file in order, and a sentence that counts them and the offsets that were repaired.
 
     ner: types by id, which go before the file's own. A row's group is its sentence. Raises InputError that names file, row and column.

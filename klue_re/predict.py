@@ -14,7 +14,7 @@ from common.args import parse_predict_args, print_once
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
-from data import SUBMISSION_FORMATS, read_ner, read_relations, submission_columns
+from data import SUBMISSION_FORMATS, read_examples, read_ner, submission_columns
 
 
 @dataclass
@@ -59,7 +59,7 @@ def main() -> None:
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     how = dict(model.config.preprocessing)
                     max_length, entity_format = how.pop("max_length"), EntityFormat(**how)
-                    examples, note = read_relations(args.test_file, label_names, ner)
+                    examples, note = read_examples(args.test_file, label_names, ner)
                     print_once(note)
                     examples = examples[: args.max_predict_samples]
                     check_examples(examples, args.test_file)

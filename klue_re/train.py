@@ -23,9 +23,9 @@ from data import (
     apply_label_fixes,
     check_options,
     drop_rows,
+    read_examples,
     read_label_names,
     read_ner,
-    read_relations,
     submission_columns,
 )
 
@@ -66,7 +66,7 @@ def main() -> None:
             ("test", args.test_file, args.max_predict_samples),
         ]:
             if path:
-                rows, note = read_relations(path, label_names, ner)
+                rows, note = read_examples(path, label_names, ner)
                 examples[name] = rows[:limit]
                 notes.append(note)
         if args.label_fixes:

@@ -1,6 +1,6 @@
 """NSMC, Naver movie reviews: the corpus's files and the Kaggle class competition's, as rows.
 
-For a contest of your own, change LABEL_NAMES, COMPETITION_FILES, the fields and read_reviews().
+For a contest of your own, change LABEL_NAMES, COMPETITION_FILES, the fields and read_examples().
 """
 
 import csv
@@ -44,7 +44,7 @@ class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArgument
     )
 
 
-def read_reviews(path: str | Path) -> list[TextExample]:
+def read_examples(path: str | Path) -> list[TextExample]:
     """The rows of an NSMC file or of the Kaggle file, in order; its first line says which it is, and whether it is a TSV or a CSV.
 
     An empty text stays a row. Rows whose texts differ only in case, width and white space are one group. Prints the number of rows, the

@@ -12,7 +12,7 @@ from common.args import parse_predict_args
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
-from data import ID_COLUMN, LABEL_NAMES, PREPROCESSING, SUBMISSION_CHECK, SUBMISSION_COLUMNS, read_reviews, submission_columns
+from data import ID_COLUMN, LABEL_NAMES, PREPROCESSING, SUBMISSION_CHECK, SUBMISSION_COLUMNS, read_examples, submission_columns
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
             for fold in folds:
                 model, tokenizer = load_fold(fold, accelerator.device, LABEL_NAMES, PREPROCESSING)
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
-                    examples = read_reviews(args.test_file)[: args.max_predict_samples]
+                    examples = read_examples(args.test_file)[: args.max_predict_samples]
                     check_examples(examples, args.test_file)
                     if not parts:
                         sample_ids = find_sample_ids(args, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN)

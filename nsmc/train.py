@@ -21,7 +21,7 @@ from data import (
     SUBMISSION_COLUMNS,
     TaskArguments,
     drop_duplicates,
-    read_reviews,
+    read_examples,
     submission_columns,
 )
 
@@ -49,7 +49,7 @@ def main() -> None:
     # Read: everything that can be wrong with the input is wrong here, before anything is written.
     with run.phase("read"):
         examples = {
-            name: read_reviews(path)[:limit]
+            name: read_examples(path)[:limit]
             for name, path, limit in [
                 ("train", args.train_file, args.max_train_samples),
                 ("eval", args.eval_file, args.max_eval_samples),

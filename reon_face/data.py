@@ -1,6 +1,6 @@
 """Images of faces: folders of labels (FER2013), AI-Hub's 한국인 감정인식을 위한 복합 영상, and the shards that crop.py writes, as rows.
 
-For a contest of your own, change COMPETITION_FILES, the fields and read_faces().
+For a contest of your own, change COMPETITION_FILES, the fields and read_examples().
 """
 
 import atexit
@@ -138,7 +138,7 @@ class Faces(Sequence[FaceExample]):
                 yield FaceExample(row_id, path, row, int(label), int(group))
 
 
-def read_faces(
+def read_examples(
     path: str | Path, label_names: Sequence[str] | None = None, subject_pattern: str | None = None, groups: bool = True
 ) -> tuple[Faces, list[str]]:
     """The images of a folder, in order, and the names of their labels (label_names where they are given).

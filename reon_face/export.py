@@ -131,12 +131,12 @@ def read_pixel_values(path: str, config, label_names: list[str], limit: int | No
     """
     import numpy as np
 
-    from data import read_faces
+    from data import read_examples
     from drawn_faces import draw_sample
     from images import FaceCollator
 
     draw_sample(path)
-    examples, _ = read_faces(path, label_names, groups=False)
+    examples, _ = read_examples(path, label_names, groups=False)
     if not examples:
         raise InputError(f"{path}: holds no images")
     if limit is not None and limit < len(examples):

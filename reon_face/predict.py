@@ -13,7 +13,7 @@ from common.checks import check_number
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import SUBMISSION_CHECK, announce, check_images, read_faces, submission_columns, submission_format
+from data import SUBMISSION_CHECK, announce, check_images, read_examples, submission_columns, submission_format
 
 
 @dataclass
@@ -47,7 +47,7 @@ def main() -> None:
     label_names = read_json(runs[0][0][0] / "config.json").get("label_names", [])
     with accelerator.main_process_first():
         draw_sample(args.test_file)
-    examples = read_faces(args.test_file, label_names, groups=False)[0][: args.max_predict_samples]
+    examples = read_examples(args.test_file, label_names, groups=False)[0][: args.max_predict_samples]
     check_examples(examples, args.test_file)
     check_images(examples)
     announce(args.test_file, examples, label_names)

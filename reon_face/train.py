@@ -23,7 +23,7 @@ from data import (
     announce,
     check_images,
     face_crop_of,
-    read_faces,
+    read_examples,
     report_groups,
     submission_columns,
     submission_format,
@@ -60,11 +60,11 @@ def main() -> None:
         with run.state.main_process_first():  # the others find the images drawn
             for path in (args.train_file, args.eval_file, args.test_file):
                 draw_sample(path)
-        rows, label_names = read_faces(args.train_file, subject_pattern=args.subject_pattern)
+        rows, label_names = read_examples(args.train_file, subject_pattern=args.subject_pattern)
         examples = {"train": rows[: args.max_train_samples]}
         for name, path, limit in [("eval", args.eval_file, args.max_eval_samples), ("test", args.test_file, args.max_predict_samples)]:
             if path:
-                examples[name] = read_faces(path, label_names, groups=False)[0][:limit]
+                examples[name] = read_examples(path, label_names, groups=False)[0][:limit]
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
             check_images(rows)

@@ -12,7 +12,7 @@ from common.errors import InputError
 from common.logits import Logits
 from hand_signal import clips
 from hand_signal.clips import Augmentation, ClipDataset, Preprocessing, choose_frames, prepare_frames, read_frames, square_crops
-from hand_signal.data import ClipExample, flip_map, read_clips, submission_columns
+from hand_signal.data import ClipExample, flip_map, read_examples, submission_columns
 from tests.videos import BROKEN, STEP, grey, moving_square, numbers_of, write_broken, write_clip, write_competition
 
 PLAIN = Preprocessing(4, 0, 32, [0.0] * 3, [1.0] * 3, person_box=True, upscale="none", num_clips=1, num_crops=1)
@@ -25,18 +25,18 @@ OFF = Augmentation(min_crop_scale=1.0, color_jitter=0.0, flip_map=None)
 def test_the_competitions_layout_gives_ids_labels_boxes_and_frames_in_the_order_of_their_numbers(tmp_path):
     boxes = [["10", "5", "30", "40"], ["12", "4", "33", "39.5"]]
     write_competition(tmp_path / "train", [1, 0, *[1] * 9], boxes)
-    rows, names = read_clips(tmp_path / "train")
+    rows, names = read_examples(tmp_path / "train")
     assert [row.id for row in rows] == [f"./train\\file_{n}" for n in range(11)]  # as the sample submission has them; 2 before 10
     assert [row.label for row in rows] == [1, 0, *[1] * 9] and names == ["0", "1"]
     assert rows[0].box == (10, 4, 33, 40)
     assert [path.name for path in rows[0].frames] == [f"{n}.jpg" for n in range(12)]
     (tmp_path / "action_information.csv").write_text("action,Label\na,0\nb,1\nc,2\n")
-    assert read_clips(tmp_path / "train")[1] == ["0", "1", "2"]
+    assert read_examples(tmp_path / "train")[1] == ["0", "1", "2"]
 
 
 def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_labels(tmp_path):
     write_competition(tmp_path / "test", [None, None], suffix=".mp4")
-    rows, names = read_clips(tmp_path / "test", ["0", "1"])
+    rows, names = read_examples(tmp_path / "test", ["0", "1"])
     assert [(row.id, row.path.name, row.label, row.box) for row in rows] == [
         ("./test\\file_0", "file_0.mp4", -1, None),
         ("./test\\file_1", "file_1.mp4", -1, None),
@@ -47,12 +47,12 @@ def test_folders_of_classes_hold_videos_of_any_kind_and_folders_of_frames_and_th
     for name in ("left/a1.mp4", "left/a2.avi", "left/a10.gif", "right/b.mov", "right/c"):
         write_clip(tmp_path / name, frames=3)
     (tmp_path / "left" / "notes.txt").write_text("no clip")
-    rows, names = read_clips(tmp_path)
+    rows, names = read_examples(tmp_path)
     assert names == ["left", "right"]
     assert [(row.id, row.label) for row in rows] == [
         ("left/a1.mp4", 0), ("right/b.mov", 1), ("left/a2.avi", 0), ("right/c", 1), ("left/a10.gif", 0),
     ]  # fmt: skip
-    flat, _ = read_clips(tmp_path / "left", names)
+    flat, _ = read_examples(tmp_path / "left", names)
     assert [(row.id, row.label) for row in flat] == [("a1.mp4", -1), ("a2.avi", -1), ("a10.gif", -1)]
 
 
@@ -61,9 +61,9 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     write_clip(tmp_path / "a" / "x2.mp4", images=moving_square(1, 1))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "copy.mp4").write_bytes((tmp_path / "a" / "x1.mp4").read_bytes())
-    groups = {row.id: row.group for row in read_clips(tmp_path)[0]}
+    groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
     assert groups["a/x1.mp4"] == groups["b/copy.mp4"] != groups["a/x2.mp4"]
-    groups = {row.id: row.group for row in read_clips(tmp_path, group_by_number=10)[0]}
+    groups = {row.id: row.group for row in read_examples(tmp_path, group_by_number=10)[0]}
     assert groups["a/x1.mp4"] == groups["a/x2.mp4"] != groups["b/copy.mp4"]
 
 
@@ -111,7 +111,7 @@ def test_a_broken_clip_is_named_at_the_first_look(kind, with_decord, tmp_path, m
         monkeypatch.setattr(clips, "decord", None)
     write_broken(tmp_path, kind)
     write_clip(tmp_path / "good.mp4", frames=4)
-    rows, _ = read_clips(tmp_path, ["a"])
+    rows, _ = read_examples(tmp_path, ["a"])
     with pytest.raises(InputError, match="broken"):
         clips.find_broken(rows, skip_broken=False)
     assert clips.find_broken(rows, skip_broken=True) == [row.id for row in rows if "broken" in row.id]

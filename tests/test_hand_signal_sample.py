@@ -9,7 +9,7 @@ import pytest
 from common.logits import Logits
 from hand_signal import officers
 from hand_signal.clips import read_frames
-from hand_signal.data import read_clips
+from hand_signal.data import read_examples
 from tests.scripts import ROOT, Worker
 
 SAMPLE = ROOT / "hand_signal" / "sample"
@@ -24,7 +24,7 @@ def draw(folder, **changes):
 
 
 def test_clips_are_drawn_once_into_the_competitions_layout_and_are_the_same_everywhere(tmp_path):
-    rows, names = read_clips(draw(tmp_path / "train"))
+    rows, names = read_examples(draw(tmp_path / "train"))
     assert [row.path.name for row in rows] == [f"file_{n}.mp4" for n in range(5, 13)]
     assert Counter(row.label for row in rows) == {0: 2, 1: 1, 2: 1, 3: 1, 4: 2, 5: 1} and len(names) == 6
     for row in rows:
@@ -43,8 +43,8 @@ def test_clips_are_drawn_once_into_the_competitions_layout_and_are_the_same_ever
 
 def test_a_test_folder_has_no_labels_and_other_officers(tmp_path):
     train, test = draw(tmp_path / "train"), draw(tmp_path / "test", labelled=False, seed=4)
-    assert {row.label for row in read_clips(test, list("012345"))[0]} == {-1}
-    frames = [{read_frames(row.path, range).tobytes() for row in read_clips(folder)[0]} for folder in (train, test)]
+    assert {row.label for row in read_examples(test, list("012345"))[0]} == {-1}
+    frames = [{read_frames(row.path, range).tobytes() for row in read_examples(folder)[0]} for folder in (train, test)]
     assert len(frames[0] | frames[1]) == 16
 
 

@@ -15,9 +15,9 @@ from klue_re.data import (
     SUBMISSION_FORMATS,
     apply_label_fixes,
     drop_rows,
+    read_examples,
     read_label_names,
     read_ner,
-    read_relations,
     submission_columns,
 )
 
@@ -54,7 +54,7 @@ def klue(**changes):
 def read(tmp_path):
     def read(content, name="train.tsv", ner=None):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_relations(tmp_path / name, LABELS, ner or {})
+        return read_examples(tmp_path / name, LABELS, ner or {})
 
     return read
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from common.text import train_tokenizer
-from klue_re.data import LABEL_FILE, TaskArguments, read_label_names, read_ner, read_relations
+from klue_re.data import LABEL_FILE, TaskArguments, read_examples, read_label_names, read_ner
 from klue_re.entities import EntityFormat, mark, mark_and_tokenize
 from tests.scripts import ROOT
 
@@ -23,7 +23,7 @@ LABELS = read_label_names(LABEL_FILE)
 @pytest.fixture(scope="module")
 def files():
     ner = read_ner(SAMPLE / "ner.tsv")
-    return {name: read_relations(SAMPLE / f"{name}.tsv", LABELS, ner) for name in ("train", "test")}
+    return {name: read_examples(SAMPLE / f"{name}.tsv", LABELS, ner) for name in ("train", "test")}
 
 
 def test_some_300_korean_sentences_over_12_relations_and_test_rows_without_labels(files):

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InputError
 from common.examples import TextExample
-from nsmc.data import COMPETITION_FILES, LABEL_NAMES, drop_duplicates, read_reviews, submission_columns, unquote
+from nsmc.data import COMPETITION_FILES, LABEL_NAMES, drop_duplicates, read_examples, submission_columns, unquote
 
 ROWS = [("10", "진짜 재밌다", "1"), ("11", "", "0"), ("12", '"""이게 """"명작""""이라고?"""', "0"), ("13", "노잼ㅋㅋ", "0")]
 TEXTS = ["진짜 재밌다", "", '이게 "명작"이라고?', "노잼ㅋㅋ"]
@@ -22,7 +22,7 @@ def tsv(rows, header="id\tdocument\tlabel", end="\n"):
 def read(tmp_path):
     def read(content, name="ratings.txt"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_reviews(tmp_path / name)
+        return read_examples(tmp_path / name)
 
     return read
 

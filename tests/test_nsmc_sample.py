@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from nsmc.data import read_reviews
+from nsmc.data import read_examples
 from tests.scripts import ROOT
 
 SAMPLE = ROOT / "nsmc" / "sample"
@@ -19,12 +19,12 @@ SAMPLE = ROOT / "nsmc" / "sample"
 
 @pytest.fixture(scope="module")
 def train():
-    return read_reviews(SAMPLE / "train.txt")
+    return read_examples(SAMPLE / "train.txt")
 
 
 @pytest.fixture(scope="module")
 def test():
-    return read_reviews(SAMPLE / "test.csv")
+    return read_examples(SAMPLE / "test.csv")
 
 
 def test_every_row_is_labelled_korean_and_the_labels_are_balanced(train, test):

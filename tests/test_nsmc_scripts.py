@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from common.files import read_json
 from common.logits import Logits
 from common.submission import check_submission
-from nsmc.data import read_reviews
+from nsmc.data import read_examples
 from tests.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
 
 NSMC = ROOT / "nsmc"
@@ -44,7 +44,7 @@ def test_the_demo_fills_the_default_run_folder_and_learns_ten_points_more_than_t
     } <= files  # fmt: skip
     assert read_json(demo / "run.json")["status"] == "done"
     oof = Logits.load(demo / "oof_logits.npz")
-    reviews = read_reviews(SAMPLE / "train.txt")
+    reviews = read_examples(SAMPLE / "train.txt")
     assert oof.ids.tolist() == [review.id for review in reviews]
     assert oof.labels.tolist() == [review.label for review in reviews]
     accuracy = (oof.logits.argmax(1) == oof.labels).mean()
@@ -84,7 +84,7 @@ def test_predict_gives_the_runs_own_submission_from_either_encoding_and_says_whi
 
 
 def test_reviews_that_the_models_were_trained_on_get_their_labels_through_the_kaggle_files_layout(worker, demo, tmp_path):
-    reviews = read_reviews(SAMPLE / "train.txt")
+    reviews = read_examples(SAMPLE / "train.txt")
     with open(tmp_path / "ko_data.csv", "w", encoding="cp949", newline="") as file:
         csv.writer(file).writerows([("Id", "Sentence"), *((i, review.segments[0]) for i, review in enumerate(reversed(reviews)))])
     predict(worker, tmp_path, "--run_dir", demo, "--test_file", "ko_data.csv")

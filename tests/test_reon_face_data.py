@@ -17,7 +17,7 @@ from PIL import Image
 
 from common.errors import InputError
 from common.logits import Logits
-from reon_face.data import Faces, check_images, face_crop_of, join_groups, ranks, read_faces, submission_columns
+from reon_face.data import Faces, check_images, face_crop_of, join_groups, ranks, read_examples, submission_columns
 from reon_face.drawn_faces import draw_face, draw_frame
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
 from reon_face.images import FaceBatchSampler, open_image, to_dataset
@@ -71,7 +71,7 @@ def test_folders_of_labels_take_turns_so_that_the_first_rows_hold_every_label(tm
     for name in ("angry/a2.png", "angry/a10.png", "happy/b.jpg", "happy/deeper/c.png"):
         write_image(tmp_path / name, len(name))
     (tmp_path / "angry" / "notes.txt").write_text("no image")
-    rows, names = read_faces(tmp_path)
+    rows, names = read_examples(tmp_path)
     assert names == ["angry", "happy"]
     assert [(row.id, row.label) for row in rows] == [
         ("angry/a2.png", 0),
@@ -79,7 +79,7 @@ def test_folders_of_labels_take_turns_so_that_the_first_rows_hold_every_label(tm
         ("angry/a10.png", 0),
         ("happy/deeper/c.png", 1),
     ]
-    flat, _ = read_faces(tmp_path / "angry", names)
+    flat, _ = read_examples(tmp_path / "angry", names)
     assert [(row.id, row.label) for row in flat] == [("a2.png", -1), ("a10.png", -1)]
 
 
@@ -92,19 +92,19 @@ def test_aihub_names_say_label_and_person(form, tmp_path):
     other = "[원천]EMOIMG_분노_TRAIN_01/aaa_남_30_분노_도심 환경_20210126165538-010-012.jpg"
     for number, path in enumerate((name, f"[원천]EMOIMG_슬픔_TRAIN_02/{flat}", other)):
         write_image(tmp_path / unicodedata.normalize(form, path), number)
-    rows, names = read_faces(tmp_path)
+    rows, names = read_examples(tmp_path)
     assert names == ["기쁨", "분노", "슬픔"]
     group = {names[row.label]: row.group for row in rows}
     assert group["기쁨"] == group["슬픔"] != group["분노"]
-    assert names[read_faces(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label] == "슬픔"
+    assert names[read_examples(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label] == "슬픔"
 
 
 def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_path):
     for name, seed in {"a/s1_0.png": 0, "a/s1_1.png": 1, "b/s2_0.png": 1, "b/s2_1.png": 2, "b/s3_0.png": 3}.items():
         write_image(tmp_path / name, seed)
-    groups = {row.id: row.group for row in read_faces(tmp_path)[0]}
+    groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
     assert groups["a/s1_1.png"] == groups["b/s2_0.png"] and len(set(groups.values())) == 4  # no person is known: only the copies
-    groups = {row.id: row.group for row in read_faces(tmp_path, subject_pattern=r"s(\d+)_")[0]}
+    groups = {row.id: row.group for row in read_examples(tmp_path, subject_pattern=r"s(\d+)_")[0]}
     assert groups["a/s1_0.png"] == groups["b/s2_1.png"] != groups["b/s3_0.png"]
 
 
@@ -134,7 +134,7 @@ def test_a_photograph_that_was_taken_sideways_is_upright_for_training_and_for_cr
         [255] * 7 + [0] * 13, abs=40
     )
     crop("--input", tmp_path / "images", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "20")
-    row = read_faces(tmp_path / "crops")[0][0]
+    row = read_examples(tmp_path / "crops")[0][0]
     assert np.array(open_image(row.path, row.row))[:, 10, 0].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
 
 
@@ -143,7 +143,7 @@ def test_a_broken_image_is_named_before_anything_is_trained(damage, tmp_path):
     good, bad = write_image(tmp_path / "a.png"), tmp_path / "b.png"
     bad.write_bytes(b"no image" if damage == "text" else good.read_bytes()[:-100])
     with pytest.raises(InputError, match="b.png: cannot be decoded"):
-        check_images(read_faces(tmp_path)[0])
+        check_images(read_examples(tmp_path)[0])
 
 
 def test_the_submission_has_the_label_and_probabilities():
@@ -223,7 +223,7 @@ def test_a_box_is_moved_by_shares_of_itself_and_grows_about_its_centre():
 
 def test_crops_are_rows_with_a_manifest_and_what_is_not_there_is_listed(shards, frames):
     record = json.loads((shards / "crop.json").read_text())
-    rows, names = read_faces(shards)
+    rows, names = read_examples(shards)
     assert names == ["happy", "sad"] and record["rows"] == len(rows)
     assert record["no_face"] == ["sad/s8_0.png"] and list(record["broken"]) == ["sad/s9_0.jpg"]
     assert len(rows) + 2 == record["sources"] == 11
@@ -235,7 +235,7 @@ def test_crops_are_rows_with_a_manifest_and_what_is_not_there_is_listed(shards, 
 
 
 def test_of_shards_only_labels_and_groups_are_in_memory(shards):
-    rows, _ = read_faces(shards)
+    rows, _ = read_examples(shards)
     (listing,) = {file["filename"] for file in rows.rows.cache_files}  # mapped into memory by datasets
     with pyarrow.ipc.open_stream(listing) as reader:
         assert reader.read_all()["id"].to_pylist() == [row.id for row in rows]
@@ -248,7 +248,7 @@ def test_of_shards_only_labels_and_groups_are_in_memory(shards):
 def test_datasets_streams_the_shards(shards):
     files = [str(path) for path in sorted(shards.glob("*.parquet"))]
     rows = list(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
-    assert sorted(row["id"] for row in rows) == sorted(row.id for row in read_faces(shards)[0])
+    assert sorted(row["id"] for row in rows) == sorted(row.id for row in read_examples(shards)[0])
     large = next(row for row in rows if row["id"] == "happy/s5_0.jpg")
     assert large["image"].size == (48, 48) and 1300 < max(large["box"]) <= 2600  # in pixels of the source, which was decoded at a quarter
     assert all(len(row["sha256"]) == 64 and row["score"] > 0 for row in rows)
@@ -294,7 +294,7 @@ def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):
     writer.release()
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "v.mp4").read_bytes()[:300])
     crop("--input", tmp_path, "--output_dir", tmp_path / "crops", "--every", "2", "--size", "32")
-    rows, _ = read_faces(tmp_path / "crops")
+    rows, _ = read_examples(tmp_path / "crops")
     assert [row.id for row in rows] == ["v.mp4#0", "v.mp4#2", "v.mp4#4"] and len({row.group for row in rows}) == 1
     record = json.loads((tmp_path / "crops" / "crop.json").read_text())
     assert list(record["broken"]) == ["cut.mp4"] and record["sources_per_shard"] == 8  # a video's faces are many

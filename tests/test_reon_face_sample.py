@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InputError
 from reon_face import drawn_faces
-from reon_face.data import read_faces
+from reon_face.data import read_examples
 from reon_face.drawn_faces import EMOTIONS, draw_face, draw_frame, draw_video
 from reon_face.faces import choose_face, load_detector
 from tests.scripts import ROOT
@@ -26,7 +26,7 @@ def draw(folder, **changes):
 
 
 def test_images_are_drawn_once_and_are_the_same_everywhere(tmp_path):
-    rows, names = read_faces(draw(tmp_path / "train"), subject_pattern=r"s(\d+)_")
+    rows, names = read_examples(draw(tmp_path / "train"), subject_pattern=r"s(\d+)_")
     assert names == EMOTIONS and len(rows) == 14 and len({row.group for row in rows}) == 2
     assert cv2.imread(rows[0].path).shape == (32, 32, 3)
     before = {row.id: (tmp_path / "train" / row.id).stat().st_mtime_ns for row in rows}
@@ -39,7 +39,7 @@ def test_images_are_drawn_once_and_are_the_same_everywhere(tmp_path):
 
 
 def test_a_test_folder_has_no_labels_and_frames_have_the_size_asked_for(tmp_path):
-    rows, _ = read_faces(draw(tmp_path / "test", labelled=False), EMOTIONS)
+    rows, _ = read_examples(draw(tmp_path / "test", labelled=False), EMOTIONS)
     assert {row.label for row in rows} == {-1} and [row.id for row in rows] == [f"image_{k}.jpg" for k in range(14)]
     changes = {"size": None, "height": 48, "width": 80}
     folder = tmp_path / "frames"

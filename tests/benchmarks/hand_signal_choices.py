@@ -5,9 +5,9 @@
 
 A fifth of the clips, in whole groups, is held out before folding: the average of the fold models, and the source's way, one model trained
 on all other clips and kept at its lowest training loss, are measured there. Settings: frames, slow, slowfast, each with and without bicubic
-upscaling; with --weights the classifier of frames also from these weights. What stands after -- goes to every train.py. Finished settings
-are not trained again. Prints, and writes to OUT/choices.md after each setting, log loss and accuracy with standard errors: out of fold, and
-on the held-out clips, averaged and single.
+upscaling; with --weights the classifier of frames also from these weights (after --settings without a name, only that). What stands after
+-- goes to every train.py. Finished settings are not trained again. Prints, and writes to OUT/choices.md after each setting, log loss and
+accuracy with standard errors: out of fold, and on the held-out clips, averaged and single.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from common.metrics import row_log_losses
 
 TASK = Path(__file__).parents[2] / "hand_signal"
 sys.path.insert(0, str(TASK))
-from data import ClipExample, read_clips  # noqa: E402
+from data import ClipExample, read_examples  # noqa: E402
 
 FRAMES = ["--model_name_or_path", "timm/tf_efficientnet_lite0", "--num_frames", "8", "--frame_stride", "0"]
 SETTINGS = {
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--held_out", type=float, default=0.2, help="share of the groups of each class that no model sees")
     parser.add_argument("--num_folds", type=int, default=5)
     parser.add_argument("--weights", help="weights of tf_efficientnet_lite0, for an extra row")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     args, rest = parser.parse_known_args()
     rest = [option for option in rest if option != "--"]
     settings = {name: SETTINGS[name] for name in args.settings}
@@ -76,7 +76,7 @@ def main() -> None:
 
 def split(clips: str, share: float, group_by_number: int, folder: Path) -> tuple[Path, Path]:
     """OUT/train and OUT/held_out, folders of classes whose clips are links; whole groups are held out, the same ones in every start."""
-    examples, names = read_clips(clips, group_by_number=group_by_number)
+    examples, names = read_examples(clips, group_by_number=group_by_number)
     random = np.random.default_rng(0)
     groups: dict[int, dict[str, list[ClipExample]]] = {}
     for example in examples:

@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "hand_signal"))
 import clips
-from data import read_clips
+from data import read_examples
 
 
 def with_opencv(source, choose):
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--memory_clips", type=int, default=2000, help="clips read in a row to see whether memory grows; 0: none")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    examples = read_clips(args.clips)[0][: args.max_clips]
+    examples = read_examples(args.clips)[0][: args.max_clips]
     normalization = {"mean": [0.45] * 3, "std": [0.225] * 3}
     preprocessing = clips.Preprocessing(
         args.num_frames, args.frame_stride, args.crop_size, **normalization, person_box=True, upscale="none", num_clips=1, num_crops=1

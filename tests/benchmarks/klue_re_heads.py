@@ -33,7 +33,7 @@ from common.text import Collator, load_fold
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "klue_re"))  # its scripts import each other so
 
-from data import LABEL_FILE, read_label_names, read_ner, read_relations  # noqa: E402
+from data import LABEL_FILE, read_examples, read_label_names, read_ner  # noqa: E402
 from entities import PREPROCESSING, EntityFormat, mark_and_tokenize, tokenize  # noqa: E402
 from metrics import relation_metrics  # noqa: E402
 from model import RBertConfig, RelationHead, mean_over  # noqa: E402
@@ -77,8 +77,8 @@ def main() -> None:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     label_names = read_label_names(args.label_file)
     ner = read_ner(args.ner_file) if args.ner_file else {}
-    examples, _ = read_relations(args.train_file, label_names, ner)
-    eval_examples, _ = read_relations(args.eval_file, label_names, ner) if args.eval_file else ([], "")
+    examples, _ = read_examples(args.train_file, label_names, ner)
+    eval_examples, _ = read_examples(args.eval_file, label_names, ner) if args.eval_file else ([], "")
     folds = finished_folds(args.run_dir)
     held_out = [Logits.load(fold / "held_out_logits.npz") for fold in folds]
     config = read_config(args.run_dir)

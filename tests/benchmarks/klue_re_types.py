@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "klue_re"))
-from data import LABEL_FILE, read_label_names, read_relations  # noqa: E402
+from data import LABEL_FILE, read_examples, read_label_names  # noqa: E402
 
 SUBJECTS = {"인물": "PER", "단체": "ORG"}
 # type of entity 2 -> the second half of the labels that say so; 구성원, 주주 and 용의자 can be persons or organisations and say nothing
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--output_file", required=True, type=Path, help="ner.tsv: id, type of entity 1, type of entity 2")
     args = parser.parse_args()
     names = read_label_names(LABEL_FILE)
-    examples, _ = read_relations(args.train_file, names, {})
+    examples, _ = read_examples(args.train_file, names, {})
     texts, types, sentences = [], [], []  # of entity 1 and entity 2 in turn
     for example in examples:
         subject, _, half = names[example.label].partition(":")

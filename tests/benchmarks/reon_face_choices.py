@@ -25,7 +25,7 @@ from common.logits import Logits
 
 TASK = Path(__file__).parents[2] / "reon_face"
 sys.path.insert(0, str(TASK))
-from data import read_faces  # noqa: E402
+from data import read_examples  # noqa: E402
 
 SGD = ["--optim", "sgd", "--optim_args", "momentum=0.9", "--lr_scheduler_type", "constant", "--warmup_steps", "0", "--weight_decay", "0"]
 STAGES = [f"part={number}/4" for number in (1, 2, 3, 4)]
@@ -84,7 +84,7 @@ def prepare(faces: str, folder: Path, max_images: int) -> None:
     """folder/{train,measured}/{faces,anywhere,left,right}/<label>/<name>.png; the same image has the same name everywhere."""
     if (folder / "done").exists():
         return
-    rows, names = read_faces(faces)
+    rows, names = read_examples(faces)
     halves = split_folds(labels_of(rows), np.array([row.group for row in rows]), 2, seed=0)
     for half, (numbers, _) in zip(("train", "measured"), halves, strict=True):
         for number in numbers[:max_images]:

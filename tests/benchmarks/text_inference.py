@@ -20,7 +20,7 @@ from transformers import pipeline
 from common.inference import predict_logits
 from common.run import finished_folds
 from common.text import Collator, load_fold, tokenize
-from nsmc.data import LABEL_NAMES, read_reviews
+from nsmc.data import LABEL_NAMES, read_examples
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     model, tokenizer = load_fold(finished_folds(args.run_dir)[0], accelerator.device, LABEL_NAMES, ("max_length",))
     max_length = model.config.preprocessing["max_length"]
-    rows = read_reviews(args.test_file)[: args.rows]
+    rows = read_examples(args.test_file)[: args.rows]
     texts = [row.segments[0] for row in rows]
     pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device=accelerator.device, top_k=None)
 

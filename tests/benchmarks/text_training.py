@@ -109,7 +109,7 @@ def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
     parts = []
     for path, limit in ((args.train_file, args.rows), (args.eval_file, args.eval_rows)):
         if args.task == "nsmc":
-            parts.append(data.read_reviews(path)[:limit])
+            parts.append(data.read_examples(path)[:limit])
         else:
             parts.append(data.make_examples(data.read_utterances(path, repair=True)[:limit], "colon", "current_previous", None))
     tokenizer = load_tokenizer(args.model_name_or_path, [])
