@@ -4,8 +4,8 @@
 
 stock_64, stock_128: what Hugging Face's text-classification example does: rows padded to a fixed length, in random order.
 dynamic: padded to the longest row of the batch. grouped: that, with train_sampling_strategy="group_by_length".
-ours: <task>/train.py. Same rows, tokens, model, batch size, learning rate, steps, precision and threads. Each training is a process of its
-own; the recipes take turns, `--rounds` times with other seeds.
+ours: <task>/train.py. ours_budget: that, with --tokens_per_batch for as many steps. Same rows, tokens, model, batch size, learning rate,
+steps, precision and threads. Each training is a process of its own; the recipes take turns, `--rounds` times with other seeds.
 
 Prints a Markdown table a precision: rows and useful tokens per second, share of padding, peak resident memory, accuracy on eval_file, the
 useful share of a matrix product's speed (the operations of the encoder's layers, forward and backward, padding not counted, over those of a
@@ -14,7 +14,9 @@ large product in the same precision), and the ratio to stock_128, with the bound
 
 import argparse
 import importlib
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("stock_64", "stock_128", "dynamic", "grouped", "ours")
+RECIPES = ("stock_64", "stock_128", "dynamic", "grouped", "ours", "ours_budget")
 
 
 def main() -> None:
@@ -63,14 +65,16 @@ def main() -> None:
 
 def train(args: argparse.Namespace, recipe: str, precision: str, seed: int, lengths: np.ndarray) -> dict[str, float]:
     """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, and the peak memory in GB."""
-    if recipe == "ours":
-        folder = Path(args.output_dir) / f"{args.task}-{precision}-{seed}"
+    budget = tokens_for_steps(lengths, math.ceil(args.rows / args.batch_size)) if recipe == "ours_budget" else None
+    if recipe.startswith("ours"):
+        folder = Path(args.output_dir) / f"{args.task}-{recipe}-{precision}-{seed}"
         command = [sys.executable, str(ROOT / args.task / "train.py"), "--config", str(ROOT / args.task / "configs" / "tune.yaml")]
         for name in ("train_file", "eval_file", "model_name_or_path", "learning_rate"):
             command += [f"--{name}", str(getattr(args, name))]
         command += ["--max_train_samples", str(args.rows), "--max_eval_samples", str(args.eval_rows), "--max_length", "128"]
         command += ["--per_device_train_batch_size", str(args.batch_size), "--num_train_epochs", "1", "--warmup_steps", "0"]
         command += ["--weight_decay", "0", "--eval_strategy", "no", "--save_strategy", "no"]
+        command += ["--tokens_per_batch", str(budget)] if budget else []
         command += ["--seed", str(seed), "--torch_num_threads", str(args.threads)]
         command += ["--disable_tqdm", "true", "--output_dir", str(folder), *(["--bf16"] if precision == "bf16" else [])]
     else:
@@ -82,7 +86,7 @@ def train(args: argparse.Namespace, recipe: str, precision: str, seed: int, leng
         printed = output.read()
     if status:
         raise SystemExit(f"{' '.join(command)}\n{printed}")
-    result = ours(folder, lengths, args.batch_size, seed) if recipe == "ours" else json.loads(printed.splitlines()[-1])
+    result = ours(folder, lengths, args.batch_size, budget, seed) if recipe.startswith("ours") else json.loads(printed.splitlines()[-1])
     print(recipe, precision, seed, result, flush=True, file=sys.stderr)
     return {**result, "memory": usage.ru_maxrss / 1e6}
 
@@ -179,13 +183,22 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def ours(folder: Path, lengths: np.ndarray, batch_size: int, seed: int) -> dict[str, float]:
+def tokens_for_steps(lengths: np.ndarray, steps: int) -> int:
+    """The smallest --tokens_per_batch that takes no more steps."""
+    from common.batches import token_budget_sizes
+
+    ordered = np.sort(lengths)
+    return next(tokens for tokens in itertools.count(int(ordered[-1])) if len(token_budget_sizes(ordered, tokens)) <= steps)
+
+
+def ours(folder: Path, lengths: np.ndarray, batch_size: int, budget: int | None, seed: int) -> dict[str, float]:
     """What the run of train.py says of itself, and the padding of its batches. lengths: (N,) tokens of the training rows."""
-    from common.batches import LengthBatchSampler
+    from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
     from common.files import read_json
 
     metrics = read_json(folder / "metrics.json")
-    padded = sum(len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, batch_size, seed))
+    batches = TokenBudgetBatchSampler(lengths, budget, seed) if budget else LengthBatchSampler(lengths, batch_size, seed)
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     speed = metrics["train_samples_per_second"]
     return {
         "rows_per_second": speed,
