@@ -14,18 +14,25 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from common.checks import check_folder, check_number
-from common.errors import ArgumentParser, InputError, run_main
+from common.errors import ArgumentParser, InputError, first_line, run_main
 from common.files import atomic_write, read_json, sha256, write_json
 
 from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, label_and_subject, list_files
 from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector
+
+if TYPE_CHECKING:
+    import pyarrow
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
@@ -57,6 +64,9 @@ class Job:
     def record(self) -> Path:
         """What the shard does not hold; written after it, so that a shard with a record is whole."""
         return self.shard.with_suffix(".json")
+
+    def is_done(self) -> bool:
+        return self.record.exists() and (self.shard.exists() or not read_json(self.record)["rows"])
 
 
 def main() -> None:
@@ -105,8 +115,9 @@ def main() -> None:
 
 def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     """The shards of a folder, and its labels. Sources of all labels take turns, so that each shard has all. Raises InputError."""
-    for key, least in (("size", 16), ("every", 1), ("sources_per_shard", 1), ("num_workers", 1)):
-        check_number(key, getattr(args, key), least)
+    for key in ("every", "sources_per_shard", "num_workers"):
+        check_number(key, getattr(args, key), 1)
+    check_number("size", args.size, 16, 2048)
     check_number("padding", args.padding, 0, 2)
     folder = Path(args.input)
     if not folder.is_dir():
@@ -156,7 +167,9 @@ def run(jobs: Sequence[Job], num_workers: int) -> None:
     """Write the shards that are missing, several at a time, with a progress bar of images or videos."""
     from tqdm import tqdm
 
-    missing = [job for job in jobs if not job.record.exists()]
+    for rest in Path(jobs[0].output_dir).glob(".*.tmp"):  # of a start that was killed
+        rest.unlink()
+    missing = [job for job in jobs if not job.is_done()]
     total, left = (sum(len(job.sources) for job in some) for some in (jobs, missing))
     with tqdm(total=total, initial=total - left, unit=" files", file=sys.stdout, mininterval=1.0) as bar:
         if num_workers == 1 or len(missing) < 2:
@@ -166,16 +179,21 @@ def run(jobs: Sequence[Job], num_workers: int) -> None:
             return
         # a clean process each: OpenCV's threads do not survive a fork
         context = multiprocessing.get_context("spawn")
-        done = context.Value("q", 0)
-        with context.Pool(min(num_workers, len(missing)), initializer=keep_counter, initargs=(done,)) as pool:
-            results, shown = [pool.apply_async(crop_counted, (job,)) for job in missing], 0
-            while not all(result.ready() for result in results):
-                next(result for result in results if not result.ready()).wait(0.5)
+        done, shown = context.Value("q", 0), 0
+        processes = min(num_workers, len(missing))
+        with ProcessPoolExecutor(processes, context, initializer=keep_counter, initargs=(done,)) as pool:
+            waiting = {pool.submit(crop_counted, job) for job in missing}
+            while waiting:
+                ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
                 bar.update(done.value - shown)
                 shown = done.value
-            for result in results:
-                result.get()
-            bar.update(done.value - shown)
+                try:
+                    for future in ended:
+                        future.result()
+                except BrokenProcessPool as error:
+                    raise InputError(
+                        "a process was killed (out of memory?); start the same command again, with fewer --num_workers"
+                    ) from error
 
 
 def keep_counter(counter) -> None:
@@ -191,8 +209,6 @@ def crop_counted(job: Job) -> None:
 
 def crop_shard(job: Job) -> Iterator[None]:
     """Write one shard and its record, both whole or not at all; yields once for each source."""
-    import pyarrow
-    import pyarrow.parquet as parquet
     from datasets import Features, Image, List, Value
 
     cv2.setNumThreads(1)  # a process per core is what is parallel here
@@ -210,14 +226,17 @@ def crop_shard(job: Job) -> Iterator[None]:
             "sha256": text,
         }
     )
-    rows, no_face, broken, read = [], [], {}, 0
-    for source in job.sources:
+    no_face, broken, read = [], {}, 0
+
+    def rows_of(source: str) -> Iterator[dict]:
+        """The faces of one source; what has none, or is broken, is noted."""
+        nonlocal read
         path = Path(job.folder) / source
         label, subject = label_and_subject(Path(source), pattern)
         previous = None
         try:
             read += path.stat().st_size
-            fingerprint = sha256(path)
+            shared = {"label": label, "subject": subject, "source": source, "sha256": sha256(path)}
             for number, image, reduced in frames_of(path, job.every):
                 row_id = source if number < 0 else f"{source}#{number}"
                 face = choose_face(detector(image), *image.shape[:2], job.face_crop.choose, previous)
@@ -226,16 +245,45 @@ def crop_shard(job: Job) -> Iterator[None]:
                     continue
                 previous = face if number >= 0 else None
                 crop = crop_face(image, face, job.size, job.face_crop.padding, job.face_crop.align)
-                row = encode(row_id, crop, face, reduced) | {"label": label, "subject": subject, "source": source, "frame": number}
-                rows.append(row | {"sha256": fingerprint})
-        except (InputError, OSError) as error:
-            broken[source] = str(error)
-        yield
-    if rows:
-        schema = features.arrow_schema
-        with atomic_write(job.shard, "wb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema), row_group_size=ROWS_PER_GROUP)
-    write_json(job.record, {"rows": len(rows), "no_face": no_face, "broken": broken, "bytes": read})
+                yield encode(row_id, crop, face, reduced) | {**shared, "frame": number}
+        except (InputError, OSError, cv2.error) as error:
+            broken[source] = first_line(error)
+
+    with ShardWriter(job.shard, features.arrow_schema) as shard:
+        for source in job.sources:
+            for row in rows_of(source):
+                shard.add(row)
+            yield
+        shard.write_group()
+    write_json(job.record, {"rows": shard.written, "no_face": no_face, "broken": broken, "bytes": read})
+
+
+class ShardWriter(ExitStack):
+    """Rows to a Parquet file, a row group at a time (a video's faces are many); no file where there are none."""
+
+    def __init__(self, path: Path, schema: "pyarrow.Schema"):
+        super().__init__()
+        self.path, self.schema = path, schema
+        self.rows: list[dict] = []
+        self.writer, self.written = None, 0
+
+    def add(self, row: dict) -> None:
+        self.rows.append(row)
+        if len(self.rows) == ROWS_PER_GROUP:
+            self.write_group()
+
+    def write_group(self) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        if not self.rows:
+            return
+        if self.writer is None:
+            file = self.enter_context(atomic_write(self.path, "wb"))
+            self.writer = self.enter_context(parquet.ParquetWriter(file, self.schema, compression="zstd"))
+        self.writer.write_table(pyarrow.Table.from_pylist(self.rows, schema=self.schema))
+        self.written += len(self.rows)
+        self.rows.clear()
 
 
 def encode(row_id: str, crop: np.ndarray, face: Face, reduced: int) -> dict:

@@ -4,6 +4,7 @@ For a contest of your own, change COMPETITION_FILES, the fields and read_example
 """
 
 import atexit
+import os
 import re
 import shutil
 import tempfile
@@ -34,6 +35,7 @@ COMPETITION_FILES = {
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside the probabilities
 SUBMISSION_CHECK = {"probability_columns": True, "label_column": LABEL_COLUMN}  # options of common.submission.check_submission
+SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}  # folders of folders of labels
 CROP_RECORD = "crop.json"  # in a folder of shards
 # <hash of the person>_<gender>_<age>_<label>_<place>_<number>.jpg
 AIHUB_NAME = re.compile(r"([0-9a-zA-Z]+)_(?:남|여)_\d+_(기쁨|당황|분노|불안|상처|슬픔|중립)_")
@@ -188,9 +190,22 @@ def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg; hidden ones and broken links are left out."""
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "." and p.is_file()]
-    return sorted(found, key=lambda p: natural(p.relative_to(folder)))
+    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg, through linked folders; hidden ones and broken links are
+    left out. Raises InputError for a name that is not UTF-8."""
+    found, seen = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [Path(root, name) for name in files if name[0] != "." and Path(name).suffix.lower() in suffixes]
+    for path in found:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{str(path)!a}: its name is not UTF-8; unpack the archive with its own encoding (unzip -O cp949)") from error
+    return sorted((path for path in found if path.is_file()), key=lambda path: natural(path.relative_to(folder)))
 
 
 def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | None, str | None]:
@@ -203,7 +218,9 @@ def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | Non
 
 
 def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | None) -> list[str]:
-    """label_names, or those that were found. Raises InputError where others were found than given."""
+    """label_names, or those that were found. Raises InputError where others were found than given, or none is a label."""
+    if found and {name.lower() for name in found} <= SPLITS:
+        raise InputError(f"{folder}: its folders are {', '.join(found)}, expected labels; name one of these folders")
     if label_names is None:
         return found
     if unknown := [name for name in found if name not in label_names]:
@@ -223,6 +240,8 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     record = read_json(folder / CROP_RECORD)
     if record.get("status") != "done":
         raise InputError(f"{folder}: crop.py has not finished; start it again, it goes on where it stopped")
+    if missing := {"label_names", "shards", "face_crop"} - set(record):
+        raise InputError(f"{folder / CROP_RECORD}: has no {min(missing)}, expected what crop.py wrote")
     if not record["shards"]:
         raise InputError(f"{folder}: holds no faces")
     names = check_labels(folder, record["label_names"], label_names)
@@ -236,9 +255,9 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
         for shard in record["shards"]:
             path = str(folder / shard)
             try:
-                table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
-                metadata = parquet.read_metadata(path)
-            except (OSError, pyarrow.ArrowException) as error:
+                table, metadata = parquet.read_table(path, columns=["id", "label", "subject", "sha256"]), parquet.read_metadata(path)
+                digests = [int(digest[:15], 16) for digest in table["sha256"].to_pylist()]
+            except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
                 raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
             sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             place = [np.arange(len(table)), row_groups + np.repeat(np.arange(len(sizes)), sizes)]
@@ -246,12 +265,14 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
             ids = table["id"].combine_chunks()
             columns = [ids, pyarrow.repeat(path, len(table)), *(pyarrow.array(values, integer) for values in place)]
             writer.write_table(pyarrow.table(columns, schema=schema))
-            ids, of_shard, persons, digests = (column.to_pylist() for column in table.columns)
+            ids, of_shard, persons = (table[name].to_pylist() for name in ("id", "label", "subject"))
             if pattern:
-                persons = [found[1] if (found := pattern.search(row_id)) else None for row_id in ids]
+                persons = [label_and_subject(Path(row_id), pattern)[1] for row_id in ids]
+            if foreign := set(of_shard) - {None, *names}:
+                raise InputError(f"{path}: {min(foreign)} is not one of the labels in {CROP_RECORD} ({', '.join(names)})")
             labels.append(np.array([-1 if label is None else number_of[label] for label in of_shard]))
             subjects.append(np.array([-1 if person is None else people.setdefault(person, len(people)) for person in persons]))
-            images.append(np.array([int(digest[:15], 16) for digest in digests]))  # of the source: frames of one video are one group
+            images.append(np.array(digests))  # of the source: frames of one video are one group
     subjects = np.concatenate(subjects)
     order = np.argsort(np.argsort(list(people)))  # in the order of their names, whatever the order of the rows
     subjects[subjects >= 0] = order[subjects[subjects >= 0]]
@@ -263,6 +284,13 @@ def face_crop_of(path: str | Path) -> dict[str, Any] | None:
     """How crop.py cut the faces of a folder of shards; None for images."""
     record = Path(path) / CROP_RECORD
     return read_json(record)["face_crop"] if record.exists() else None
+
+
+def warn_of_other_crops(path: str | Path, expected: dict[str, Any] | None) -> None:
+    """Say so where shards were not cropped as the images that a model learns from; images as they are say nothing."""
+    found = face_crop_of(path)
+    if found and expected and found != expected:
+        print_once(f"warning: {path} was cropped with {found}, the model's images with {expected}")
 
 
 def fingerprints(paths: Sequence[Path]) -> list[str]:

@@ -6,16 +6,23 @@ python reon_face/export.py runs/reon_face/final/fold0 --precision fp32 fp16 int8
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.args import Parser, print_once, show_help
 from common.checks import MAX_THREADS, check_folder, check_number
 from common.errors import InputError, run_main
 
+if TYPE_CHECKING:
+    import numpy as np
+
 PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 18
 PARITY = 1e-3  # largest difference of a probability between PyTorch and fp32 that is not a bug
+BATCH = 64  # images in memory
 NOISE = 16  # random crops where no images are given
 
 
@@ -58,19 +65,18 @@ def main() -> None:
     label_names = read_json(model_dir / "config.json")["label_names"]
     model = load_fold(model_dir, torch.device("cpu"), label_names)
     if args.eval_file:
-        pixel_values, labels = read_pixel_values(args.eval_file, model.config, label_names, args.max_eval_samples)
+        batches = read_batches(args.eval_file, model.config, label_names, args.max_eval_samples)
     else:
         noise = np.random.default_rng(0).integers(0, 256, (NOISE, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
-        pixel_values, labels = preprocessing.pixel_values(noise), None
+        batches = iter([(preprocessing.pixel_values(noise), np.full(NOISE, -1))])
         print_once(f"no eval_file: parity is measured on {NOISE} crops of noise, accuracy is not")
+    first = next(batches)  # or unreadable images would be found after the conversion
     calibration = None
     if "int8" in args.precision:
-        calibration, _ = read_pixel_values(args.calibration_file, model.config, label_names, args.max_calibration_samples)
-    expected = of_models([model])(pixel_values)
+        parts = read_batches(args.calibration_file, model.config, label_names, args.max_calibration_samples)
+        calibration = np.concatenate([pixel_values for pixel_values, _ in parts])
 
-    report = {"model_dir": str(model_dir.resolve()), "rows": len(pixel_values), "eval_file": args.eval_file, "precisions": {}}
-    if labels is not None:
-        report["pytorch_accuracy"] = accuracy(expected, labels)
+    models = {"pytorch": of_models([model])}
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "fp32.onnx"
         export_fp32(model, preprocessing.image_size, fp32)
@@ -81,22 +87,34 @@ def main() -> None:
             elif precision == "int8":
                 convert_int8(fp32, converted, calibration)
             write_model(output_dir / precision, converted, precision, label_names, asdict(preprocessing))
-            found = load_onnx(output_dir / precision).probabilities(pixel_values)
-            path = output_dir / precision / "model.onnx"
-            result = {
-                "bytes": path.stat().st_size,
-                "sha256": sha256(path),
-                "max_probability_difference": float(np.abs(found - expected).max()),
-                "mean_probability_difference": float(np.abs(found - expected).mean()),
-                "same_label": float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
-            }
-            if precision == "fp32" and not result["max_probability_difference"] < PARITY:
-                raise RuntimeError(f"fp32 differs from PyTorch by {result['max_probability_difference']}")
-            if labels is not None:
-                result["accuracy"] = accuracy(found, labels)
-            report["precisions"][precision] = result
-            print_once(describe(precision, result))
-    if labels is not None:
+            models[precision] = load_onnx(output_dir / precision).probabilities
+
+    found, labels = {name: [] for name in models}, []
+    for pixel_values, of_batch in chain([first], batches):  # all images at once do not fit into memory
+        labels.append(of_batch)
+        for name, probabilities in models.items():
+            found[name].append(probabilities(pixel_values))
+    found, labels = {name: np.concatenate(parts) for name, parts in found.items()}, np.concatenate(labels)
+    expected, labelled = found.pop("pytorch"), (labels >= 0).all()
+    report = {"model_dir": str(model_dir.resolve()), "rows": len(labels), "eval_file": args.eval_file, "precisions": {}}
+    if labelled:
+        report["pytorch_accuracy"] = accuracy(expected, labels)
+    for precision, values in found.items():
+        path = output_dir / precision / "model.onnx"
+        result = {
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+            "max_probability_difference": float(np.abs(values - expected).max()),
+            "mean_probability_difference": float(np.abs(values - expected).mean()),
+            "same_label": float((values.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        }
+        if precision == "fp32" and not result["max_probability_difference"] < PARITY:
+            raise RuntimeError(f"fp32 differs from PyTorch by {result['max_probability_difference']}")
+        if labelled:
+            result["accuracy"] = accuracy(values, labels)
+        report["precisions"][precision] = result
+        print_once(describe(precision, result))
+    if labelled:
         print_once(f"pytorch: accuracy {report['pytorch_accuracy']:.4f} on {len(labels)} rows")
     write_json(output_dir / "export.json", report)
     print_once(f"done: {output_dir}")
@@ -124,10 +142,11 @@ def check_arguments(args: ExportArguments, model_dir: Path) -> None:
         raise InputError(f"{model_dir}: holds no config.json, a model's folder was expected{hint}")
 
 
-def read_pixel_values(path: str, config, label_names: list[str], limit: int | None):
-    """(N, 3, S, S) float32 and labels (N,), None where there are none, of images as predict.py reads them; limit: N at most.
+def read_batches(path: str, config, label_names: list[str], limit: int | None) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """pixel_values (B, 3, S, S) float32 and labels (B,), -1 where unknown, of images as predict.py reads them; limit: rows at most, spread
+    over all.
 
-    Raises InputError where an image cannot be decoded or only some have labels.
+    Raises InputError where an image cannot be decoded.
     """
     import numpy as np
 
@@ -137,13 +156,11 @@ def read_pixel_values(path: str, config, label_names: list[str], limit: int | No
 
     draw_sample(path)
     examples, _ = read_examples(path, label_names, groups=False)
-    if not examples:
-        raise InputError(f"{path}: holds no images")
-    if limit is not None and limit < len(examples):
-        examples = [examples[i] for i in np.linspace(0, len(examples) - 1, limit).astype(int)]
-    batch = FaceCollator(config)([{"path": example.path, "row": example.row, "labels": example.label} for example in examples])
-    labels = batch["labels"].numpy()
-    return batch["pixel_values"].numpy(), None if (labels < 0).any() else labels
+    numbers = np.linspace(0, len(examples) - 1, min(limit or len(examples), len(examples))).astype(int)
+    collate = FaceCollator(config)
+    for batch in np.split(numbers, range(BATCH, len(numbers), BATCH)):
+        rows = collate([{"path": examples[i].path, "row": examples[i].row, "labels": examples[i].label} for i in batch])
+        yield rows["pixel_values"].numpy(), rows["labels"].numpy()
 
 
 def export_fp32(model, image_size: int, path: Path) -> None:

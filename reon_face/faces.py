@@ -104,6 +104,7 @@ class YuNetDetector:
     def __init__(self, path: str, least_score: float = 0.6) -> None:
         try:
             self.network = cv2.FaceDetectorYN.create(path, "", (320, 320), least_score)
+            self.network.detect(np.zeros((320, 320, 3), np.uint8))  # any network can be loaded
         except cv2.error as error:
             raise InputError(f"{path}: is not a YuNet that OpenCV can load ({first_line(error)})") from error
 

@@ -17,6 +17,7 @@ WARP_PENALTY = 0.15  # what dtw pays, as a distance, for each change of the shif
 FACE_PIXELS = 32  # height and width at which faces are compared: those of a small video, too
 # (right, down, size), in shares of the face's box: a detector's box trembles by some pixels, and what a classifier says with it
 VIEWS = ((0.0, 0.0, 1.0), (-0.06, -0.04, 0.94), (0.06, -0.04, 1.06), (-0.06, 0.04, 1.06), (0.06, 0.04, 0.94))
+REACH = 8  # standard deviations of the kernel; what lies further away has weight 0
 WORST_APART = 1.0  # seconds between two moments that are named as the worst
 
 
@@ -65,13 +66,14 @@ def resample(performance: Performance, smoothing: float) -> np.ndarray:
     """
     grid = np.arange(max(1, round(performance.duration * RATE))) / RATE
     seen = ~np.isnan(performance.probabilities[:, 0])
-    if not seen.any():
-        return np.full((len(grid), performance.probabilities.shape[1]), np.nan)
-    squared = (grid[:, None] - performance.times[seen][None]) ** 2
-    nearest = squared.min(axis=1, keepdims=True)
-    weights = np.exp((nearest - squared) / (2 * smoothing**2))  # the nearest frame has weight 1: a narrow kernel cannot underflow
-    curve = weights @ performance.probabilities[seen] / weights.sum(axis=1, keepdims=True)
-    curve[nearest[:, 0] > MAX_GAP**2] = np.nan
+    times, probabilities = performance.times[seen], performance.probabilities[seen]
+    curve = np.full((len(grid), probabilities.shape[1]), np.nan)
+    reach = MAX_GAP + REACH * smoothing
+    for t, (first, last) in enumerate(zip(np.searchsorted(times, grid - reach), np.searchsorted(times, grid + reach), strict=True)):
+        squared = (grid[t] - times[first:last]) ** 2
+        if squared.min(initial=np.inf) <= MAX_GAP**2:
+            weights = np.exp((squared.min() - squared) / (2 * smoothing**2))  # the nearest frame has weight 1: nothing underflows
+            curve[t] = weights @ probabilities[first:last] / weights.sum()
     return curve
 
 

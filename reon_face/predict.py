@@ -13,7 +13,7 @@ from common.checks import check_number
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import SUBMISSION_CHECK, announce, check_images, read_examples, submission_columns, submission_format
+from data import SUBMISSION_CHECK, announce, check_images, read_examples, submission_columns, submission_format, warn_of_other_crops
 
 
 @dataclass
@@ -50,6 +50,7 @@ def main() -> None:
     examples = read_examples(args.test_file, label_names, groups=False)[0][: args.max_predict_samples]
     check_examples(examples, args.test_file)
     check_images(examples)
+    warn_of_other_crops(args.test_file, read_json(runs[0][0][0] / "config.json").get("face_crop"))
     announce(args.test_file, examples, label_names)
     id_column, columns = submission_format(label_names)
     sample_ids = find_sample_ids(args, [row.id for row in examples], columns, id_column)

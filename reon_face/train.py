@@ -27,6 +27,7 @@ from data import (
     report_groups,
     submission_columns,
     submission_format,
+    warn_of_other_crops,
 )
 
 TASK_DIR = Path(__file__).parent
@@ -68,6 +69,7 @@ def main() -> None:
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
             check_images(rows)
+            warn_of_other_crops(getattr(args, f"{name}_file"), face_crop_of(args.train_file))
             announce(getattr(args, f"{name}_file"), rows, label_names)
         notes.append(report_groups(examples["train"]))
         print_once(notes[-1])

@@ -44,6 +44,8 @@ def load_classifier(path: str | Path) -> Classifier:
     path = Path(path)
     if (path / "model.json").is_file():
         return load_onnx(path)
+    if exported := sorted(path.glob("*/model.json")):
+        raise InputError(f"{path}: holds several models, name one of them, such as {exported[0].parent}")
     folds = [path] if (path / "config.json").is_file() else finished_folds(path)
     label_names = read_json(folds[0] / "config.json").get("label_names")
     if not isinstance(label_names, list) or not label_names:
@@ -111,6 +113,8 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
             stream = container.streams.video[0]
             moment, number, shown, start, end = 0, 0, None, None, 0.0
             for frame in container.decode(stream):
+                if frame.time is None:
+                    raise ValueError("its frames have no times")
                 start = frame.time if start is None else start
                 time = frame.time - start
                 while shown is not None and moment / RATE + EPSILON < time:

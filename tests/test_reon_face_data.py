@@ -2,14 +2,21 @@
 
 import json
 import math
+import os
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import time
+import unicodedata
+import zlib
+from pathlib import Path
 
 import cv2
 import datasets
 import numpy as np
+import onnx
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
@@ -85,8 +92,6 @@ def test_folders_of_labels_take_turns_so_that_the_first_rows_hold_every_label(tm
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_aihub_names_say_label_and_person(form, tmp_path):
-    import unicodedata
-
     name = f"[원천]EMOIMG_기쁨_TRAIN_01/{PERSON}_여_20_기쁨_숙박 및 거주공간_20210126165538-010-011.jpg"
     flat = f"{PERSON}_남_30_슬픔_도심 환경_20210126165538-010-012.jpg"
     other = "[원천]EMOIMG_분노_TRAIN_01/aaa_남_30_분노_도심 환경_20210126165538-010-012.jpg"
@@ -97,6 +102,25 @@ def test_aihub_names_say_label_and_person(form, tmp_path):
     group = {names[row.label]: row.group for row in rows}
     assert group["기쁨"] == group["슬픔"] != group["분노"]
     assert names[read_examples(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label] == "슬픔"
+
+
+def test_linked_folders_are_read_hidden_ones_are_not_and_splits_are_no_labels(tmp_path):
+    write_image(tmp_path / "elsewhere" / "b.png", 1)
+    write_image(tmp_path / "data" / "train" / "happy" / "a.png", 2)
+    write_image(tmp_path / "data" / "train" / "happy" / ".ipynb_checkpoints" / "a.png", 2)
+    (tmp_path / "data" / "train" / "sad").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "train" / "sad" / "loop").symlink_to(tmp_path / "data" / "train")
+    assert [row.id for row in read_examples(tmp_path / "data" / "train")[0]] == ["happy/a.png", "sad/b.png"]
+    write_image(tmp_path / "data" / "test" / "happy" / "c.png", 3)
+    with pytest.raises(InputError, match="its folders are test, train, expected labels"):
+        read_examples(tmp_path / "data")
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/\xb1\xe2\xbb\xda.png"))
+    with pytest.raises(InputError, match=r"udcb1.*its name is not UTF-8"):
+        read_examples(tmp_path)
 
 
 def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_path):
@@ -275,6 +299,66 @@ def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_o
     assert "was made with sources_sha256" in crop(*options, "--input", others, code=2).stderr
 
 
+def test_a_shard_that_was_deleted_is_made_again(frames, tmp_path):
+    options = ["--input", frames, "--output_dir", tmp_path / "crops", "--size", "32", "--sources_per_shard", "4", "--detector", "none"]
+    crop(*options)
+    shard = tmp_path / "crops" / "shard-00001.parquet"
+    content = shard.read_bytes()
+    shard.unlink()
+    (tmp_path / "crops" / ".shard-00001.parquet.1.tmp").touch()  # of a start that was killed
+    crop(*options)
+    assert shard.read_bytes() == content and not list((tmp_path / "crops").glob(".*"))
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+def test_a_process_that_is_killed_ends_the_pass_with_a_sentence(tmp_path):
+    for number in range(120):
+        write_image(tmp_path / "in" / f"{number}.png", number, (400, 400))
+    options = ["--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--detector", "none", "--sources_per_shard", "60"]
+    command = [sys.executable, CROP, *map(str, options), "--num_workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    children = []
+    while len(children) < 2 and process.poll() is None:
+        time.sleep(0.05)
+        started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        children = [child for child in started if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    os.kill(int(children[0]), signal.SIGKILL)
+    errors = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 2 and "error: a process was killed" in errors and "Traceback" not in errors
+    crop(*options)  # goes on
+
+
+def test_an_image_that_opencv_refuses_is_listed(tmp_path):
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)  # more pixels than OpenCV decodes
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * 100)
+    write_image(tmp_path / "in" / "a.png")
+    crop("--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--detector", "none")
+    record = json.loads((tmp_path / "crops" / "crop.json").read_text())
+    assert list(record["broken"]) == ["huge.png"] and record["rows"] == 1
+
+
+def test_shards_know_the_people_that_the_images_know(tmp_path):
+    for number, name in enumerate(("김사람_0", "김사람_1", "이사람_0", "이사람_1")):
+        write_image(tmp_path / "in" / f"{unicodedata.normalize('NFD', name)}.png", number)
+    crop("--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "16")
+    for folder in ("in", "crops"):
+        rows, _ = read_examples(tmp_path / folder, subject_pattern="([김이]사람)_")
+        assert rows.has_subjects and len(set(rows.groups)) == 2, folder
+
+
+def test_a_shard_with_other_labels_than_its_record_is_refused(shards, tmp_path):
+    copy = shutil.copytree(shards, tmp_path / "copy")
+    record = json.loads((copy / "crop.json").read_text())
+    (copy / "crop.json").write_text(json.dumps(record | {"label_names": ["happy", "angry"]}))
+    with pytest.raises(InputError, match=r"shard-00000.parquet: sad is not one of the labels in crop.json"):
+        read_examples(copy)
+    (copy / "crop.json").write_text(json.dumps({"status": "done"}))
+    with pytest.raises(InputError, match=r"crop.json: has no face_crop"):
+        read_examples(copy)
+
+
 def test_a_broken_link_is_no_source(tmp_path):
     (tmp_path / "in").mkdir()
     cv2.imwrite(str(tmp_path / "in" / "a.png"), draw_face(2, "happy", 1.0, 160))
@@ -320,7 +404,7 @@ def test_a_video_that_breaks_off_is_listed_and_its_frames_are_kept(tmp_path):
     [
         (["--detector", "mtcnn"], "detector: 'mtcnn' is not haar, none or YuNet's .onnx file"),
         (["--detector", "missing.onnx"], "missing.onnx: no such file"),
-        (["--size", "0"], "size: 0 is not 16 or more"),
+        (["--size", "0"], "size: 0 is not between 16 and 2048"),
         (["--subject_pattern", "(a)(b)"], "has 2 groups, expected one"),
         (["--subject_pattern", "("], "is not a regular expression"),
         (["--padding", "-1"], "padding: -1.0 is not between 0 and 2"),
@@ -337,6 +421,11 @@ def test_yunets_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "yunet.onnx").write_bytes(b"no model")
     with pytest.raises(InputError, match="is not a YuNet"):
         load_detector(str(tmp_path / "yunet.onnx"))
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 320, 320])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "other", [value], [onnx.ValueInfoProto(name="y")])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="is not a YuNet"):
+        load_detector(str(tmp_path / "other.onnx"))
 
 
 # Order

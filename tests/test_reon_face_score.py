@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import asdict
 
+import av
 import numpy as np
 import pytest
 
@@ -172,6 +173,15 @@ def test_a_narrow_kernel_takes_the_nearest_frame_and_does_not_underflow():
     assert found.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
 
 
+@pytest.mark.parametrize("smoothing", [0.05, 0.3, 1.0])
+def test_a_curve_is_the_weighted_mean_over_all_frames(smoothing):
+    found = performance(60.0, fps=7)
+    squared = (np.arange(600)[:, None] / RATE - found.times) ** 2
+    weights = np.exp((squared.min(axis=1, keepdims=True) - squared) / (2 * smoothing**2))
+    expected = weights @ found.probabilities / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(resample(found, smoothing), expected, atol=1e-12)
+
+
 def test_the_worst_moments_are_apart_and_in_order_of_cost():
     found = compare(performance(8.0), performance(8.0, late=2.0), Comparison("none"))
     worst = worst_moments(found, 3)
@@ -287,6 +297,18 @@ def test_a_user_without_a_face_scores_0_and_is_noted(worker, folder, tmp_path):
     assert found["score"] == 0
     assert found["user"]["moments_with_face"] == 0
     assert "the user's face is found in only 0% of the moments" in printed
+
+
+def test_frames_without_times_are_refused(folder, tmp_path):
+    frames, _ = read_video(folder / "actor.webm")
+    with av.open(str(tmp_path / "raw.h264"), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match="raw.h264.*its frames have no times"):
+        watched([tmp_path / "raw.h264"], folder / "model")
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".mkv"])

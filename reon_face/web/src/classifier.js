@@ -23,6 +23,10 @@ async function load(description, bytes, vendor) {
     if (!(key in description)) throw new Error(`model.json: ${key}?`);
   }
   const webgpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
+  return (webgpu && (await start(description, bytes, vendor, true).catch(() => null))) || start(description, bytes, vendor, false);
+}
+
+async function start(description, bytes, vendor, webgpu) {
   const ort = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
   ort.env.wasm.wasmPaths = vendor;
   // half the cores, as the other half decodes and draws; more made it slower

@@ -18,6 +18,7 @@ const state = {
   classifier: null,
   acting: false,
   stream: null,
+  asked: 0, // how often the camera was asked for, or no longer wanted
   result: null,
   get busy() {
     return this.acting ? "acting" : Object.values(sides).some((side) => side.share !== null) ? "reading" : null;
@@ -204,11 +205,16 @@ async function findDuration(video) {
 
 async function startCamera() {
   if (!navigator.mediaDevices) return say("cameraInsecure");
+  const asked = ++state.asked; // while the browser asks, the user may click again, or choose a file
+  let stream;
   try {
-    state.stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { width: { ideal: 640 }, facingMode: "user" } });
+    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { width: { ideal: 640 }, facingMode: "user" } });
   } catch (error) {
+    if (state.asked !== asked) return;
     return say({ NotAllowedError: "cameraRefused", NotFoundError: "cameraMissing" }[error.name] ?? "cameraBusy");
   }
+  if (state.asked !== asked) return stream.getTracks().forEach((track) => track.stop());
+  state.stream = stream;
   const { video } = sides.user;
   video.srcObject = state.stream;
   state.stream.getVideoTracks()[0].addEventListener("ended", stopCamera);
@@ -222,6 +228,7 @@ async function watchCamera(stream) {
   const { user, actor } = sides;
   const watcher = new Watcher(user.video);
   while (state.stream === stream) {
+    const { acting } = state;
     const time = actor.video.currentTime;
     let result;
     try {
@@ -232,7 +239,7 @@ async function watchCamera(stream) {
     }
     if (state.stream !== stream) return;
     show(user, result);
-    if (state.acting) {
+    if (acting && state.acting) {
       user.recorded.times.push(time);
       user.recorded.probabilities.push(result.probabilities);
       find("#progress").value = time / actor.video.duration;
@@ -293,6 +300,7 @@ for (const input of document.querySelectorAll("input[name=source]")) {
   input.addEventListener("change", () => {
     const { user } = sides;
     user.job++;
+    state.asked++;
     if (state.stream) stopCamera();
     user.video.removeAttribute("src");
     user.video.load();

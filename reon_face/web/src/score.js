@@ -14,20 +14,25 @@ export const VIEWS = [
   [-0.06, 0.04, 1.06],
   [0.06, 0.04, 0.94],
 ];
+const REACH = 8; // standard deviations of the kernel; what lies further away has weight 0
 export const WORST_APART = 1.0; // seconds between two moments that are named as the worst
 export const DEFAULTS = { alignment: "dtw", distance: "l1", smoothing: 0.3, maxShift: 1.0 };
 
 // Probabilities at the moments 0, 1 / RATE, ...: the Gaussian-weighted mean of the frames around each; null: no face within MAX_GAP.
 export function resample({ times, probabilities, duration }, smoothing) {
   const seen = times.map((time, i) => [time, probabilities[i]]).filter(([, p]) => p !== null);
+  const reach = MAX_GAP + REACH * smoothing;
+  let [first, last] = [0, 0]; // the frames within reach
   return Array.from({ length: Math.max(1, roundHalfEven(duration * RATE)) }, (_, k) => {
-    if (!seen.length) return null;
-    const squared = seen.map(([time]) => (k / RATE - time) ** 2);
-    const nearest = squared.reduce((a, b) => Math.min(a, b));
+    while (first < seen.length && seen[first][0] < k / RATE - reach) first++;
+    while (last < seen.length && seen[last][0] < k / RATE + reach) last++;
+    const near = seen.slice(first, last);
+    const squared = near.map(([time]) => (k / RATE - time) ** 2);
+    const nearest = squared.reduce((a, b) => Math.min(a, b), Infinity);
     if (nearest > MAX_GAP ** 2) return null;
     const weights = squared.map((d) => Math.exp((nearest - d) / (2 * smoothing ** 2)));
     const total = sum(weights);
-    return seen[0][1].map((_, c) => sum(seen.map(([, p], i) => weights[i] * p[c])) / total);
+    return near[0][1].map((_, c) => sum(near.map(([, p], i) => weights[i] * p[c])) / total);
   });
 }
 
