@@ -1,4 +1,4 @@
-"""Find the face in every image or video of a folder once, and keep small crops as Parquet shards, so that 800 GB become a fortieth.
+"""Find the face in every image or video of a folder once, and keep crops of some 6 KB as Parquet shards: large collections become small.
 
 python reon_face/crop.py --input IMAGES --output_dir CROPS
 python reon_face/crop.py --input IMAGES --output_dir CROPS --detector face_detection_yunet_2023mar.onnx --size 224 --num_workers 8

@@ -7,8 +7,9 @@ const task = JSON.parse(readFileSync(0, "utf8"));
 const { chromium } = createRequire(`${task.modules}/`)("playwright-core");
 const browser = await chromium.launch({ executablePath: task.chromium, args: ["--no-sandbox", ...task.args] });
 
-async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true }) {
+async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true, cores = null }) {
   const context = await browser.newContext({ permissions, locale, viewport: { width: 1180, height: 900 }, reducedMotion: "reduce" });
+  if (cores) await context.addInitScript(`Object.defineProperty(navigator, "hardwareConcurrency", { get: () => ${cores} })`);
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const [requests, errors] = [[], []];
@@ -87,8 +88,8 @@ const scenarios = {
 
   // The page's own detector on frames without loss: [{box, probabilities, detectMs, classifyMs}]; `viewed`: the mean over all views;
   // `whole`: of a model whose training images were not cropped.
-  async frames({ images, repeat = 1 }) {
-    const { page, close } = await openPage({});
+  async frames({ images, repeat = 1, cores }) {
+    const { page, close } = await openPage({ cores });
     const found = await page.evaluate(
       async ({ images, repeat }) => {
         const looks = [];

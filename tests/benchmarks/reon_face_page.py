@@ -53,8 +53,8 @@ def main() -> None:
             for name in ("model.onnx", "model.json"):
                 shutil.copy(exported / name, page)
             print(f"\n{exported}: model.onnx {(page / 'model.onnx').stat().st_size / 1e6:.2f} MB")
-            for headers in ({}, ISOLATION):
-                looks = in_page(page, headers, images)
+            for headers, cores in (({}, None), (ISOLATION, 2 * os.cpu_count())):  # the page takes half of the cores, up to four
+                looks = in_page(page, headers, images, cores)
             in_python(exported, frames, looks)
 
 
@@ -68,11 +68,12 @@ def weigh(page: Path) -> None:
         print(f"  {file.name}: {file.stat().st_size / 1e6:.2f} MB, gzip {len(gzip.compress(file.read_bytes())) / 1e6:.2f} MB")
 
 
-def in_page(page: Path, headers: dict, images: list[str]) -> list[dict]:
+def in_page(page: Path, headers: dict, images: list[str], cores: int | None) -> list[dict]:
+    """cores: that the page is told of; None: the machine's."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page), headers=headers))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hosts = {"page": f"http://127.0.0.1:{server.server_port}/"}
-    found = value(drive(hosts, {"frames": {"images": images}}), "frames")
+    found = value(drive(hosts, {"frames": {"images": images, "cores": cores}}), "frames")
     server.shutdown()
     looks = found["looks"]
     name = f"Chromium, {found['runtime']}, {found['threads']} thread(s); detector on {found['backend']}, 1 thread"
