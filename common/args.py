@@ -128,12 +128,17 @@ def show_help(parser: Parser, doc: str) -> None:
 
 
 def parse_train_args(
-    task_arguments: type, task_dir: Path, competition_files: dict[str, str], doc: str, argv: list[str] | None = None
+    task_arguments: type,
+    task_dir: Path,
+    competition_files: dict[str, str],
+    doc: str,
+    argv: list[str] | None = None,
+    best_metric: str = "accuracy",
 ) -> tuple:
     """(task arguments, TrainingArguments) of a train.py.
 
     task_arguments: dataclass that inherits DataArguments. competition_files: field -> name in <task_dir>/data/; train_file is the one
-    that must be there. Prints which preset was chosen and why, and which optional files are absent. Exits after --help and --help_all.
+    that must be there. best_metric: what early stopping watches by default. Prints which preset was chosen and why, and which optional files are absent. Exits after --help and --help_all.
     """
     argv = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(argv):
@@ -168,7 +173,7 @@ def parse_train_args(
     if getattr(args, "early_stopping_patience", None):
         training_args.load_best_model_at_end = True
         if training_args.metric_for_best_model is None:
-            training_args.metric_for_best_model, training_args.greater_is_better = "accuracy", True
+            training_args.metric_for_best_model, training_args.greater_is_better = best_metric, best_metric != "loss"
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
     args.config = str(config)
@@ -262,7 +267,9 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
         if (value := getattr(args, key)) is not None:
             if not os.path.exists(value):  # Path.exists() raises for a name that is too long
                 raise InputError(f"{value}: no such file or folder ({key})")
-            setattr(args, key, str(Path(value).resolve()))
+            path = Path(value)  # a link keeps its own name: it may be part of the ids
+            path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+            setattr(args, key, str(path))
     if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
         args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
 

@@ -5,8 +5,11 @@ frames = read_frames(Path("clip.mp4"), lambda total: np.arange(0, total, 4))    
 
 import hashlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,11 +39,16 @@ try:
     import decord
 except ImportError:  # wheels for Linux x86-64 only
     decord = None
+else:
+    decord.logging.set_level(decord.logging.QUIET)  # a damaged file has 19,000 lines to say; the error names it in one
 
 RESIZE = 8 / 7  # short side of the frames over crop_size: 256 to 224
 BOX_MARGIN = 0.1  # of width and height, on each side: arms leave the box between two frames
+CHUNK = 8  # frames that are held as they were decoded: those of a long video in full size do not fit into memory
 LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
+SKIP = "--skip_broken looks at every frame first and leaves such clips out"
 Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> numbers of the frames to decode
+Prepare = Callable[[np.ndarray], np.ndarray]  # (T, H, W, 3) uint8 -> (T, h, w, 3), each frame without a look at the others
 
 
 @dataclass(frozen=True)
@@ -67,33 +75,54 @@ class Augmentation:
     flip_map: list[int] | None
 
 
-def read_frames(source: Path | Sequence[Path], choose: Choose) -> np.ndarray:
-    """The chosen frames (T, H, W, 3), uint8 RGB, of a video file or of image files; only they are decoded, all readers are closed.
+def unchanged(frames: np.ndarray) -> np.ndarray:
+    return frames
+
+
+def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare = unchanged) -> np.ndarray:
+    """The chosen frames, upright and prepared (T, h, w, 3), uint8 RGB, of a video file or of image files; only they are decoded, all
+    readers are closed, and only a few frames are held that are not prepared yet.
 
     decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where there is no video
     stream, no frame, or where a chosen frame cannot be decoded.
     """
     if not isinstance(source, Path):
-        return read_images(source, choose)
+        return read_images(source, choose, prepare)
     if source.is_dir():
-        raise InputError(f"{source}: holds no frames")
+        raise InputError(f"{source}: holds no frames; {SKIP}")
     if decord is not None:
         try:
-            return read_with_decord(source, choose)
+            return read_with_decord(source, choose, prepare)
         except (decord.DECORDError, IndexError, RuntimeError):  # PyAV knows more formats, and says what is wrong
             pass
     try:
-        return read_with_av(source, choose)
+        return read_with_av(source, choose, prepare)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise InputError(f"{source}: cannot be decoded as a video ({first_line(error)})") from error
+        raise InputError(f"{source}: cannot be decoded as a video ({first_line(error)}); {SKIP}") from error
 
 
-def read_with_decord(path: Path, choose: Choose) -> np.ndarray:
+def read_with_decord(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
     reader = decord.VideoReader(str(path), num_threads=1)  # freed with this frame: one reader per clip, or its memory would grow
-    return reader.get_batch(list(choose(len(reader)))).asnumpy()
+    chosen, degrees = list(choose(len(reader))), rotation(path)
+    chunks = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
+    return np.concatenate([prepare(upright(reader.get_batch(chunk).asnumpy(), degrees)) for chunk in chunks])
 
 
-def read_with_av(path: Path, choose: Choose) -> np.ndarray:
+def rotation(path: Path) -> int:
+    """What PyAV says of the first frame, in degrees: decord does not tell. 0 where PyAV cannot read the file."""
+    try:
+        with av.open(str(path)) as container:
+            return next(container.decode(video=0)).rotation
+    except (av.FFmpegError, IndexError, StopIteration):
+        return 0
+
+
+def upright(frames: np.ndarray, degrees: int) -> np.ndarray:
+    """(T, H, W, 3) as a player shows them: phones write frames that lie on their side, and say so."""
+    return np.ascontiguousarray(np.rot90(frames, degrees // 90, axes=(1, 2)))
+
+
+def read_with_av(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise ValueError("it holds no video stream")
@@ -108,7 +137,7 @@ def read_with_av(path: Path, choose: Choose) -> np.ndarray:
         wanted, frames = set(chosen), {}
         for number, frame in enumerate(container.decode(stream)):
             if number in wanted:
-                frames[number] = frame.to_ndarray(format="rgb24")
+                frames[number] = prepare(upright(frame.to_ndarray(format="rgb24")[None], frame.rotation))[0]
             if len(frames) == len(wanted):
                 break
     if missing := sorted(wanted - frames.keys()):
@@ -116,27 +145,42 @@ def read_with_av(path: Path, choose: Choose) -> np.ndarray:
     return np.stack([frames[number] for number in chosen])
 
 
-def read_images(files: Sequence[Path], choose: Choose) -> np.ndarray:
-    chosen, frames = list(choose(len(files))), {}
+def read_images(files: Sequence[Path], choose: Choose, prepare: Prepare) -> np.ndarray:
+    chosen, frames, size = list(choose(len(files))), {}, None
     for number in sorted(set(chosen)):
-        try:
-            with Image.open(files[number]) as image:
-                frames[number] = np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{files[number]}: cannot be decoded as an image ({first_line(error)})") from error
-    first = frames[chosen[0]].shape
-    for number, frame in frames.items():
-        if frame.shape != first:
-            raise InputError(f"{files[number]}: is {frame.shape[1]} x {frame.shape[0]}, other frames are {first[1]} x {first[0]}")
+        with open_image(files[number], size) as image:
+            size, pixels = image.size, np.asarray(image.convert("RGB"))
+        frames[number] = prepare(pixels[None])[0]
     return np.stack([frames[number] for number in chosen])
 
 
+@contextmanager
+def open_image(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image]:
+    """An image of which only the header is read yet. size: (width, height) of the frames before it. Raises InputError."""
+    try:
+        with Image.open(path) as image:
+            if size not in (None, image.size):
+                raise InputError(f"{path}: is {image.width} x {image.height}, other frames are {size[0]} x {size[1]}; {SKIP}")
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)}); {SKIP}") from error
+
+
 def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
-    """The ids of clips whose first, middle or last frame cannot be decoded. Raises InputError with the first where none may be skipped."""
+    """The ids of clips that cannot be decoded. Raises InputError with the first where none may be skipped.
+
+    The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame, since a clip that
+    fails later ends the run.
+    """
+    choose = range if skip_broken else lambda total: sorted({0, total // 2, total - 1})
     broken = []
     for example in examples:
         try:
-            read_frames(example.frames or example.path, lambda total: sorted({0, total // 2, total - 1}))
+            size = None
+            for path in example.frames:
+                with open_image(path, size) as image:
+                    size = image.size
+            read_frames(example.frames or example.path, choose, lambda frames: frames[:, :1, :1].copy())
         except InputError:
             if not skip_broken:
                 raise
@@ -165,12 +209,7 @@ def choose_frames(total: int, num_frames: int, frame_stride: int, clip: int = 0,
 def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str, crop_size: int) -> np.ndarray:
     """Crop to the person (all frames alike, so that only the person moves), upscale where small, shorter side to crop_size * 8 / 7."""
     if box is not None:
-        height, width = frames.shape[1:3]
-        dx, dy = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
-        x1, y1 = max(0, int(box[0] - dx)), max(0, int(box[1] - dy))
-        x2, y2 = min(width, int(box[2] + dx) + 1), min(height, int(box[3] + dy) + 1)
-        if x2 - x1 > 1 and y2 - y1 > 1:  # else the box is of other frames
-            frames = frames[:, y1:y2, x1:x2]
+        frames = crop_square(frames, box)
     short = round(crop_size * RESIZE)
     if upscale not in ("none", "bicubic") and min(frames.shape[1:3]) < short:
         frames = np.stack([super_resolution(frame, upscale) for frame in frames])
@@ -179,6 +218,23 @@ def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str
     size = max(short, round(width * scale)), max(short, round(height * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC if upscale == "bicubic" else cv2.INTER_LINEAR
     return np.stack([cv2.resize(frame, size, interpolation=how) for frame in frames])
+
+
+def crop_square(frames: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """The square (T, S, S, 3) that holds a box with its margin, moved into the frame: the model sees squares, and the middle square of a
+    box would be a person without arms. Where the frame is smaller than the square, its border is repeated."""
+    height, width = frames.shape[1:3]
+    dx, dy = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
+    x1, y1 = max(0, int(box[0] - dx)), max(0, int(box[1] - dy))
+    x2, y2 = min(width, int(box[2] + dx) + 1), min(height, int(box[3] + dy) + 1)
+    if x2 - x1 <= 1 or y2 - y1 <= 1:  # the box is of other frames
+        return frames
+    side = max(x2 - x1, y2 - y1)
+    left, top = (max(0, min((low + high - side) // 2, size - side)) for low, high, size in ((x1, x2, width), (y1, y2, height)))
+    frames = frames[:, top : top + side, left : left + side]
+    above, before = (side - frames.shape[1]) // 2, (side - frames.shape[2]) // 2
+    border = (above, side - frames.shape[1] - above), (before, side - frames.shape[2] - before)
+    return np.pad(frames, ((0, 0), *border, (0, 0)), mode="edge")
 
 
 @lru_cache(maxsize=1)
@@ -209,6 +265,8 @@ def super_resolution(frame: np.ndarray, path: str) -> np.ndarray:
         (output, *_) = session.run(None, {tensor.name: values})
     except Exception as error:  # a fixed size, most of all
         raise InputError(f"{path}: does not take a frame of {frame.shape[1]} x {frame.shape[0]} ({first_line(error)})") from error
+    if output.ndim != 4 or output.shape[:2] != values.shape[:2]:
+        raise InputError(f"{path}: gives {output.shape} for {values.shape}, expected an image of as many channels")
     output = (output[0].transpose(1, 2, 0).clip(0, 1) * 255).round().astype(np.uint8)
     if tensor.shape[1] == 3:
         return output
@@ -252,6 +310,12 @@ class ClipDataset(Dataset):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    @property
+    def num_crops(self) -> int:
+        """Crops of a frame: of the square around a person there is but one."""
+        boxed = self.preprocessing.person_box and all(example.box is not None for example in self.examples)
+        return 1 if boxed else self.preprocessing.num_crops
+
     def __getitem__(self, row: int) -> dict:
         example = self.examples[row]
         try:
@@ -286,7 +350,7 @@ class ClipDataset(Dataset):
             return np.unique(each).tolist()  # clips share frames: each is decoded once
 
         frames = torch.from_numpy(self.frames(example, choose)).permute(0, 3, 1, 2)
-        crops = [self.normalized(crop) for crop in square_crops(frames, p.crop_size, p.num_crops)]  # each (3, distinct frames, S, S)
+        crops = [self.normalized(crop) for crop in square_crops(frames, p.crop_size, self.num_crops)]  # each (3, distinct frames, S, S)
         of_clip = np.array(numbers).reshape(p.num_clips, p.num_frames)
         return {"pixel_values": torch.stack([crop[:, rows] for rows in of_clip for crop in crops]), "labels": example.label}
 
@@ -303,16 +367,17 @@ class ClipDataset(Dataset):
 
     def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         p = self.preprocessing
-        return prepare_frames(
-            read_frames(example.frames or example.path, choose), example.box if p.person_box else None, p.upscale, p.crop_size
-        )
+        box = example.box if p.person_box else None
+        return read_frames(example.frames or example.path, choose, lambda frames: prepare_frames(frames, box, p.upscale, p.crop_size))
 
     def cache_file(self, example: "ClipExample") -> Path:
-        """Another name for another file, date, box, size or way of upscaling."""
+        """Another name for other files (by name, size and date), another box, size or way of upscaling."""
         p, path = self.preprocessing, example.path.resolve()
-        newest = max(file.stat().st_mtime_ns for file in example.frames or [path])
-        key = str((path, newest, example.box if p.person_box else None, p.upscale, p.crop_size))
-        return self.cache_dir / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+        files = [*(example.frames or [path]), *([] if p.upscale in ("none", "bicubic") else [Path(p.upscale)])]
+        stats = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+        key = str((path, stats, example.box if p.person_box else None, p.upscale, p.crop_size))
+        # the beginning of the name is for people; a whole one could be too long with what is added to it
+        return self.cache_dir / f"{path.stem[:40]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
     def normalized(self, clip: Tensor) -> Tensor:
         """(T, 3, S, S) uint8 -> (3, T, S, S) float32."""
@@ -341,14 +406,26 @@ def collate(items: list[dict]) -> dict[str, Tensor]:
 
 
 def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bool = False) -> DataLoader:
-    """Batches of collate(). Workers are copies of a clean process that has only imported this module: decord can deadlock in a copy of one
-    that has used it."""
+    """Batches of collate(). Workers are copies of a clean process that has only imported the script and this module: decord can deadlock in
+    a copy of one that has used it."""
     workers = {}
     if num_workers:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        workers = {"num_workers": num_workers, "multiprocessing_context": context, "timeout": LOADER_TIMEOUT}
+        start_forkserver()
+        workers = {"num_workers": num_workers, "multiprocessing_context": "forkserver", "timeout": LOADER_TIMEOUT}
     return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers)
+
+
+def start_forkserver() -> None:
+    """Start the process that workers are copies of, once. Python 3.11's takes PYTHONPATH, but not sys.path, where this folder is: it would
+    go on without this module, and each worker of each pass over the data would import torch anew."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", __name__])
+    multiprocessing.forkserver.ensure_running()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
 
 
 def checked(batch: dict) -> dict[str, Tensor]:
@@ -370,16 +447,18 @@ def predict_clips(
 ) -> Logits:
     """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
 
-    batch_size: videos, each of num_clips * num_crops views. The rows are dealt out to the processes in turn. Raises InputError for a clip
+    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the processes in turn. Raises InputError for a clip
     that cannot be decoded, RuntimeError when a row comes back not exactly once.
     """
     rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
     model.eval()
     values: list[np.ndarray] = []
-    for batch in make_loader(Subset(dataset, rows), batch_size, num_workers):
-        pixel_values = checked(batch)["pixel_values"].to(accelerator.device)
+    videos = max(1, batch_size // (dataset.preprocessing.num_clips * dataset.num_crops))
+    for batch in make_loader(Subset(dataset, rows), videos, num_workers):
+        pixel_values = checked(batch)["pixel_values"]
         with accelerator.autocast():
-            logits = model(pixel_values=pixel_values.flatten(0, 1)).logits
+            parts = pixel_values.flatten(0, 1).split(batch_size)
+            logits = torch.cat([model(pixel_values=part.to(accelerator.device)).logits for part in parts])
         log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
         values.extend((log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])).float().cpu().numpy())
     gathered = dict(gather_object(list(zip(rows, values, strict=True))))

@@ -32,7 +32,7 @@ WEIGHTS = "evaluated.safetensors"  # in checkpoints/: those that the fold will h
 
 
 def main() -> None:
-    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__)
+    args, training_args = parse_train_args(TaskArguments, TASK_DIR, COMPETITION_FILES, __doc__, best_metric="loss")
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
@@ -101,7 +101,9 @@ def main() -> None:
         model.config.preprocessing = dataclasses.asdict(preprocessing)  # what predict.py must do to a clip travels with the weights
         return model
 
-    make_model()  # or damaged weights would be found too late
+    model = make_model()  # or damaged weights would be found too late
+    check_last_batch(model, [len(train_idx) for train_idx, _ in splits], training_args.per_device_train_batch_size, preprocessing)
+    del model
     run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
 
     seed = training_args.seed
@@ -129,7 +131,8 @@ def main() -> None:
             if "test" in logits:
                 logits["test"] = with_broken(logits["test"], test_ids)
         save_fold(run, fold, model, logits, info, "video-classification")
-        del model  # before the next fold needs the memory
+        del model
+        accelerator.free_memory()  # it holds model and optimizer, too, and the next fold needs the memory
     training_args.seed = seed
 
     if args.fold is None:
@@ -190,6 +193,11 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
     loader = make_loader(train_set, a.per_device_train_batch_size, a.dataloader_num_workers, shuffle=True)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / a.gradient_accumulation_steps)
+    batch_rows = [a.per_device_train_batch_size] * len(loader)  # of this process; Accelerate fills up the last ones of several
+    if accelerator.num_processes == 1:
+        batch_rows[-1] -= sum(batch_rows) - len(train_set)
+    steps = np.arange(len(loader)) // a.gradient_accumulation_steps
+    window_rows = np.bincount(steps, batch_rows)[steps].tolist()  # for each batch, the rows of its optimizer step
     num_epochs = int(a.num_train_epochs)
     num_steps = steps_per_epoch * num_epochs
     options = dict(a.lr_scheduler_kwargs or {})
@@ -217,14 +225,16 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
         train_set.set_epoch(epoch)
         model.train()
         total = torch.zeros((), device=accelerator.device)
-        for batch in tqdm(loader, desc=f"epoch {epoch + 1}/{num_epochs}", leave=False, disable=hide_progress):
+        progress = tqdm(loader, desc=f"epoch {epoch + 1}/{num_epochs}", leave=False, disable=hide_progress)
+        for rows, batch in zip(window_rows, progress, strict=True):
             pixel_values, targets = checked(batch)["pixel_values"], batch["labels"]
             if args.mixup_alpha > 0:
                 pixel_values, targets = mixup(pixel_values, targets, args.mixup_alpha, len(label_names))
             with accelerator.accumulate(wrapped):
                 logits = wrapped(pixel_values=pixel_values).logits
-                loss = F.cross_entropy(logits.float(), targets, label_smoothing=a.label_smoothing_factor)
-                accelerator.backward(loss)
+                loss = F.cross_entropy(logits.float(), targets, label_smoothing=a.label_smoothing_factor, reduction="sum")
+                # backward() divides by gradient_accumulation_steps: a step's gradient is the mean over its rows, also of a short last one
+                accelerator.backward(loss * a.gradient_accumulation_steps / rows)
                 if accelerator.sync_gradients and a.max_grad_norm > 0:
                     accelerator.clip_grad_norm_(wrapped.parameters(), a.max_grad_norm)
                 optimizer.step()
@@ -236,7 +246,7 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
                         ema.update(model)
             total += loss.detach()
         state.epoch = epoch + 1.0
-        train_loss = accelerator.reduce(total / len(loader), "mean").item()
+        train_loss = accelerator.reduce(total / sum(batch_rows), "mean").item()
         if not math.isfinite(train_loss):
             raise InputError(f"epoch {epoch + 1}: the loss is {train_loss}: {DIVERGED}, expected a lower learning_rate")
 
@@ -282,6 +292,20 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
     )
 
 
+def check_last_batch(model, num_rows, batch_size, preprocessing) -> None:
+    """Raise InputError where batch norm would be left with one value: a last batch of one clip, and a model that makes it 1 x 1 x 1."""
+    import torch
+
+    if all(rows % batch_size != 1 for rows in num_rows) and batch_size > 1:
+        return
+    p = preprocessing
+    try:
+        model.train()(pixel_values=torch.zeros(1, 3, p.num_frames, p.crop_size, p.crop_size))
+    except ValueError as error:
+        reason = f"batches of one clip of {p.num_frames} frames of {p.crop_size} pixels leave batch norm a single value"
+        raise InputError(f"per_device_train_batch_size: {batch_size} for {num_rows[0]} clips: {reason}; give another size") from error
+
+
 def check_arguments(args, training_args) -> None:
     """What the fields' types cannot say. Raises InputError."""
     from transformers import TrainingArguments
@@ -290,6 +314,8 @@ def check_arguments(args, training_args) -> None:
     for item in dataclasses.fields(training_args):
         if item.init and item.name not in READ and getattr(training_args, item.name) != getattr(untouched, item.name):
             raise InputError(f"{item.name}: is not read by this loop, which evaluates and saves after each epoch; leave it at its default")
+    if training_args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        raise InputError(f"lr_scheduler_type: {training_args.lr_scheduler_type.value} follows a metric, this loop steps a schedule by number")
     if training_args.num_train_epochs != int(training_args.num_train_epochs):
         raise InputError(f"num_train_epochs: {training_args.num_train_epochs} is not a whole number")
     for key, least in (("num_frames", 1), ("crop_size", 32), ("alpha", 1), ("beta", 1), ("num_clips", 1), ("group_by_number", 1)):
