@@ -42,6 +42,7 @@ def parameter_groups(
 
 def _steps_below_head(name: str, num_layers: int) -> int:
     """How many times decay applies to a parameter: 0 for the head, 1 for the top layer, num_layers + 1 for the embeddings."""
+    name = name.removeprefix("base_model.model.")  # peft's
     if match := LAYER.search(name):
         return num_layers - int(match[1])
     return num_layers + 1 if "embeddings" in name or ".encoder." in name else 0

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ COMPETITION_FILES = {
     "ner_file": "ner.tsv",
 }
 LABEL_FILE = Path(__file__).with_name("label_type.json")  # the competition's 42 labels
+TOKENIZERS_OWN = ("PAD", "UNK", "CLS", "SEP", "MASK")  # in brackets they are BERT's
 UNLABELLED = (None, "blind")  # what stands in the label column of a test file
 TSV_COLUMNS = ["id", "sentence", "entity1", "e1_start", "e1_end", "entity2", "e2_start", "e2_end", "label"]
 LONGEST_SENTENCE = 10_000  # characters; the competition's longest has 510, so more is a file that was read wrong
@@ -95,7 +97,10 @@ def check_options(args: TaskArguments) -> None:
     defaults = {item.name: item.default_factory() if item.name == "concat" else item.default for item in dataclasses.fields(args)}
     changed = [name for name in ENTITY_HEAD_FIELDS if getattr(args, name) != defaults[name]]
     if args.head == "baseline" and (changed or args.ner_as == "embedding"):
-        raise InputError(f"{[*changed, 'ner_as'][0]}: head baseline does not have it, expected head rbert or indicators")
+        name = [*changed, "ner_as"][0]
+        value = " ".join(defaults[name]) if name == "concat" else defaults[name]
+        leave = f"leave it at {value}" if name in changed else "leave it out"
+        raise InputError(f"{name}: head baseline does not have it, expected head rbert or indicators; with baseline {leave}")
     if args.head == "rbert" and "indicator_words" in changed:
         raise InputError("indicator_words: only head indicators has them")
     if not 0 <= args.dropout < 1:
@@ -113,11 +118,15 @@ def read_label_names(path: str | Path) -> list[str]:
     """Label names in the order of their numbers, from {label: number} or {"relations": [label, ...]}. Raises InputError."""
     content = read_json_data(path)
     if isinstance(content, dict) and isinstance(content.get("relations"), list) and all_text(content["relations"]):
+        if len(set(content["relations"])) < len(content["relations"]):
+            raise InputError(f"{path}: {Counter(content['relations']).most_common(1)[0][0]!r:.80} stands twice among the relations")
         content = {label: number for number, label in enumerate(content["relations"])}
     if not isinstance(content, dict) or len(content) < 2 or any(type(number) is not int for number in content.values()):
         raise InputError(f'{path}: an object of label: number, or {{"relations": [label, ...]}}, with two labels or more was expected')
     if sorted(content.values()) != list(range(len(content))):
         raise InputError(f"{path}: the numbers of the {len(content)} labels are not 0 to {len(content) - 1}, each once")
+    if reserved := {label for label in UNLABELLED if label in content}:
+        raise InputError(f"{path}: {min(reserved)!r} is what a test file has in place of a label, it cannot be one")
     return sorted(content, key=content.get)
 
 
@@ -145,11 +154,17 @@ def read_ner(path: str | Path) -> dict[str, tuple[str, str]]:
     for row, fields in read_tsv(path, ["id", "type1", "type2"]):
         if fields["id"] in types:
             raise InputError(f"{path}, row {row}, column id: {fields['id']!r:.80} is repeated")
-        for column in ("type1", "type2"):
-            if not fields[column].strip() or set(fields[column]) & set("[]"):
-                raise InputError(f"{path}, row {row}, column {column}: {fields[column]!r:.80}, a type such as PER was expected")
-        types[fields["id"]] = fields["type1"], fields["type2"]
+        first, second = (entity_type(fields[column], f"{path}, row {row}, column {column}") for column in ("type1", "type2"))
+        types[fields["id"]] = first, second
     return types
+
+
+def entity_type(text: str, where: str) -> str:
+    """Without spaces around it. Raises InputError where it is none: [text] can become a token of the vocabulary."""
+    kind = text.strip()
+    if not any(character.isalnum() for character in kind) or set(kind) & set("[]") or kind.upper() in TOKENIZERS_OWN:
+        raise InputError(f"{where}: {text!r:.80}, a type such as PER was expected")
+    return kind
 
 
 def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple[str, str]]) -> tuple[list[RelationExample], str]:
@@ -236,7 +251,7 @@ def read_klue_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             fields[f"entity{number}"] = get(entity, "word", str, inside)
             fields[f"e{number}_start"] = str(get(entity, "start_idx", int, inside))
             fields[f"e{number}_end"] = str(get(entity, "end_idx", int, inside))
-            fields[f"type{number}"] = get(entity, "type", str, inside)
+            fields[f"type{number}"] = entity_type(get(entity, "type", str, inside), f"{inside}, column type")
         yield row, fields
 
 
@@ -262,15 +277,21 @@ def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_n
         if not (isinstance(fix, list) and len(fix) == 4 and all_text(fix[1:])):
             raise InputError(f"{path}, row {row}: [row, id, old label, new label] was expected")
         _, example_id, *labels = fix
-        old = label_number(labels[0], label_names, f"{path}, row {row}, column old")
-        new = label_number(labels[1], label_names, f"{path}, row {row}, column new")
+        old, new = (
+            label_number(label, label_names, f"{path}, row {row}, column {name}")
+            for label, name in zip(labels, ("old", "new"), strict=True)
+        )
+        if new < 0:
+            raise InputError(f"{path}, row {row}, column new: {labels[1]!r} is no label")
         if example_id not in by_id:
             continue
         if by_id[example_id].label != old:
-            found = label_names[by_id[example_id].label]
+            found = label_names[by_id[example_id].label] if by_id[example_id].label >= 0 else "unknown"
             raise InputError(f"{path}, row {row}, column old: {example_id} has label {found} in train_file, expected {labels[0]}")
         by_id[example_id].label = new
         applied += 1
+    if fixes and not applied:
+        raise InputError(f"{path}: none of its {len(fixes)} ids is in train_file")
     return f"label_fixes: {applied} rows relabelled, {len(fixes) - applied} more are not in train_file"
 
 

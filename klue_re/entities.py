@@ -166,23 +166,40 @@ def around(text: str, start: int, first: Entity, second: Entity, form: EntityFor
     return [(part, Token(0, indicator=indicator)) for part, indicator in parts]
 
 
+def marked_text(example: RelationExample, form: EntityFormat) -> str:
+    """What the model reads of a row, without the tokens that are added to the vocabulary."""
+    special = set(form.special_tokens())
+    return " ".join(text for text, _ in mark(example, form) if text not in special)
+
+
 def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase) -> list[MarkedRow]:
-    """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding."""
+    """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding, or an entity has no token.
+
+    What looks like a token of the tokenizer's own inside a sentence ([SEP]) is read as text.
+    """
     if form.ner_as:
         check_types(examples, form.ner_types)
     marked = [mark(example, form) for example in examples]
     special = set(form.special_tokens())
-    texts = list(dict.fromkeys(text for pieces in marked for text, _ in pieces))
-    if not texts:
-        return []
-    # a space in front: all pieces but the sentence's first word follow one (tokenizers of bytes tell the difference)
-    ids = tokenizer([text if text in special else f" {text}" for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
-    ids_of = dict(zip(texts, ids, strict=True))
+    ids_of: dict[tuple[str, bool], list[int]] = {}  # by text and whether it is a marker
+    for is_marker in (True, False):
+        texts = list(dict.fromkeys(text for pieces in marked for text, token in pieces if bool(token.marker) == is_marker))
+        if texts:
+            # a space in front: all pieces but the sentence's first word follow one (tokenizers of bytes tell the difference)
+            spaced = [text if is_marker and text in special else f" {text}" for text in texts]
+            how = {"add_special_tokens": False, "split_special_tokens": not is_marker, "verbose": False}
+            ids_of |= zip(((text, is_marker) for text in texts), tokenizer(spaced, **how)["input_ids"], strict=True)
+    if unknown := sorted({text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}):
+        print_once(f"warning: the tokenizer does not know all of the markers {', '.join(unknown)}; take another entity_representation")
     rows = []
     for example, pieces in zip(examples, marked, strict=True):
         tokens = []
         for text, token in pieces:
-            tokens += [Token(number, token.e1, token.e2, token.marker, token.indicator, token.ner) for number in ids_of[text]]
+            ids = ids_of[text, bool(token.marker)]
+            tokens += [Token(number, token.e1, token.e2, token.marker, token.indicator, token.ner) for number in ids]
+        for number, seen in ((1, any(token.e1 for token in tokens)), (2, any(token.e2 for token in tokens))):
+            if not seen:
+                raise InputError(f"id {example.id}: entity {number} has no token, its characters are none that the tokenizer keeps")
         rows.append(MarkedRow(example.id, example.label, tokens))
     return rows
 

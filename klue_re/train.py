@@ -47,7 +47,7 @@ def main() -> None:
     from common.text import Collator, load_tokenizer
     from common.training import train_fold
 
-    from entities import EntityFormat, check_room, find_max_length, mark_and_tokenize, tokenize
+    from entities import EntityFormat, check_room, find_max_length, mark_and_tokenize, marked_text, tokenize
     from metrics import relation_metrics
     from model import load_relation_model
 
@@ -67,10 +67,10 @@ def main() -> None:
         ]:
             if path:
                 rows, note = read_examples(path, label_names, ner)
-                examples[name] = rows[:limit]
                 notes.append(note)
-        if args.label_fixes:
-            notes.append(apply_label_fixes(examples["train"], args.label_fixes, label_names))
+                if name == "train" and args.label_fixes:
+                    notes.append(apply_label_fixes(rows, args.label_fixes, label_names))
+                examples[name] = rows[:limit]
         print_once("\n".join(notes))
         id_column, columns = SUBMISSION_FORMATS[args.submission_format]
         for name, rows in examples.items():
@@ -92,7 +92,7 @@ def main() -> None:
     with run.phase("tokenize"):
         entity_format = EntityFormat.of(args, [row for rows in examples.values() for row in rows])
         special_tokens = entity_format.special_tokens()
-        texts = [segment for row in examples["train"] for segment in row.segments]
+        texts = [marked_text(row, entity_format) for row in examples["train"]]  # a vocabulary of its own must hold the markers
         tokenizer = load_tokenizer(args.model_name_or_path, texts, special_tokens, args.trust_remote_code)
         marked = {name: mark_and_tokenize(rows, entity_format, tokenizer) for name, rows in examples.items()}
         max_length, is_long = find_max_length(marked["train"], tokenizer, args.max_length)

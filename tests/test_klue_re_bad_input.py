@@ -121,6 +121,7 @@ DATA_FILES = {
     "json-an-object": ("train.json", "{}", ["train.json", "a list of objects"]),
     "json-a-list-of-numbers": ("train.json", "[1, 2]", ["train.json, row 1", "int", "object"]),
     "json-nested-deeply": ("train.json", "[" * 100_000, ["train.json"]),
+    "json-empty-type": ("train.json", klue(subject_entity={**ENTITY, "type": " "}), ["row 2, column subject_entity, column type"]),
     "json-without-guid": ("train.json", klue(guid=...), ["train.json, row 2, column guid", "missing"]),
     "json-guid-a-number": ("train.json", klue(guid=7), ["train.json, row 2, column guid", "int", "str"]),
     "json-repeated-guid": ("train.json", klue(guid="a"), ["train.json, row 2, column id", "'a'", "row 1"]),
@@ -170,12 +171,16 @@ OTHER_FILES = {
     "labels-twice-the-same-number": ("label_file", '{"a": 0, "b": 0}', ["other", "not 0 to 1"]),
     "labels-from-1": ("label_file", '{"a": 1, "b": 2}', ["other", "not 0 to 1"]),
     "labels-numbers-as-text": ("label_file", '{"a": "0", "b": "1"}', ["other", "label: number"]),
+    "labels-twice": ("label_file", '{"relations": ["a", "b", "a"]}', ["other", "'a' stands twice"]),
+    "labels-reserved": ("label_file", '{"a": 0, "blind": 1}', ["other", "'blind' is what a test file has"]),
     "labels-a-list-of-numbers": ("label_file", '{"relations": [0, 1]}', ["other", "label: number"]),
     "labels-of-another-contest": ("label_file", '{"no_relation": 0, "per:title": 1}', ["train.tsv, row 1, column label", "2 labels"]),
     "labels-a-pickle": ("label_file", b"\x80\x04\x95\x10\x00\x00\x00\x00", ["other, row 1"]),
     "fixes-not-json": ("label_fixes", "[[1,", ["other, row 1, column", "is not JSON"]),
     "fixes-an-object": ("label_fixes", "{}", ["other", "a list of"]),
     "fixes-of-three-values": ("label_fixes", '[[1, "x", "관계_없음"]]', ["other, row 1", "[row, id, old label, new label]"]),
+    "fixes-of-other-rows": ("label_fixes", '[[1, "x", "관계_없음", "단체:별칭"]]', ["other", "none of its 1 ids is in train_file"]),
+    "fixes-to-no-label": ("label_fixes", '[[1, "x", "관계_없음", "blind"]]', ["other, row 1, column new", "'blind' is no label"]),
     "fixes-of-an-unknown-label": ("label_fixes", '[[1, "x", "관계_없음", "?"]]', ["other, row 1, column new", "'?'"]),
     "fixes-of-another-label": (
         "label_fixes",
@@ -186,6 +191,8 @@ OTHER_FILES = {
     "ner-repeated-id": ("ner_file", "a\tPER\tPER\na\tPER\tORG\n", ["other, row 2, column id", "'a'", "repeated"]),
     "ner-empty-type": ("ner_file", "a\tPER\t \n", ["other, row 1, column type2", "' '"]),
     "ner-type-with-brackets": ("ner_file", "a\t[PER]\tORG\n", ["other, row 1, column type1", "'[PER]'"]),
+    "ner-type-of-signs": ("ner_file", "a\tPER\t-\n", ["other, row 1, column type2", "'-'"]),
+    "ner-type-of-the-tokenizer": ("ner_file", "a\tunk\tORG\n", ["other, row 1, column type1", "'unk'"]),
     "ner-without-the-rows": ("ner_file", "a\tPER\tORG\n", ["ner_file", "has no entity types", "--ner_file"]),
 }  # fmt: skip
 

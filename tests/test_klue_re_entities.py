@@ -9,7 +9,7 @@ from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.text import train_tokenizer
 from klue_re.data import REPRESENTATIONS, TYPED, TaskArguments
-from klue_re.entities import EntityFormat, MarkedRow, Token, find_max_length, mark, mark_and_tokenize, tokenize, window
+from klue_re.entities import EntityFormat, MarkedRow, Token, find_max_length, mark, mark_and_tokenize, marked_text, tokenize, window
 
 # The typed-marker paper's own example.
 BILL = RelationExample("bill", ["Bill was born in Seattle."], 0, e1=Entity(0, 3, "PERSON"), e2=Entity(17, 23, "CITY"))
@@ -93,6 +93,28 @@ def test_markers_that_are_tokens_become_one_token_each():
     assert [piece for piece, token in zip(pieces, tokens, strict=True) if token.marker] == [
         "[E1-PERSON]", "[/E1-PERSON]", "[E2-CITY]", "[/E2-CITY]",
     ]  # fmt: skip
+
+
+def test_what_looks_like_a_token_of_the_tokenizers_own_is_text(tokenizer):
+    example = RelationExample("x", ["Kim [SEP] led [E1] Bank"], e1=Entity(0, 2), e2=Entity(19, 22))
+    own = train_tokenizer([*TEXT, *example.segments])
+    own.add_tokens(format_of("entity_marker").special_tokens(), special_tokens=True)
+    pieces, tokens = tokens_of(example, format_of("entity_marker"), own)
+    assert "[SEP]" not in pieces and pieces.count("[E1]") == 1 and sum(token.marker == 1 for token in tokens) == 1
+
+
+def test_a_vocabulary_of_its_own_holds_the_markers_and_one_that_lacks_them_is_named(tokenizer, capsys):
+    mark_and_tokenize([BILL], format_of(), tokenizer)
+    assert "warning: the tokenizer does not know all of the markers #, @" in capsys.readouterr().out
+    own = train_tokenizer([marked_text(BILL, format_of())] * 3)
+    pieces, _ = tokens_of(BILL, format_of(), own)
+    assert pieces.count("@") == pieces.count("#") == 2 and not capsys.readouterr().out
+
+
+def test_an_entity_of_characters_that_the_tokenizer_drops_is_refused(tokenizer):
+    example = RelationExample("x", ["Kim \u200b led"], e1=Entity(0, 2), e2=Entity(4, 4))
+    with pytest.raises(InputError, match="id x: entity 2 has no token"):
+        mark_and_tokenize([example], format_of(), tokenizer)
 
 
 def test_nested_crossing_and_adjacent_entities_have_well_formed_markers():

@@ -28,6 +28,8 @@ from metrics import relation_metrics  # noqa: E402
 # representations the paper's RoBERTa, says of it against the base)
 SETTINGS = {
     "base": ([], ""),
+    "seed_1": (["--seed", "1"], ""),  # what training runs alone differ by: the errors of the table are over rows
+    "seed_2": (["--seed", "2"], ""),
     "shared": (["--entity_layer", "shared"], "worse"),
     "concat_product": (["--concat", "cls", "e1", "e2", "e1*e2"], "worse"),
     "concat_distance": (["--concat", "cls", "e1", "e2", "|e1-e2|"], "worse"),

@@ -11,6 +11,7 @@ trained again. Prints, and writes to OUT/ensemble.md, the accuracy on the held-o
 
 import argparse
 import csv
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -76,7 +77,7 @@ def main() -> None:
 def hold_out(train_file: str, rows: int, folder: Path) -> list[str]:
     """Write train.tsv and held_out.tsv, whole sentences and stratified by label, and name them as options."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = list(csv.reader(read_text(train_file).splitlines(keepends=True), delimiter="\t"))
+    lines = list(csv.reader(io.StringIO(read_text(train_file), newline=""), delimiter="\t"))
     labels, sentences = np.array([line[8] for line in lines]), np.array([line[1] for line in lines])
     splitter = StratifiedGroupKFold(max(2, round(len(lines) / rows)), shuffle=True, random_state=42)
     inside, outside = next(iter(splitter.split(labels, labels, sentences)))
