@@ -138,7 +138,8 @@ def parse_train_args(
     """(task arguments, TrainingArguments) of a train.py.
 
     task_arguments: dataclass that inherits DataArguments. competition_files: field -> name in <task_dir>/data/; train_file is the one
-    that must be there. best_metric: what early stopping watches by default. Prints which preset was chosen and why, and which optional files are absent. Exits after --help and --help_all.
+    that must be there. best_metric: what early stopping watches by default. Prints which preset was chosen and why, and which optional
+    files are absent. Exits after --help and --help_all.
     """
     argv = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(argv):

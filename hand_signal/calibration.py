@@ -1,11 +1,16 @@
 """Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2): log loss punishes confidence."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
+from common.errors import InputError
+from common.files import read_json
 from common.logits import Logits
 from common.metrics import row_log_losses
 
@@ -13,13 +18,36 @@ LOG_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature: 0.05 to 20
 
 
 def fit_temperature(parts: Sequence[Logits]) -> float:
-    """The temperature T at which softmax(logits / T) of the labelled rows has the lowest log loss, between 0.05 and 20; 1 without rows."""
+    """The temperature T at which softmax(logits / T) of the labelled rows has the lowest log loss, between 0.05 and 20; 1 without rows.
+
+    Of N rows, one more is taken to be wrong than is: a label counts as (N + 1) / (N + 2), the rest for another class (Platt 1999, section
+    2.2). Where all N are right, the lowest log loss alone would drive T to 0 and all probabilities to 0 and 1; so they stay at about
+    1 / (N + 2), which is what N rows can say of an error that was not seen. Where rows are wrong, it changes next to nothing.
+    """
     logits = np.concatenate([part.logits[part.labels >= 0] for part in parts]).astype(np.float64)
     labels = np.concatenate([part.labels[part.labels >= 0] for part in parts])
     if not len(labels):
         return 1.0
-    found = minimize_scalar(lambda t: row_log_losses(logits / np.exp(t), labels).mean(), bounds=LOG_RANGE, method="bounded")
+    unseen = 1 / (len(labels) + 2)
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        right = -row_log_losses(scaled, labels)  # log p(label)
+        others = np.where(np.arange(logits.shape[1]) == labels[:, None], -np.inf, scaled)
+        wrong = logsumexp(others, axis=1) - logsumexp(scaled, axis=1)  # log of all other classes' share
+        return -((1 - unseen) * right + unseen * wrong).mean()
+
+    found = minimize_scalar(loss, bounds=LOG_RANGE, method="bounded")
     return float(np.exp(found.x))
+
+
+def read_temperature(run_dir: str | Path) -> float:
+    """What calibration.json of a run says, 1 without one. Raises InputError where it is damaged."""
+    path = Path(run_dir) / "calibration.json"
+    temperature = read_json(path).get("temperature") if path.exists() else 1.0
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise InputError(f"{path}: temperature is {temperature!r}, expected the number above 0 that train.py wrote")
+    return float(temperature)
 
 
 def scale(logits: Logits, temperature: float) -> Logits:

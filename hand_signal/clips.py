@@ -447,8 +447,8 @@ def predict_clips(
 ) -> Logits:
     """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
 
-    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the processes in turn. Raises InputError for a clip
-    that cannot be decoded, RuntimeError when a row comes back not exactly once.
+    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the processes in turn.
+    Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not exactly once.
     """
     rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
     model.eval()

@@ -4,6 +4,7 @@ For a contest of your own, change COMPETITION_FILES, the fields, read_examples()
 """
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside or instead of the probabilities
 SUBMISSION_CHECK = {"probability_columns": True, "label_column": LABEL_COLUMN}  # options of common.submission.check_submission
+ID_COLUMN = "Id"  # its first column, but in the competition's
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 
 
@@ -101,7 +103,7 @@ def read_examples(
 
     Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a
     clip is a video file or a folder of images; or clips without a class. label_names: those of the training folder, None: read that. Files
-    with the same beginning are one group. Prints what was found. Raises InputError that names the file.
+    with the same beginning are one group. Hidden files are not seen. Prints what was found. Raises InputError that names the file.
     """
     path = Path(path)
     if not path.is_dir():
@@ -114,21 +116,49 @@ def read_examples(
     if not clips:
         known = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
         raise InputError(f"{path}: holds no clips; expected file_N.json with frames, or <class>/<clip>.* ({known})")
+    keys = []
     for clip in clips:
         if clip.path.is_dir():
-            clip.frames = sorted((p for p in clip.path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural)
-        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+            clip.frames = list_frames(clip.path)
+        number, copies = re.search(r"\d+(?!.*\d)", clip.path.stem), fingerprint(clip)
         in_a_row = group_by_number > 1 and number is not None
-        clip.group = f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else fingerprint(clip)
+        keys.append((f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copies, copies))
+    for clip, group in zip(clips, join_groups(keys), strict=True):
+        clip.group = group
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
     return clips, names
 
 
+def visible(folder: Path) -> list[Path]:
+    """What a folder holds, 2.jpg before 10.jpg, but for what systems hide there (.ipynb_checkpoints, ._clip.mp4). Raises InputError for a
+    name that is not UTF-8, since no CSV could hold it."""
+    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{str(path)!a}: its name is not UTF-8; rename it") from error
+    return paths
+
+
+def list_frames(folder: Path) -> list[Path]:
+    """The images of a folder. Raises InputError for one that is no frame, since its name has no number and the others' have, or are one."""
+    images = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    for pattern in (r"\d+", r".*\d.*"):
+        strays = [path for path in images if not re.fullmatch(pattern, path.stem)]
+        if len(strays) < len(images):
+            break
+    if 0 < len(strays) < len(images):
+        raise InputError(f"{strays[0]}: is not named as the {len(images) - len(strays)} other frames of the clip, which have numbers")
+    return images
+
+
 def read_competition(folder: Path, records: list[Path], label_names: Sequence[str] | None) -> tuple[list[ClipExample], list[str]]:
     """file_N.json and its frames: folder file_N, or file_N.mp4. The id is the sample submission's: ./<folder>\\file_N."""
-    clips = []
+    clips, without_box = [], 0
+    name = os.path.basename(os.path.abspath(folder))  # the folder may be `.`
     for record in records:
         content = read_json_data(record)
         if not isinstance(content, dict):
@@ -137,7 +167,15 @@ def read_competition(folder: Path, records: list[Path], label_names: Sequence[st
         label = content.get("action", -1)
         if not isinstance(label, int) or isinstance(label, bool) or label < -1:
             raise InputError(f"{record}, key action: {label!r:.80} is not the number of a class")
-        clips.append(ClipExample(f"./{folder.name}\\{record.stem}", frames, label=label, box=read_box(record, content)))
+        box, empty = read_box(record, content)
+        without_box += empty
+        clips.append(ClipExample(f"./{name}\\{record.stem}", frames, label=label, box=box))
+    of_record = {clip.path for clip in clips}
+    strays = [p for p in visible(folder) if p not in of_record and (is_clip(p) or p.is_dir() and p.name.startswith("file_"))]
+    if strays:
+        raise InputError(f"{strays[0]}: has no {strays[0].stem}.json, expected one for each clip ({len(strays)} have none)")
+    if without_box:
+        print_once(f"{name}: {without_box} frames have the box 0, 0, 0, 0, which is left out")
     names = list(label_names) if label_names is not None else read_actions(folder, clips)
     for clip, record in zip(clips, records, strict=True):
         if clip.label >= len(names):
@@ -154,46 +192,66 @@ def find_frames(folder: Path, record: Path) -> Path:
 
 
 def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
-    """Names of the classes: the numbers of action_information.csv beside or in the folder, or 0 to the largest action."""
+    """Names of the classes: the numbers of action_information.csv beside or in the folder (action or Label, the other is text), or 0 to the
+    largest action. Raises InputError where they are not 0 to K - 1."""
     for path in (folder.parent / ACTIONS_FILE, folder / ACTIONS_FILE):
         if path.exists():
             header, rows = read_csv(path)
-            if len(header) != 2:
+            if header != ["action", "Label"]:
                 raise InputError(f"{path}, row 1: columns are {','.join(header)}, expected action,Label")
+            columns = [sorted(fields[i] for _, fields in rows) for i in range(2)]
+            if not rows or sorted(map(str, range(len(rows)))) not in columns:
+                raise InputError(f"{path}: neither column has the numbers 0 to K - 1 of its {len(rows)} classes")
             return [str(number) for number in range(len(rows))]
     return [str(number) for number in range(max((clip.label for clip in clips), default=-1) + 1)]
 
 
-def read_box(record: Path, content: dict) -> tuple[float, float, float, float] | None:
-    """What sequence.bounding_box, per frame [x1, y1, x2, y2] in pixels (numbers or strings), covers in all frames."""
+def read_box(record: Path, content: dict) -> tuple[tuple[float, float, float, float] | None, int]:
+    """What sequence.bounding_box, per frame [x1, y1, x2, y2] in pixels (numbers or strings), covers in all frames, and how many frames have
+    0, 0, 0, 0: there nobody was found."""
     sequence = content.get("sequence") or {}
     boxes = sequence.get("bounding_box") if isinstance(sequence, dict) else None
     if not boxes:
-        return None
+        return None, 0
     try:
         corners = np.array(boxes, dtype=np.float64)
     except (ValueError, TypeError):
         corners = np.empty(0)
     if corners.ndim != 2 or corners.shape[1] != 4 or not np.isfinite(corners).all():
         raise InputError(f"{record}, key sequence.bounding_box: four numbers per frame were expected")
+    empty = (corners == 0).all(axis=1)
+    if empty.all():
+        return None, len(corners)
+    corners = corners[~empty]
     x1, y1, x2, y2 = *corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)
     if x2 <= x1 or y2 <= y1:
         raise InputError(f"{record}, key sequence.bounding_box: x2 and y2 must be larger than x1 and y1")
-    return float(x1), float(y1), float(x2), float(y2)
+    return (float(x1), float(y1), float(x2), float(y2)), int(empty.sum())
 
 
 def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple[list[ClipExample], list[str]]:
     """<class>/<clip>, labels in the order of the class names; or <clip> without a class."""
-    flat = [ClipExample(p.name, p) for p in sorted(folder.iterdir(), key=natural) if is_clip(p)]
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not is_clip(p) and any(map(is_clip, p.iterdir())))
+    inside = visible(folder)
+    flat = [ClipExample(p.name, p) for p in inside if is_clip(p)]
+    classes = sorted(p for p in inside if p.is_dir() and not is_clip(p) and any(map(is_clip, visible(p))))
+    for path in (folder, *(clip.path for clip in flat if clip.path.is_dir()), *classes):
+        check_one_kind(path)
+    others = [p for p in inside if p.is_dir() and not is_clip(p) and p not in classes]
+    for path in (*others, *(q for p in classes for q in visible(p) if q.is_dir() and not is_clip(q))):
+        if nested := first_clip(path):
+            raise InputError(f"{nested}: lies deeper than {folder}/<class>/<clip>, where clips are expected")
+    if others:
+        print_once(f"{folder.name}: no clips in {', '.join(p.name for p in others)}")
     if flat and classes:
         raise InputError(f"{folder}: holds clips ({flat[0].id}) beside folders of classes ({classes[0].name}), expected only one of them")
     if flat:
         return flat, list(label_names or [])
     names = [p.name for p in classes] if label_names is None else list(label_names)
+    if clash := {ID_COLUMN, LABEL_COLUMN} & set(names):
+        raise InputError(f"{folder / min(clash)}: a column of the submission has the name of this class; rename the folder")
     if unknown := [p.name for p in classes if p.name not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
-    of_class = {p.name: [q for q in sorted(p.iterdir(), key=natural) if is_clip(q)] for p in classes}
+    of_class = {p.name: [q for q in visible(p) if is_clip(q)] for p in classes}
     columns = [[ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()]
     # the first of each class, then the second: --max_train_samples keeps all classes
     return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
@@ -202,8 +260,25 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
 def is_clip(path: Path) -> bool:
     """A video file, or a folder that holds images."""
     if path.is_dir():
-        return any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+        return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in path.iterdir())
     return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def check_one_kind(folder: Path) -> None:
+    """Raise InputError where images stand beside clips: they would make the folder a clip, and the clips would be lost."""
+    inside = visible(folder)
+    images, clips = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES], [p for p in inside if is_clip(p)]
+    if images and clips:
+        raise InputError(f"{images[0]}: is an image beside clips ({clips[0].name}); a clip is a video or a folder of images")
+
+
+def first_clip(folder: Path) -> Path | None:
+    """A clip somewhere below a folder that is none."""
+    for path in visible(folder):
+        found = path if is_clip(path) else first_clip(path) if path.is_dir() else None
+        if found:
+            return found
+    return None
 
 
 def fingerprint(clip: ClipExample) -> str:
@@ -213,6 +288,18 @@ def fingerprint(clip: ClipExample) -> str:
         return str(path)
     with open(path, "rb") as file:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
+
+
+def join_groups(keys: Sequence[tuple[str, str]]) -> list[str]:
+    """A group per row: rows that have one of their two keys in common are in one, and so on along the chain. Its name is its first key."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    nodes = {key: i for i, key in enumerate(dict.fromkeys(key for pair in keys for key in pair))}
+    edges = [nodes[a] for a, _ in keys], [nodes[b] for _, b in keys]
+    _, group_of = connected_components(coo_array((np.ones(len(keys)), edges), shape=(len(nodes), len(nodes))), directed=False)
+    names: dict[int, str] = {}
+    return [names.setdefault(group_of[nodes[a]], a) for a, _ in keys]
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
@@ -235,7 +322,7 @@ def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str,
     """Id column and other columns of a submission: the competition's for its ids, else the label and one probability per label."""
     if example_id.startswith("./"):
         return "file_path", [f"Label_{name}" for name in label_names]
-    return "Id", [LABEL_COLUMN, *label_names]
+    return ID_COLUMN, [LABEL_COLUMN, *label_names]
 
 
 def submission_columns(logits: Logits) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from data import SUBMISSION_CHECK, read_examples, submission_columns, submission
 class TaskPredictArguments(PredictArguments):
     """Fields of predict.py beside the common ones."""
 
-    per_device_eval_batch_size: int = field(default=8, metadata={"help": "videos per batch and device, each with all its views"})
+    per_device_eval_batch_size: int = field(default=8, metadata={"help": "views per batch and device; a video has num_clips * num_crops"})
     dataloader_num_workers: int = field(default=0, metadata={"help": "processes that decode"})
     num_clips: int | None = field(default=None, metadata={"help": "temporal clips of a video to average; default: as the run was trained"})
     num_crops: int | None = field(default=None, metadata={"help": "crops of a frame to average, 1 or 3; default: as the run was trained"})
@@ -43,8 +43,8 @@ def main() -> None:
     from common.run import finished_folds, read_config
     from common.submission import find_sample_ids, submit
 
-    from calibration import scale
-    from clips import ClipDataset, Preprocessing, find_broken, predict_clips, with_broken
+    from calibration import read_temperature, scale
+    from clips import ClipDataset, Preprocessing, check_upscale, find_broken, predict_clips, with_broken
     from model import load_fold
     from officers import draw_sample
 
@@ -53,6 +53,7 @@ def main() -> None:
     check_number("dataloader_num_workers", args.dataloader_num_workers, 0)
     if args.num_crops not in (None, 1, 3):
         raise InputError(f"num_crops: {args.num_crops} is not 1 or 3")
+    temperatures = [read_temperature(run_dir) if args.calibrate else 1.0 for run_dir in args.run_dir]
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
     parts, weights, sample_ids = [], [], None
@@ -74,12 +75,12 @@ def main() -> None:
         raise InputError(f"{args.test_file}: none of the {len(ids)} clips can be decoded")
 
     views = {key: getattr(args, key) for key in ("num_clips", "num_crops") if getattr(args, key) is not None}
-    for run_dir, (folds, _), weight in zip(args.run_dir, runs, args.weights or [1.0] * len(runs), strict=True):
-        calibration = Path(run_dir) / "calibration.json"
-        temperature = read_json(calibration)["temperature"] if args.calibrate and calibration.exists() else 1.0
+    for (folds, _), temperature, weight in zip(runs, temperatures, args.weights or [1.0] * len(runs), strict=True):
         for fold in folds:
             model = load_fold(fold, accelerator.device, label_names)
-            dataset = ClipDataset(readable, replace(Preprocessing(**model.config.preprocessing), **views), args.cache_dir)
+            preprocessing = replace(Preprocessing(**model.config.preprocessing), **views)
+            check_upscale(preprocessing.upscale)
+            dataset = ClipDataset(readable, preprocessing, args.cache_dir)
             logits = predict_clips(model, dataset, accelerator, label_names, args.per_device_eval_batch_size, args.dataloader_num_workers)
             parts.append(with_broken(scale(logits, temperature), ids))
             weights.append(weight / len(folds))

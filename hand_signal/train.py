@@ -302,6 +302,8 @@ def check_last_batch(model, num_rows, batch_size, preprocessing) -> None:
     try:
         model.train()(pixel_values=torch.zeros(1, 3, p.num_frames, p.crop_size, p.crop_size))
     except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
         reason = f"batches of one clip of {p.num_frames} frames of {p.crop_size} pixels leave batch norm a single value"
         raise InputError(f"per_device_train_batch_size: {batch_size} for {num_rows[0]} clips: {reason}; give another size") from error
 
@@ -315,7 +317,9 @@ def check_arguments(args, training_args) -> None:
         if item.init and item.name not in READ and getattr(training_args, item.name) != getattr(untouched, item.name):
             raise InputError(f"{item.name}: is not read by this loop, which evaluates and saves after each epoch; leave it at its default")
     if training_args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
-        raise InputError(f"lr_scheduler_type: {training_args.lr_scheduler_type.value} follows a metric, this loop steps a schedule by number")
+        raise InputError(
+            f"lr_scheduler_type: {training_args.lr_scheduler_type.value} follows a metric, this loop steps a schedule by number"
+        )
     if training_args.num_train_epochs != int(training_args.num_train_epochs):
         raise InputError(f"num_train_epochs: {training_args.num_train_epochs} is not a whole number")
     for key, least in (("num_frames", 1), ("crop_size", 32), ("alpha", 1), ("beta", 1), ("num_clips", 1), ("group_by_number", 1)):

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 import yaml
 
-from common.args import parse_train_args, read_preset, resolved_config
+from common.args import find_data_files, parse_train_args, read_preset, resolved_config
 from common.errors import InputError
 from common.fields import DataArguments, ModelArguments, TuningArguments
 from common.run import git_commit
@@ -146,6 +147,16 @@ def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_
     assert (training.load_best_model_at_end, training.metric_for_best_model, training.greater_is_better) == (True, "accuracy", True)
     _, training = parse(task, "--early_stopping_patience", "2", "--load_best_model_at_end")
     assert (training.metric_for_best_model, training.greater_is_better) == ("loss", False)
+
+
+def test_a_linked_data_folder_keeps_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "test_v2").mkdir()
+    (tmp_path / "test").symlink_to("test_v2")
+    monkeypatch.chdir(tmp_path / "test_v2")
+    for given, found in {"../test": "test", ".": "test_v2", "../test/..": ""}.items():
+        args = SimpleNamespace(DATA_FIELDS=("train_file",), train_file=given)
+        find_data_files(args, tmp_path, {})
+        assert args.train_file == str(tmp_path.resolve() / found)
 
 
 def test_the_commit_is_unknown_where_there_is_no_git(monkeypatch):

@@ -4,14 +4,16 @@ What all folders share (presets, options, run folders) is tested in test_friends
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
-from tests.videos import BROKEN, moving_square, write_broken, write_clip, write_competition
+from tests.videos import BROKEN, grey, moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
 DEMO = ["--config", str(TASK / "configs" / "demo.yaml"), "--output_dir", "run", "--torch_num_threads", "1"]
@@ -71,6 +73,13 @@ def test_a_broken_clip_is_named(worker, folder, tmp_path, kind):
     assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips"], ["clips/a/broken"])
 
 
+ACTIONS = {
+    "actions-columns": "foo,bar\n0,a\n1,b\n",
+    "actions-gap": "action,Label\n0,a\n5,b\n",
+    "actions-none": "action,Label\n",
+}
+
+
 def make(folder, what):
     """Other folders that cannot be trained on."""
     clips = folder / "clips"
@@ -93,6 +102,31 @@ def make(folder, what):
     elif what == "empty-frame-folder":
         (clips / "file_0").mkdir()
         (clips / "file_0" / "file_0.json").write_text('{"action": 0}')
+    elif what == "frames-without-json":
+        write_competition(clips, [0, 1])
+        (clips / "file_1" / "file_1.json").unlink()
+    elif what == "stray-image":
+        write_competition(clips, [0, 1])
+        Image.fromarray(grey(0)).save(clips / "file_1" / "thumb0.jpg")
+    elif what == "image-beside-videos":
+        for name in ("a/0.mp4", "b/0.mp4"):
+            write_clip(clips / name, frames=3)
+            Image.fromarray(grey(0)).save((clips / name).with_name("thumb.jpg"))
+    elif what == "nested-class":
+        for name in ("a/0.mp4", "b/0.mp4", "c/monday/0.mp4"):
+            write_clip(clips / name, frames=3)
+    elif what == "nested-beside-clips":
+        for name in ("a/0.mp4", "b/0.mp4", "b/monday/0.mp4"):
+            write_clip(clips / name, frames=3)
+    elif what == "not-utf8":
+        write_clip(clips / "a" / "0.mp4", frames=3)
+        os.rename(os.fsencode(clips / "a" / "0.mp4"), os.fsencode(clips / "a") + b"/\xff.mp4")
+    elif what == "class-named-as-a-column":
+        for name in ("a/0.mp4", "Predicted/0.mp4"):
+            write_clip(clips / name, frames=3)
+    elif what.startswith("actions-"):
+        write_competition(clips, [0, 1])
+        (clips / "action_information.csv").write_text(ACTIONS[what])
     elif what == "all-broken":
         write_broken(clips / "a", "text")
 
@@ -105,6 +139,16 @@ FOLDERS = {
     "mixed": ["clips", "a.mp4", "folders of classes (b)"],
     "no-frames": ["file_0.json", "has no frames"],
     "empty-frame-folder": ["file_0", "holds no frames"],
+    "frames-without-json": ["file_1: has no file_1.json", "1 have none"],
+    "stray-image": ["file_1/thumb0.jpg", "12 other frames", "numbers"],
+    "image-beside-videos": ["a/thumb.jpg", "beside clips (0.mp4)"],
+    "nested-class": ["c/monday/0.mp4: lies deeper"],
+    "nested-beside-clips": ["b/monday/0.mp4: lies deeper"],
+    "not-utf8": ["not UTF-8"],
+    "class-named-as-a-column": ["clips/Predicted", "column"],
+    "actions-columns": ["action_information.csv, row 1", "foo,bar", "action,Label"],
+    "actions-gap": ["action_information.csv", "numbers 0 to K - 1"],
+    "actions-none": ["action_information.csv", "0 classes"],
 }
 
 
@@ -137,6 +181,11 @@ OPTIONS = {
     "flip-pairs": (["--flip_pairs", "0:9"], ["flip_pairs", "0:9"]),
     "calibrate-without-folds": (["--num_folds", "1"], ["calibrate", "num_folds"]),
     "folds": (["--num_folds", "7"], ["num_folds: 7"]),
+    "schedule-that-follows-a-metric": (["--lr_scheduler_type", "reduce_lr_on_plateau"], ["lr_scheduler_type", "reduce_lr_on_plateau"]),
+    "batches-of-one-value": (
+        ["--per_device_train_batch_size", "1", "--num_frames", "4", "--crop_size", "32"],
+        ["per_device_train_batch_size: 1", "batch norm"],
+    ),
     "half-an-epoch": (["--num_train_epochs", "1.5"], ["num_train_epochs", "whole"]),
     "option-the-loop-does-not-read": (["--max_steps", "5"], ["max_steps", "not read by this loop"]),
     "optimizer-the-loop-does-not-read": (["--optim", "adafactor"], ["optim", "not read by this loop"]),
@@ -188,6 +237,8 @@ def trained(worker, folder):
     shutil.copytree(folder / "run", folder / "damaged")
     weights = folder / "damaged/fold0/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    shutil.copytree(folder / "run", folder / "uncalibrated")
+    (folder / "uncalibrated/calibration.json").write_text("{}")
     (folder / "other.csv").write_text("Id,Predicted\n0,0\n")
     return folder
 
@@ -201,6 +252,10 @@ PREDICT = {
     "clips": (["--test_file", "test", "--num_clips", "0"], ["num_clips: 0"]),
     "sample-of-another-competition": (["--test_file", "test", "--sample_submission_file", "other.csv"], ["other.csv, row 1", "file_path"]),
     "run-with-damaged-weights": (["--test_file", "test", "--run_dir", "damaged"], ["damaged/fold0", "cannot be loaded"]),
+    "run-with-damaged-calibration": (
+        ["--test_file", "test", "--run_dir", "uncalibrated"],
+        ["uncalibrated/calibration.json", "temperature"],
+    ),
     "run-of-another-kind": (["--test_file", "test", "--run_dir", "train"], ["train", "no finished fold"]),
 }
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from common.errors import InputError
 from common.logits import Logits
-from hand_signal.calibration import calibrate, fit_temperature, scale
+from hand_signal.calibration import calibrate, fit_temperature, read_temperature, scale
 
 
 def rows(n, sharpness, seed, first=0):
@@ -18,6 +19,22 @@ def rows(n, sharpness, seed, first=0):
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 4.0])
 def test_the_temperature_undoes_over_and_underconfidence(sharpness):
     assert fit_temperature([rows(2000, sharpness, 0), rows(2000, sharpness, 1)]) == pytest.approx(sharpness, rel=0.1)
+
+
+@pytest.mark.parametrize("gap", [0.5, 4.0, 40.0])
+def test_where_all_rows_are_right_the_probability_of_an_error_stays_what_so_many_rows_can_say(gap):
+    labels = np.arange(100) % 4
+    part = Logits([str(i) for i in range(100)], gap * np.eye(4)[labels], labels, list("abcd"))
+    right = scale(part, fit_temperature([part])).probabilities().max(axis=1)
+    assert right == pytest.approx(1 - 1 / 102, abs=2e-3)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"temperature": "1"}', '{"temperature": 0}', '{"temperature": NaN}'])
+def test_a_damaged_calibration_is_named(content, tmp_path):
+    assert read_temperature(tmp_path) == 1.0
+    (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(InputError, match="calibration.json: temperature is"):
+        read_temperature(tmp_path)
 
 
 def test_rows_without_a_label_do_not_count():

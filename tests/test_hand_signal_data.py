@@ -1,11 +1,17 @@
 """hand_signal/data.py and clips.py: both layouts, the frames that are asked for and no others, the same change for all frames of a clip."""
 
 import os
+import struct
+import subprocess
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 
 from common.errors import InputError
@@ -13,6 +19,7 @@ from common.logits import Logits
 from hand_signal import clips
 from hand_signal.clips import Augmentation, ClipDataset, Preprocessing, choose_frames, prepare_frames, read_frames, square_crops
 from hand_signal.data import ClipExample, flip_map, read_examples, submission_columns
+from tests.scripts import ROOT
 from tests.videos import BROKEN, STEP, grey, moving_square, numbers_of, write_broken, write_clip, write_competition
 
 PLAIN = Preprocessing(4, 0, 32, [0.0] * 3, [1.0] * 3, person_box=True, upscale="none", num_clips=1, num_crops=1)
@@ -32,6 +39,40 @@ def test_the_competitions_layout_gives_ids_labels_boxes_and_frames_in_the_order_
     assert [path.name for path in rows[0].frames] == [f"{n}.jpg" for n in range(12)]
     (tmp_path / "action_information.csv").write_text("action,Label\na,0\nb,1\nc,2\n")
     assert read_examples(tmp_path / "train")[1] == ["0", "1", "2"]
+
+
+def test_the_id_has_the_name_of_the_folder_however_it_was_named(tmp_path, monkeypatch):
+    write_competition(tmp_path / "test", [None])
+    monkeypatch.chdir(tmp_path / "test")
+    assert [read_examples(path, ["0"])[0][0].id for path in (".", "../test", "../test/.")] == ["./test\\file_0"] * 3
+
+
+def test_frames_in_which_nobody_was_found_do_not_stretch_the_box_and_are_counted(tmp_path, capsys):
+    write_competition(tmp_path / "one", [0], [["20", "10", "30", "40"], ["0", "0", "0", "0"], ["22", "10", "31", "40"]])
+    assert read_examples(tmp_path / "one")[0][0].box == (20, 10, 31, 40)
+    assert "one: 1 frames have the box 0, 0, 0, 0" in capsys.readouterr().out
+    write_competition(tmp_path / "none", [0], [[0, 0, 0, 0]] * 2)
+    assert read_examples(tmp_path / "none")[0][0].box is None
+
+
+def test_hidden_files_and_folders_are_not_seen(tmp_path):
+    for name in ("a/0.mp4", "a/1", "b/0.mp4"):
+        write_clip(tmp_path / name, frames=3)
+    (tmp_path / "a" / "._0.mp4").write_text("resource fork")
+    (tmp_path / "a" / "1" / "._0.jpg").write_text("resource fork")
+    write_clip(tmp_path / ".ipynb_checkpoints" / "0.mp4", frames=3)
+    write_clip(tmp_path / "a" / ".trash", frames=3)
+    rows, names = read_examples(tmp_path)
+    assert sorted(row.id for row in rows) == ["a/0.mp4", "a/1", "b/0.mp4"] and names == ["a", "b"]
+    assert [path.name for path in rows[2].frames] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_folder_without_clips_is_said(tmp_path, capsys):
+    for name in ("a/0.mp4", "b/0.mp4"):
+        write_clip(tmp_path / name, frames=3)
+    (tmp_path / "notes").mkdir()
+    assert len(read_examples(tmp_path)[0]) == 2
+    assert f"{tmp_path.name}: no clips in notes" in capsys.readouterr().out
 
 
 def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_labels(tmp_path):
@@ -64,7 +105,10 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
     assert groups["a/x1.mp4"] == groups["b/copy.mp4"] != groups["a/x2.mp4"]
     groups = {row.id: row.group for row in read_examples(tmp_path, group_by_number=10)[0]}
-    assert groups["a/x1.mp4"] == groups["a/x2.mp4"] != groups["b/copy.mp4"]
+    assert groups["a/x1.mp4"] == groups["a/x2.mp4"] == groups["b/copy.mp4"]  # along the chain
+    write_clip(tmp_path / "b" / "x20.mp4", images=moving_square(1, 2))
+    groups = {row.id: row.group for row in read_examples(tmp_path, group_by_number=10)[0]}
+    assert groups["b/x20.mp4"] not in (groups["a/x1.mp4"], groups["b/copy.mp4"])
 
 
 def test_the_submission_has_the_competitions_columns_for_its_ids_and_label_and_probabilities_else():
@@ -93,6 +137,60 @@ def test_pyav_gives_the_same_frames_where_decord_cannot(name, tmp_path, monkeypa
     frames = read_frames(path, lambda total: [1, 5])
     monkeypatch.setattr(clips, "decord", None)
     assert np.abs(read_frames(path, lambda total: [1, 5]).astype(int) - frames).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["c.mp4", "c.gif", "c"])
+def test_frames_prepared_a_few_at_a_time_are_those_prepared_at_once(name, tmp_path, monkeypatch):
+    path = write_clip(tmp_path / name, images=moving_square(1, 3, 20))
+    source, numbers = sorted(path.iterdir(), key=lambda p: int(p.stem)) if path.is_dir() else path, [0, 3, 3, 19, 7, *range(20)]
+    held = []
+
+    def half(frames):
+        held.append(len(frames))
+        return frames[:, ::2, ::2]
+
+    for decoder in (clips.decord, None):
+        monkeypatch.setattr(clips, "decord", decoder)
+        whole = read_frames(source, lambda total: numbers)
+        assert np.array_equal(read_frames(source, lambda total: numbers, half), whole[:, ::2, ::2])
+    assert max(held) <= clips.CHUNK < len(numbers)
+
+
+@pytest.mark.parametrize("with_decord", [True, False], ids=["decord", "pyav"])
+def test_a_phones_video_stands_upright(with_decord, tmp_path, monkeypatch):
+    if not with_decord:
+        monkeypatch.setattr(clips, "decord", None)
+    image = grey(5)
+    image[:10] = 250
+    path = write_clip(tmp_path / "c.mp4", images=[image] * 4)
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44  # a quarter turn clockwise, as phones write it (ISO 14496-12, section 8.3.2)
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 48 * 65536, 0, 2**30)
+    path.write_bytes(content)
+    frame = read_frames(path, lambda total: [1])[0]
+    assert frame.shape == (64, 48, 3)
+    assert frame[:, -8:].mean() > 200 and frame[:, :30].mean() < 120  # the top is now on the right
+
+
+def test_a_damaged_video_says_nothing_beside_its_error(tmp_path, capfd):
+    path = write_clip(tmp_path / "c.mp4", images=moving_square(1, 0, 40, 128))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="c.mp4: cannot be decoded .* --skip_broken"):
+        read_frames(path, range)
+    assert capfd.readouterr().err == ""
+
+
+def test_skip_broken_looks_at_every_frame_and_a_run_without_it_at_the_size_of_every_image(tmp_path):
+    path = write_clip(tmp_path / "c", images=moving_square(1, 0, 9, 64))
+    rows, _ = read_examples(tmp_path)
+    (path / "2.jpg").write_bytes((path / "2.jpg").read_bytes()[:-300])
+    assert clips.find_broken(rows, skip_broken=False) == []
+    assert clips.find_broken(rows, skip_broken=True) == ["c"]
+    Image.fromarray(grey(2, 30, 30)).save(path / "2.jpg")
+    with pytest.raises(InputError, match="2.jpg: is 30 x 30"):
+        clips.find_broken(rows, skip_broken=False)
 
 
 def test_only_the_chosen_images_are_opened(tmp_path):
@@ -163,6 +261,25 @@ def test_the_box_is_cut_out_of_all_frames_alike_with_a_margin():
     assert (cut == 255).mean() == pytest.approx((20 / 25) ** 2, abs=0.1)
     assert prepare_frames(frames, None, "none", 28).shape == (2, 32, 43, 3)
     assert prepare_frames(frames, (900, 900, 950, 950), "none", 28).shape == (2, 32, 43, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (30, 80), (60, 24)])
+def test_the_whole_person_is_in_the_only_view_whatever_the_shape_of_his_box(height, width):
+    for box in ((2, 24, 22, 28), (10, 2, 14, 28)):
+        frames = np.zeros((1, height, width, 3), dtype=np.uint8)
+        x1, y1, x2, y2 = box
+        frames[:, y1 : y1 + 2, x1 : x1 + 2] = frames[:, y2 - 2 : y2, x2 - 2 : x2] = 255  # two hands
+        square = prepare_frames(frames, box, "none", 56)
+        assert square.shape == (1, 64, 64, 3)
+        (view,) = square_crops(torch.from_numpy(square).permute(0, 3, 1, 2), 56, 1)
+        hands, _ = cv2.connectedComponents((view[0, 0].numpy() > 128).astype(np.uint8))
+        assert hands == 3  # and the background
+
+
+def test_three_crops_of_the_square_around_a_person_are_one(tmp_path):
+    example = ClipExample("c", write_clip(tmp_path / "c.mp4"), box=(10, 10, 40, 20))
+    views = [ClipDataset([replace(example, box=box)], replace(PLAIN, num_crops=3))[0]["pixel_values"] for box in (example.box, None)]
+    assert [len(view) for view in views] == [1, 3]
 
 
 def test_bicubic_enlarges_with_less_error_than_the_default_and_leaves_large_frames_as_they_are():
@@ -273,6 +390,51 @@ def test_a_cached_clip_is_the_same_clip_without_decoding_again(augmentation, tmp
     assert not torch.equal(cached[0]["pixel_values"], plain)
 
 
+def test_a_changed_clip_or_upscaler_is_not_taken_from_the_cache_and_long_names_can_be_cached(tmp_path):
+    path = write_clip(tmp_path / ("가" * 80), frames=6)
+    example = ClipExample("c", path, sorted(path.iterdir()))
+    dataset = ClipDataset([example], PLAIN, str(tmp_path / "cache"))
+    whole = dataset[0]["pixel_values"]
+    dates = [file.stat().st_mtime_ns for file in example.frames]
+    fewer = ClipDataset([replace(example, frames=example.frames[3:])], PLAIN, str(tmp_path / "cache"))
+    assert dates[-1] == max(dates) and not torch.equal(fewer[0]["pixel_values"], whole)
+    onnx = tmp_path / "model.onnx"
+    onnx.write_text("one")
+    upscaled = ClipDataset([example], replace(PLAIN, upscale=str(onnx)), str(tmp_path / "cache"))
+    before = upscaled.cache_file(example)
+    onnx.write_text("another")
+    assert upscaled.cache_file(example) != before
+
+
+def test_a_view_at_a_time_gives_what_all_views_at_once_give(tmp_path):
+    rows = [ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=0) for k in range(3)]
+    dataset = ClipDataset(rows, replace(PLAIN, num_clips=2, num_crops=3))
+    most = []
+
+    class Mean(torch.nn.Module):
+        def forward(self, pixel_values):
+            most.append(len(pixel_values))
+            return SimpleNamespace(logits=pixel_values.mean((2, 3, 4)))
+
+    logits = [clips.predict_clips(Mean(), dataset, Accelerator(cpu=True), list("abc"), n).logits for n in (18, 4, 1)]
+    assert np.allclose(logits[0], logits[1], atol=1e-6) and np.allclose(logits[0], logits[2], atol=1e-6)
+    assert most == [18, *[4, 2] * 3, *[1] * 18]
+
+
+def test_workers_start_from_a_process_that_has_imported_this_module(tmp_path):
+    (tmp_path / "script.py").write_text(f"""
+import sys
+sys.path[:0] = [{str(ROOT / "hand_signal")!r}, {str(ROOT)!r}]
+if __name__ == "__main__":
+    import multiprocessing, os, clips
+    clips.make_loader([0], 1, 1)
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        print(pool.apply(eval, ["'clips' in __import__('sys').modules"]), os.environ.get("PYTHONPATH"))
+""")
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    assert subprocess.check_output([sys.executable, "script.py"], cwd=tmp_path, env=env, text=True).split() == ["True", "None"]
+
+
 def test_mixup_mixes_clips_and_labels_by_the_same_share():
     torch.manual_seed(0)
     pixel_values = torch.stack([torch.full((3, 2, 4, 4), float(k)) for k in range(2)])
@@ -303,6 +465,21 @@ def test_super_resolution_takes_rgb_and_luminance_models_and_refuses_others(tmp_
         large = clips.super_resolution(frame, str(path))
         assert large.shape == (32, 32, 3) and np.abs(large.astype(int) - frame[0, 0]).max() <= 2
         clips.check_upscale(str(path))
+
+
+@pytest.mark.parametrize("operation", ["Flatten", "ReduceMax"])
+def test_an_upscaler_that_gives_no_image_or_other_channels_is_named(operation, tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    inputs = ["x"] if operation == "Flatten" else ["x", "axes"]
+    axes = onnx.numpy_helper.from_array(np.array([1]), "axes")
+    node = onnx.helper.make_node(operation, inputs, ["y"])
+    shapes = {"x": [1, 3, "h", "w"], "y": None}
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [axes])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="m.onnx: gives .* expected an image of as many channels"):
+        clips.check_upscale(str(tmp_path / "m.onnx"))
 
 
 @pytest.mark.parametrize("what", ["missing.onnx", "text.onnx", "cubic"])

@@ -151,6 +151,61 @@ def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_n
     assert history[-1]["step"] == 4  # 6 clips in 3 micro-batches: 2 steps an epoch
 
 
+def test_early_stopping_watches_the_validation_loss_where_nothing_else_is_named(worker, competition, tmp_path):
+    options = ["--config", TASK / "configs" / "tune.yaml", *TINY[2:], "--train_file", competition / "train", "--num_train_epochs", "1"]
+    options += ["--fold", "0", "--early_stopping_patience", "2", "--model_name_or_path", "slow_small"]
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
+    info = read_json(tmp_path / "run/fold0/fold.json")
+    assert info["best_metric"] == info["log_history"][0]["eval_loss"]
+
+
+def test_a_run_does_not_go_on_with_other_labels_in_the_same_folder(worker, competition, tmp_path):
+    shutil.copytree(competition / "train", tmp_path / "train")
+    options = [*TINY, "--train_file", "train", "--num_train_epochs", "1", "--output_dir", "run"]
+    succeed(worker, tmp_path, "train.py", *options, "--fold", "0")
+    for number, action in enumerate(LABELLED):
+        record = tmp_path / f"train/file_{number}/file_{number}.json"
+        record.write_text(record.read_text().replace(f'"action": {action}', f'"action": {1 - action}'))
+    for more in (["--fold", "1"], ["--resume"]):
+        code, errors = worker.run(tmp_path, "train.py", *options, *more)
+        assert code == 2 and "train: has changed since the run in" in errors, errors
+
+
+def test_accumulated_micro_batches_take_the_steps_of_whole_batches_also_where_the_last_has_fewer_rows(worker, competition, tmp_path):
+    files = ["--train_file", competition / "train", "--eval_file", competition / "train"]
+    options = [*TINY, *files, "--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1"]
+    options += ["--model_name_or_path", "timm/test_vit", "--crop_size", "160", "--dropout", "0"]  # no batch norm
+    options += ["--max_grad_norm", "0"]  # which would hide the scale of a gradient
+    succeed(worker, tmp_path, "train.py", *options, "--per_device_train_batch_size", "8", "--output_dir", "whole")
+    micro = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2"]
+    succeed(worker, tmp_path, "train.py", *options, *micro, "--output_dir", "micro")
+    whole, micro = (load_file(tmp_path / name / "fold0/model.safetensors") for name in ("whole", "micro"))
+    assert max(np.abs(whole[key] - micro[key]).max() for key in whole) < 1e-5
+    losses = [read_json(tmp_path / name / "fold0/fold.json")["log_history"][0]["loss"] for name in ("whole", "micro")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_fold_begins_without_the_models_of_the_folds_before_it(competition, tmp_path):
+    argv = [*TINY, "--train_file", competition / "train", "--num_train_epochs", "1", "--output_dir", "run"]
+    program = f"""
+import gc, runpy, sys, weakref
+sys.path.insert(0, {str(TASK)!r})
+import model
+load, made = model.load_video_model, []
+def load_and_watch(*args, **options):
+    gc.collect()
+    print("models:", sum(reference() is not None for reference in made))
+    new = load(*args, **options)
+    made.append(weakref.ref(new))
+    return new
+model.load_video_model = load_and_watch
+sys.argv = {[str(TASK / "train.py"), *map(str, argv)]!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    output = launch(sys.executable, "-c", program, cwd=tmp_path)
+    assert [line for line in output.splitlines() if line.startswith("models:")] == ["models: 0"] * 3  # a look at the input, two folds
+
+
 def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, competition, tmp_path):
     options = [*TINY, "--train_file", competition / "train", "--eval_file", competition / "train", "--num_folds", "1"]
     options += ["--calibrate", "false", "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1"]
