@@ -11,6 +11,9 @@ from typing import IO, Any
 
 from common.errors import InputError
 
+LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
+PARQUET_END = 2**20  # bytes
+
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
@@ -102,3 +105,30 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_sha256(path: str | Path) -> str:
+    """What tells other data from these: sha256() of a file, folder_sha256() of a folder."""
+    return sha256(path) if Path(path).is_file() else folder_sha256(path)
+
+
+def folder_sha256(folder: str | Path) -> str:
+    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of 200,000 images would take
+    minutes to read. Files that may hold labels change without changing their size, so the bytes of text files count, and the last of
+    Parquet files, which say where each column lies and what is in it."""
+    digest, seen = hashlib.sha256(), set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in sorted(name for name in names if name[0] != "."):
+            path = os.path.join(root, name)
+            size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
+            digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
+            if size > 0 and name.lower().endswith(LABEL_SUFFIXES):
+                with open(path, "rb") as file:
+                    file.seek(max(0, size - PARQUET_END) if name.lower().endswith(".parquet") else 0)
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,7 +1,6 @@
 """The run folder: config.yaml, run.json, and what a finished fold leaves behind (see README.md for the list of files)."""
 
 import glob
-import hashlib
 import importlib.metadata
 import os
 import shlex
@@ -21,12 +20,10 @@ from accelerate.utils import broadcast_object_list
 
 from common.args import print_once, read_yaml, resolved_config
 from common.errors import InputError, Stopped
-from common.files import atomic_write, read_json, sha256, write_json
+from common.files import atomic_write, data_sha256, read_json, write_json
 from common.logits import Logits
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "peft", "scikit-learn", "numpy")
-LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
-PARQUET_END = 2**20  # bytes
 # Fields that may differ when a run goes on: they do not change its result.
 FREE = {
     "report_to",
@@ -107,10 +104,7 @@ class Run:
     def start(self, rows: dict[str, int]) -> None:
         """Write config.yaml and run.json; rows: data field -> number of rows. Raises InputError where a data file has changed."""
         files = {key: self.config[key] for key in self.data_fields if self.config.get(key)}
-        data = {
-            key: {"path": path, "sha256": sha256(path) if Path(path).is_file() else folder_sha256(path), "rows": rows.get(key)}
-            for key, path in files.items()
-        }
+        data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
         for path in (self.dir / "run.json", *sorted(self.dir.glob("fold*/run.json"))):
             for key, entry in read_json(path)["data"].items() if path.exists() else ():
                 if data.get(key, {}).get("sha256") != entry["sha256"]:
@@ -199,28 +193,6 @@ class Run:
             for path in (self.record_dir / "rows", *self.record_dir.glob("fold*/rows")):
                 shutil.rmtree(path, ignore_errors=True)
         self.state.destroy_process_group()  # or a process that ends first can bring the others down at exit
-
-
-def folder_sha256(folder: str | Path) -> str:
-    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of 200,000 images would take
-    minutes to read. Files that may hold labels change without changing their size, so the bytes of text files count, and the last of
-    Parquet files, which say where each column lies and what is in it."""
-    digest, seen = hashlib.sha256(), set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(root) in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(root))
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in sorted(name for name in names if name[0] != "."):
-            path = os.path.join(root, name)
-            size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
-            digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
-            if size > 0 and name.lower().endswith(LABEL_SUFFIXES):
-                with open(path, "rb") as file:
-                    file.seek(max(0, size - PARQUET_END) if name.lower().endswith(".parquet") else 0)
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def git_commit() -> str | None:

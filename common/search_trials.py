@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from common.args import resolved_config
 from common.casual import DEPTH, CasualSampler, Hill, Prior
 from common.errors import InputError
-from common.files import read_json, sha256, write_json
+from common.files import data_sha256, read_json, write_json
 from common.logits import Logits
 from common.metrics import bootstrap_difference
 from common.run import FREE
@@ -296,10 +296,10 @@ class Workplace:
 
 
 def described_runs(task_args: Any, training_args: Any) -> dict[str, Any]:
-    """What must not change between two starts of a search: all fields of its runs, and the SHA-256 of their data (None for a folder)."""
+    """What must not change between two starts of a search: all fields of its runs, and what data_sha256() says of their data."""
     fields = {name: value for name, value in resolved_config(task_args, training_args).items() if name not in FREE}
     paths = {name: fields.pop(name) for name in task_args.DATA_FIELDS if fields.get(name)}
-    return {"fields": fields, "data": {name: sha256(path) if Path(path).is_file() else None for name, path in paths.items()}}
+    return {"fields": fields, "data": {name: data_sha256(path) for name, path in paths.items()}}
 
 
 def describe(options: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""common/run.py: when a folder of data is another one."""
+"""common/files.py: when a folder of data is another one."""
 
 import os
 
 import pytest
 
-from common.run import folder_sha256
+from common.files import folder_sha256
 
 
 @pytest.fixture
