@@ -67,6 +67,8 @@ def describe_run(run: Path, folder: Path) -> list[str]:
             cells["rows of"] = "oof" if "oof" in metrics else "eval"
             values = metrics[cells["rows of"]]
             cells["accuracy"] = f"{values['accuracy']:.4f} ± {values['standard_error']:.4f}"
+            if values["accuracy"] - values["majority_share"] <= 2 * values["standard_error"]:
+                cells["status"] = "done, not above the majority"
             cells |= {"macro F1": f"{values['macro_f1']:.4f}", "log loss": f"{values['log_loss']:.4f}"}
     except (InputError, KeyError):
         cells["status"] = "unreadable"

@@ -124,7 +124,7 @@ class Run:
             "commit": git_commit(),
             "data": data,
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "device": device_name(),
             "num_processes": self.state.num_processes,
             "threads": torch.get_num_threads(),
             "starts": before.get("starts", 0) + 1,
@@ -225,3 +225,10 @@ def read_config(run_dir: str | Path) -> dict[str, Any]:
         if path.exists():
             return read_yaml(path)
     raise InputError(f"{run_dir}: holds no config.yaml; a run's folder was expected")
+
+
+def device_name() -> str:
+    """The GPU's own name; of other accelerators what torch calls them; else cpu."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "cpu"

@@ -1,6 +1,6 @@
 """Images of faces: folders of labels (FER2013), AI-Hub's 한국인 감정인식을 위한 복합 영상, and the shards that crop.py writes, as rows.
 
-For a contest of your own, change COMPETITION_FILES, the fields and read_examples().
+For a contest of your own, change COMPETITION_FILES, LABEL_COLUMN, the fields, read_examples() and submission_format().
 """
 
 import atexit

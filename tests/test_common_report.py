@@ -8,7 +8,7 @@ from common import report
 from common.errors import InputError
 from common.files import write_json
 
-METRICS = {"accuracy": 0.5, "standard_error": 0.025, "macro_f1": 0.25, "log_loss": 1.5}
+METRICS = {"accuracy": 0.5, "standard_error": 0.025, "majority_share": 0.25, "macro_f1": 0.25, "log_loss": 1.5}
 
 
 def make_run(folder, metrics=None, folds=1, done=1, task="friends"):
