@@ -24,7 +24,7 @@ import clips
 from data import read_examples
 
 
-def with_opencv(source, choose):
+def with_opencv(source, choose, prepare):
     capture, frames = cv2.VideoCapture(str(source)), []
     while True:
         found, frame = capture.read()
@@ -32,18 +32,18 @@ def with_opencv(source, choose):
             break
         frames.append(frame[..., ::-1])
     capture.release()
-    return np.stack([frames[n] for n in choose(len(frames))])
+    return prepare(np.stack([frames[n] for n in choose(len(frames))]))
 
 
-def images_with_opencv(files, choose):
+def images_with_opencv(files, choose, prepare):
     frames = [cv2.imread(str(file))[..., ::-1] for file in files]
-    return np.stack([frames[n] for n in choose(len(frames))])
+    return prepare(np.stack([frames[n] for n in choose(len(frames))]))
 
 
-def with_pyav(source, choose):
+def with_pyav(source, choose, prepare):
     with av.open(str(source)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return np.stack([frames[n] for n in choose(len(frames))])
+    return prepare(np.stack([frames[n] for n in choose(len(frames))]))
 
 
 def main() -> None:
