@@ -116,19 +116,24 @@ def folder_sha256(folder: str | Path) -> str:
     """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of 200,000 images would take
     minutes to read. Files that may hold labels change without changing their size, so the bytes of text files count, and the last of
     Parquet files, which say where each column lies and what is in it."""
-    digest, seen = hashlib.sha256(), set()
+    digest = hashlib.sha256()
+    for path in walk(folder):
+        size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
+        digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
+        if size > 0 and path.lower().endswith(LABEL_SUFFIXES):
+            with open(path, "rb") as file:
+                file.seek(max(0, size - PARQUET_END) if path.lower().endswith(".parquet") else 0)
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def walk(folder: str | Path) -> Iterator[str]:
+    """The paths of all files below a folder, folder by folder, sorted; through links, but not in circles; hidden ones are left out."""
+    seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(root) in seen:  # a link to a folder above it
             folders.clear()
             continue
         seen.add(os.path.realpath(root))
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in sorted(name for name in names if name[0] != "."):
-            path = os.path.join(root, name)
-            size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
-            digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
-            if size > 0 and name.lower().endswith(LABEL_SUFFIXES):
-                with open(path, "rb") as file:
-                    file.seek(max(0, size - PARQUET_END) if name.lower().endswith(".parquet") else 0)
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+        yield from (os.path.join(root, name) for name in sorted(names) if name[0] != ".")

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from common.args import print_once
@@ -84,3 +86,15 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
         reason = "all rows belong to one group, or no class has two rows"
         raise InputError(f"train_file: {reason}, so none can be held back for evaluation; name an --eval_file")
     return split_folds(labels, groups, parts, seed)[0]
+
+
+def join_groups(subjects: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the chain.
+
+    subjects: (N,) int from 0, or what else belongs together, -1 where unknown. images: (N,) int, the same for identical ones.
+    """
+    people, known = subjects.max(initial=-1) + 1, subjects >= 0
+    nodes = people + np.unique(images, return_inverse=True)[1]
+    size = nodes.max(initial=-1) + 1
+    edges = coo_array((np.ones(known.sum(), dtype=bool), (subjects[known], nodes[known])), shape=(size, size))
+    return connected_components(edges, directed=False)[1][nodes].astype(np.int64)

@@ -123,7 +123,7 @@ def read_examples(
         number, copies = re.search(r"\d+(?!.*\d)", clip.path.stem), fingerprint(clip)
         in_a_row = group_by_number > 1 and number is not None
         keys.append((f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copies, copies))
-    for clip, group in zip(clips, join_groups(keys), strict=True):
+    for clip, group in zip(clips, name_groups(keys), strict=True):
         clip.group = group
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
@@ -290,16 +290,13 @@ def fingerprint(clip: ClipExample) -> str:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
 
 
-def join_groups(keys: Sequence[tuple[str, str]]) -> list[str]:
+def name_groups(keys: Sequence[tuple[str, str]]) -> list[str]:
     """A group per row: rows that have one of their two keys in common are in one, and so on along the chain. Its name is its first key."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    from common.folds import join_groups
 
-    nodes = {key: i for i, key in enumerate(dict.fromkeys(key for pair in keys for key in pair))}
-    edges = [nodes[a] for a, _ in keys], [nodes[b] for _, b in keys]
-    _, group_of = connected_components(coo_array((np.ones(len(keys)), edges), shape=(len(nodes), len(nodes))), directed=False)
+    neighbours, copies = (np.unique(column, return_inverse=True)[1] for column in zip(*keys, strict=True))
     names: dict[int, str] = {}
-    return [names.setdefault(group_of[nodes[a]], a) for a, _ in keys]
+    return [names.setdefault(group, key) for group, (key, _) in zip(join_groups(neighbours, copies).tolist(), keys, strict=True)]
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:

@@ -92,7 +92,8 @@ def main() -> None:
     with run.phase("tokenize"):
         entity_format = EntityFormat.of(args, [row for rows in examples.values() for row in rows])
         special_tokens = entity_format.special_tokens()
-        texts = [marked_text(row, entity_format) for row in examples["train"]]  # a vocabulary of its own must hold the markers
+        scratch = args.model_name_or_path == "scratch"  # its vocabulary is made of these texts, and must hold the markers
+        texts = [marked_text(row, entity_format) for row in examples["train"]] if scratch else []
         tokenizer = load_tokenizer(args.model_name_or_path, texts, special_tokens, args.trust_remote_code)
         marked = {name: mark_and_tokenize(rows, entity_format, tokenizer) for name, rows in examples.items()}
         max_length, is_long = find_max_length(marked["train"], tokenizer, args.max_length)

@@ -4,7 +4,6 @@ For a contest of your own, change COMPETITION_FILES, LABEL_COLUMN, the fields, r
 """
 
 import atexit
-import os
 import re
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ import numpy as np
 from common.args import print_once
 from common.errors import InputError, first_line
 from common.fields import DataArguments
-from common.files import natural, read_json, sha256
+from common.files import natural, read_json, sha256, walk
 from common.logits import Logits
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ def read_examples(
     """
     import datasets
 
+    from common.folds import join_groups
+
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder of images or shards")
@@ -192,14 +193,7 @@ def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """All files below a folder with one of these suffixes, 2.jpg before 10.jpg, through linked folders; hidden ones and broken links are
     left out. Raises InputError for a name that is not UTF-8."""
-    found, seen = [], set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(root) in seen:  # a link to a folder above it
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(root))
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [Path(root, name) for name in files if name[0] != "." and Path(name).suffix.lower() in suffixes]
+    found = [Path(path) for path in walk(folder) if Path(path).suffix.lower() in suffixes]
     for path in found:
         try:
             str(path).encode()
@@ -236,6 +230,8 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     import datasets
     import pyarrow
     import pyarrow.parquet as parquet
+
+    from common.folds import join_groups
 
     record = read_json(folder / CROP_RECORD)
     if record.get("status") != "done":
@@ -304,21 +300,6 @@ def ranks(names: Sequence[str | None]) -> np.ndarray:
     """(N,) int64: the place of each name among the sorted names, -1 for None."""
     place = {name: i for i, name in enumerate(sorted({name for name in names if name is not None}))}
     return np.array([-1 if name is None else place[name] for name in names])
-
-
-def join_groups(subjects: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the chain.
-
-    subjects: (N,) int from 0, -1 where unknown. images: (N,) int, the same for identical images.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    people, known = subjects.max(initial=-1) + 1, subjects >= 0
-    nodes = people + np.unique(images, return_inverse=True)[1]
-    size = nodes.max(initial=-1) + 1
-    edges = coo_array((np.ones(known.sum(), dtype=bool), (subjects[known], nodes[known])), shape=(size, size))
-    return connected_components(edges, directed=False)[1][nodes].astype(np.int64)
 
 
 def report_groups(examples: Faces) -> str:

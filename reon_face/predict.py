@@ -44,13 +44,14 @@ def main() -> None:
     accelerator = start_accelerator(runs[0][1])
     parts, weights, sample_ids = [], [], None
     # the labels of the first model; load_fold wants the same of all others
-    label_names = read_json(runs[0][0][0] / "config.json").get("label_names", [])
+    config = read_json(runs[0][0][0] / "config.json")
+    label_names = config.get("label_names", [])
     with accelerator.main_process_first():
         draw_sample(args.test_file)
     examples = read_examples(args.test_file, label_names, groups=False)[0][: args.max_predict_samples]
     check_examples(examples, args.test_file)
     check_images(examples)
-    warn_of_other_crops(args.test_file, read_json(runs[0][0][0] / "config.json").get("face_crop"))
+    warn_of_other_crops(args.test_file, config.get("face_crop"))
     announce(args.test_file, examples, label_names)
     id_column, columns = submission_format(label_names)
     sample_ids = find_sample_ids(args, [row.id for row in examples], columns, id_column)

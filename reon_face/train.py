@@ -66,10 +66,11 @@ def main() -> None:
         for name, path, limit in [("eval", args.eval_file, args.max_eval_samples), ("test", args.test_file, args.max_predict_samples)]:
             if path:
                 examples[name] = read_examples(path, label_names, groups=False)[0][:limit]
+        crop = face_crop_of(args.train_file)
         for name, rows in examples.items():
             check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
             check_images(rows)
-            warn_of_other_crops(getattr(args, f"{name}_file"), face_crop_of(args.train_file))
+            warn_of_other_crops(getattr(args, f"{name}_file"), crop)
             announce(getattr(args, f"{name}_file"), rows, label_names)
         notes.append(report_groups(examples["train"]))
         print_once(notes[-1])
@@ -89,8 +90,7 @@ def main() -> None:
                 raise InputError(f"start: {start} has no finished fold{fold}, expected as many folds as here ({args.num_folds})")
             start = str(folds[f"fold{fold}"])
         options = {key: getattr(args, key) for key in ("image_size", "drop_rate", "drop_path_rate")}
-        crop = face_crop_of(args.train_file) or asdict(FaceCrop())
-        return load_image_model(args.model_name_or_path, label_names, crop, start=start, **options)
+        return load_image_model(args.model_name_or_path, label_names, crop or asdict(FaceCrop()), start=start, **options)
 
     for fold, (train_idx, eval_idx) in enumerate(splits):  # or damaged weights and impossible parts would be found too late
         for stage in stages:

@@ -23,8 +23,9 @@ import pytest
 from PIL import Image
 
 from common.errors import InputError
+from common.folds import join_groups
 from common.logits import Logits
-from reon_face.data import Faces, check_images, face_crop_of, join_groups, ranks, read_examples, submission_columns
+from reon_face.data import Faces, check_images, face_crop_of, ranks, read_examples, submission_columns
 from reon_face.drawn_faces import draw_face, draw_frame
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
 from reon_face.images import FaceBatchSampler, open_image, to_dataset
