@@ -5,8 +5,9 @@
         compute_loss().backward()  # adds to the gradients of the clean loss
     optimizer.step()
 
-Only the direction of `.grad` is used, so a loss scale changes nothing. With gradient accumulation it is the direction of all that
-has been accumulated so far. Parameters without a gradient, with a zero one, or with one that overflowed are left alone.
+Only the direction of `.grad` is used, so a loss scale changes nothing. With gradient accumulation it is the direction
+of all that has been accumulated so far. Parameters without a gradient, with a zero one, or with one that overflowed are
+left alone.
 """
 
 import math
@@ -20,12 +21,17 @@ from transformers import PreTrainedModel
 
 def _norms(tensors: list[Tensor]) -> list[float]:
     """Euclidean norms, in float32, with one copy from the device for all of them."""
-    return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors]).tolist() if tensors else []
+    return (
+        torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors]).tolist()
+        if tensors
+        else []
+    )
 
 
 @contextmanager
 def _perturbed(parameters: list[nn.Parameter], norms: list[float], perturb: Callable) -> Iterator[None]:
-    """Apply perturb(parameter, norm of its gradient) in place for the length of the block; the old bits are back after it."""
+    """Apply perturb(parameter, norm of its gradient) in place for the length of the block; the old bits are back after
+    it."""
     chosen = [(parameter, norm) for parameter, norm in zip(parameters, norms, strict=True) if 0 < norm < math.inf]
     originals = [parameter.detach().clone() for parameter, _ in chosen]
     try:
@@ -42,9 +48,9 @@ def _perturbed(parameters: list[nn.Parameter], norms: list[float], perturb: Call
 class FGM:
     """Fast gradient method: the word-embedding matrix moves by epsilon along its gradient.
 
-    Miyato et al. 2017 "Adversarial Training Methods for Semi-Supervised Text Classification", eq. 5. As is usual for Transformers,
-    the matrix (V, H) takes the place of the paper's normalised embedding sequence: one norm for the batch, not one for each text.
-    epsilon: Euclidean length of the step, in units of the embedding weights.
+    Miyato et al. 2017 "Adversarial Training Methods for Semi-Supervised Text Classification", eq. 5. As is usual for
+    Transformers, the matrix (V, H) takes the place of the paper's normalised embedding sequence: one norm for the
+    batch, not one for each text. epsilon: Euclidean length of the step, in units of the embedding weights.
     """
 
     def __init__(self, model: PreTrainedModel, epsilon: float):
@@ -66,9 +72,10 @@ class FGM:
 class AWP:
     """Adversarial weight perturbation: every weight matrix moves along its gradient, relative to its own size.
 
-    w' = clip(w + learning_rate * grad / |grad| * |w|, w - epsilon * abs(w), w + epsilon * abs(w)), |.| the Frobenius norm.
-    Wu et al. 2020 "Adversarial Weight Perturbation Helps Robust Generalization", section 4, in the one-step form used for text on
-    Kaggle: the gradient is that of the clean loss and the limit holds for each element. Biases and norm scales (one axis) do not move.
+    w' = clip(w + learning_rate * grad / |grad| * |w|, w - epsilon * abs(w), w + epsilon * abs(w)), |.| the Frobenius
+    norm. Wu et al. 2020 "Adversarial Weight Perturbation Helps Robust Generalization", section 4, in the one-step form
+    used for text on Kaggle: the gradient is that of the clean loss and the limit holds for each element. Biases and
+    norm scales (one axis) do not move.
     """
 
     def __init__(self, model: nn.Module, epsilon: float, learning_rate: float):

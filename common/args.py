@@ -1,7 +1,8 @@
-"""Command line and YAML presets: dataclass default < preset < command line. Imports no torch, so that --help answers at once.
+"""Command line and YAML presets: dataclass default < preset < command line. Imports no torch, so that --help answers at
+once.
 
-A script declares one dataclass that inherits from the groups of common.fields; transformers' TrainingArguments ride along under their own
-names.
+A script declares one dataclass that inherits from the groups of common.fields; transformers' TrainingArguments ride
+along under their own names.
 """
 
 import dataclasses
@@ -37,7 +38,9 @@ class Parser(HfArgumentParser):
     """transformers' parser whose complaints are InputErrors and which takes no abbreviated options."""
 
     def __init__(self, *dataclass_types: type, **kwargs: Any):
-        super().__init__(dataclass_types, allow_abbrev=False, add_help=False, formatter_class=ArgumentDefaultsHelpFormatter, **kwargs)
+        super().__init__(
+            dataclass_types, allow_abbrev=False, add_help=False, formatter_class=ArgumentDefaultsHelpFormatter, **kwargs
+        )
 
     def error(self, message: str) -> None:
         raise InputError(f"command line: {message}")
@@ -46,14 +49,19 @@ class Parser(HfArgumentParser):
         """The dataclasses from argv; an unknown option is an InputError that names the nearest known one."""
         for argument in argv:
             if not argument.isascii() and re.search("[\ud800-\udfff]", argument):  # bytes that Python could not decode
-                raise InputError(f"command line: {argument!a} is not UTF-8 text, so it cannot be written to config.yaml")
+                raise InputError(
+                    f"command line: {argument!a} is not UTF-8 text, so it cannot be written to config.yaml"
+                )
         *parsed, rest = self.parse_args_into_dataclasses(argv, return_remaining_strings=True, look_for_args_file=False)
         if rest:
-            raise InputError(f"command line: {rest[0]} is not an option{nearest(rest[0], list(self._option_string_actions))}")
+            raise InputError(
+                f"command line: {rest[0]} is not an option{nearest(rest[0], list(self._option_string_actions))}"
+            )
         return tuple(parsed)
 
     def set_preset(self, preset: dict[str, Any], source: Path) -> None:
-        """Make the values of a YAML preset the defaults. Raises InputError for an unknown key or a value of another type."""
+        """Make the values of a YAML preset the defaults. Raises InputError for an unknown key or a value of another
+        type."""
         actions = {action.dest: action for action in reversed(self._actions)}
         for key, value in preset.items():
             if key not in actions:
@@ -69,7 +77,13 @@ def coerce(value: Any, action: Any, where: str) -> Any:
         return value
     wanted = action.type
     is_boolean = wanted is string_to_bool
-    expected = f"one of {', '.join(map(str, action.choices))}" if action.choices else "a bool" if is_boolean else f"a {wanted.__name__}"
+    expected = (
+        f"one of {', '.join(map(str, action.choices))}"
+        if action.choices
+        else "a bool"
+        if is_boolean
+        else f"a {wanted.__name__}"
+    )
     wrong = InputError(f"{where}: {value!r:.80} is not {expected}")
     if isinstance(value, list) and (action.nargs in ("+", "*") or isinstance(action.default, list)):
         items = [coerce(item, action, where) for item in value]
@@ -103,7 +117,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(read_text(path))
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{path}, row {error.problem_mark.line + 1}: is not YAML ({error.problem})") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a control character, a date such as 2024-99-99, [[[[...
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a control character, a date such as 2024-99-99, [[[[...
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping of field: value was expected")
@@ -111,15 +129,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it lies.
+    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it
+    lies.
 
     Raises InputError for a search's YAML, too.
     """
     beside = Path(path).resolve().parent
     preset = read_yaml(path)
     if "coupled" in preset:
-        raise InputError(f"{path}: is a search, for python -m common.search; expected a preset of train.py, one of those that it names")
-    return {key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value for key, value in preset.items()}
+        raise InputError(
+            f"{path}: is a search, for python -m common.search; expected a preset of train.py, one of those that it "
+            "names"
+        )
+    return {
+        key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value
+        for key, value in preset.items()
+    }
 
 
 def show_help(parser: Parser, doc: str) -> None:
@@ -137,14 +162,17 @@ def parse_train_args(
 ) -> tuple:
     """(task arguments, TrainingArguments) of a train.py.
 
-    task_arguments: dataclass that inherits DataArguments. competition_files: field -> name in <task_dir>/data/; train_file is the one
-    that must be there. best_metric: what early stopping watches by default. Prints which preset was chosen and why, and which optional
-    files are absent. Exits after --help and --help_all.
+    task_arguments: dataclass that inherits DataArguments. competition_files: field -> name in <task_dir>/data/;
+    train_file is the one that must be there. best_metric: what early stopping watches by default. Prints which preset
+    was chosen and why, and which optional files are absent. Exits after --help and --help_all.
     """
     argv = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(argv):
         show_help(Parser(task_arguments, prog="train.py"), doc)
-        print("\nEvery field of transformers.TrainingArguments (learning_rate, num_train_epochs, bf16, ...) is an option too: --help_all")
+        print(
+            "\nEvery field of transformers.TrainingArguments (learning_rate, num_train_epochs, bf16, ...) is an "
+            "option too: --help_all"
+        )
         sys.exit()
 
     import torch
@@ -174,7 +202,8 @@ def parse_train_args(
     if getattr(args, "early_stopping_patience", None):
         training_args.load_best_model_at_end = True
         if training_args.metric_for_best_model is None:
-            training_args.metric_for_best_model, training_args.greater_is_better = best_metric, best_metric != "loss"
+            training_args.metric_for_best_model = best_metric
+            training_args.greater_is_better = best_metric != "loss"
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
     args.config = str(config)
@@ -200,7 +229,11 @@ def parse_predict_args(predict_arguments: type, doc: str, argv: list[str] | None
 
 def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
     """--config and the names of the options on the command line."""
-    given = {parser._option_string_actions[a].dest for a in (x.split("=")[0] for x in argv) if a in parser._option_string_actions}
+    given = {
+        parser._option_string_actions[a].dest
+        for a in (x.split("=")[0] for x in argv)
+        if a in parser._option_string_actions
+    }
     config = None
     for position, argument in enumerate(argv):
         if argument.startswith("--config="):
@@ -212,7 +245,9 @@ def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
     return config, given
 
 
-def choose_preset(config: str | None, task_dir: Path, competition_files: dict[str, str], given: set[str]) -> tuple[Path, str]:
+def choose_preset(
+    config: str | None, task_dir: Path, competition_files: dict[str, str], given: set[str]
+) -> tuple[Path, str]:
     """The preset's path and why it was taken. given: the options on the command line."""
     if config is not None:
         return Path(config), "given with --config"
@@ -228,7 +263,8 @@ def choose_preset(config: str | None, task_dir: Path, competition_files: dict[st
 
 
 def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, ...]) -> dict[str, Any]:
-    """Paths in a preset are relative to the task folder `base`, but for those of read_preset(); in a run's config.yaml all are absolute."""
+    """Paths in a preset are relative to the task folder `base`, but for those of read_preset(); in a run's config.yaml
+    all are absolute."""
     resolved = dict(preset)
     for key in (*data_fields, "output_dir", "model_name_or_path"):
         value = preset.get(key)
@@ -257,9 +293,14 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
                 setattr(args, key, str(path))
             elif key == "train_file":
                 demo = relative(task_dir / "configs" / "demo.yaml")
-                sample = f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}" if demo.exists() else ""
+                sample = (
+                    f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
+                    if demo.exists()
+                    else ""
+                )
                 raise InputError(
-                    f"{relative(path)}: no such file; put the competition's files there (see {relative(task_dir / 'README.md')}) or "
+                    f"{relative(path)}: no such file; put the competition's files there (see "
+                    f"{relative(task_dir / 'README.md')}) or "
                     f"name a --train_file{sample}"
                 )
             else:
@@ -276,15 +317,25 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
 
 
 def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
-    """What config.yaml holds: all task fields, and the TrainingArguments that are not at transformers' default or that have one of ours."""
+    """What config.yaml holds: all task fields, and the TrainingArguments that are not at transformers' default or that
+    have one of ours."""
     values = {k: v for k, v in dataclasses.asdict(args).items() if k not in START_FIELDS}
     for item in dataclasses.fields(training_args):
         value = getattr(training_args, item.name)
         value = getattr(value, "value", value)  # enumerations by their value
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
-        if not item.init or item.name in (*START_FIELDS, "hub_token", "local_rank", "use_cpu", "run_name", "logging_dir"):
+        if not item.init or item.name in (
+            *START_FIELDS,
+            "hub_token",
+            "local_rank",
+            "use_cpu",
+            "run_name",
+            "logging_dir",
+        ):
             continue
-        if (value != default or item.name in TRAINING_DEFAULTS) and isinstance(value, (str, int, float, bool, list, dict)):
+        if (value != default or item.name in TRAINING_DEFAULTS) and isinstance(
+            value, (str, int, float, bool, list, dict)
+        ):
             values[item.name] = value
     return values
 

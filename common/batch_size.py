@@ -1,4 +1,5 @@
-"""The per-device batch that fits into memory, with the effective batch unchanged: found beforehand, or halved when memory runs out."""
+"""The per-device batch that fits into memory, with the effective batch unchanged: found beforehand, or halved when
+memory runs out."""
 
 from collections.abc import Callable
 
@@ -11,14 +12,18 @@ from common.args import print_once
 from common.errors import InputError
 from common.text import row_lengths
 
-LOW, HIGH = 0.6, 0.8  # share of the memory; the rule of the paper that the collection starts from (Park et al., Casual Grid Search)
+LOW = (
+    0.6  # share of the memory; the rule of the paper that the collection starts from (Park et al., Casual Grid Search)
+)
+HIGH = 0.8
 
 
 def largest_batch(memory: Callable[[int], float], rows: int) -> int:
     """The largest divisor b of `rows` with memory(b) <= HIGH; 1 where even that needs more.
 
-    memory(b): share of the device's memory that a training step of b rows takes, inf when it does not fit. A divisor below the chosen
-    one is never tried: the search goes up and stops in the range LOW to HIGH, or before the first that exceeds it.
+    memory(b): share of the device's memory that a training step of b rows takes, inf when it does not fit. A divisor
+    below the chosen one is never tried: the search goes up and stops in the range LOW to HIGH, or before the first that
+    exceeds it.
     """
     chosen = 1
     for batch in (b for b in range(1, rows + 1) if rows % b == 0):
@@ -32,11 +37,14 @@ def largest_batch(memory: Callable[[int], float], rows: int) -> int:
 
 
 def halve_batch(training_args: TrainingArguments) -> None:
-    """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a batch of one row."""
+    """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a
+    batch of one row."""
     rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
     batch = training_args.per_device_train_batch_size // 2
     if batch == 0:
-        raise InputError("out of memory with one row per device: lower max_length, or use gradient_checkpointing, bf16 or lora_r")
+        raise InputError(
+            "out of memory with one row per device: lower max_length, or use gradient_checkpointing, bf16 or lora_r"
+        )
     set_batch(training_args, next(b for b in range(batch, 0, -1) if rows % b == 0))
     print_once(
         f"out of memory: going on with per_device_train_batch_size {training_args.per_device_train_batch_size}, "
@@ -58,7 +66,8 @@ def fit_batch_size(
     training_args: TrainingArguments,
     passes: int = 1,
 ) -> None:
-    """Set per_device_train_batch_size and gradient_accumulation_steps from steps on the longest row; without a GPU it says so.
+    """Set per_device_train_batch_size and gradient_accumulation_steps from steps on the longest row; without a GPU it
+    says so.
 
     passes: how often a row stands in the model's batch (2 with R-Drop).
     """
@@ -74,7 +83,9 @@ def fit_batch_size(
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)  # its two moments take memory; the weights do not move
 
     def memory(batch: int) -> float:
-        inputs = {key: value.to(training_args.device) for key, value in collate([dataset[longest]] * batch * passes).items()}
+        inputs = {
+            key: value.to(training_args.device) for key, value in collate([dataset[longest]] * batch * passes).items()
+        }
         torch.cuda.reset_peak_memory_stats()
         try:
             with torch.autocast("cuda", dtype, enabled=training_args.bf16 or training_args.fp16):

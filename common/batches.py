@@ -1,4 +1,5 @@
-"""Which rows share a batch: rows of similar length, so that little is padded, in an order that resuming and more processes keep."""
+"""Which rows share a batch: rows of similar length, so that little is padded, in an order that resuming and more
+processes keep."""
 
 import math
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ BUCKET = 50  # effective batches that are sorted by length together
 class LengthBatchSampler(Sampler[list[int]]):
     """Micro-batches of one process, of similar length, as row numbers.
 
-    An effective batch (one optimizer step: batch_size * accumulation * world_size rows) is a function of (seed, epoch) alone. So two
-    processes, or half the batch with double accumulation, take the same steps as one, and a resumed epoch goes on in the same order.
-    Rows are shuffled, sorted by length within buckets of 50 effective batches, and the effective batches are shuffled again; the
-    incomplete one comes last. It is shared out evenly; where it has fewer rows than there are processes, rows are repeated.
+    An effective batch (one optimizer step: batch_size * accumulation * world_size rows) is a function of (seed, epoch)
+    alone. So two processes, or half the batch with double accumulation, take the same steps as one, and a resumed epoch
+    goes on in the same order. Rows are shuffled, sorted by length within buckets of 50 effective batches, and the
+    effective batches are shuffled again; the incomplete one comes last. It is shared out evenly; where it has fewer
+    rows than there are processes, rows are repeated.
 
     lengths: (N,) tokens. by_length False: random batches. `epoch` is set by the trainer before each pass.
     """
@@ -34,8 +36,13 @@ class LengthBatchSampler(Sampler[list[int]]):
         world_size: int = 1,
         by_length: bool = True,
     ):
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.accumulation, self.rank, self.world_size, self.by_length = accumulation, rank, world_size, by_length
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.accumulation = accumulation
+        self.rank = rank
+        self.world_size = world_size
+        self.by_length = by_length
         self.effective = batch_size * accumulation * world_size
         self.epoch = 0
 
@@ -64,13 +71,24 @@ class LengthBatchSampler(Sampler[list[int]]):
 
 
 class TokenBudgetBatchSampler(LengthBatchSampler):
-    """Micro-batches of at most tokens_per_batch tokens, padding included, however many rows that is; else as LengthBatchSampler.
+    """Micro-batches of at most tokens_per_batch tokens, padding included, however many rows that is; else as
+    LengthBatchSampler.
 
-    Which lengths share a batch is the same in every epoch (so that an epoch always has the same number of steps); which rows of a length
-    do, and the order of the batches, are drawn anew. An effective batch is accumulation * world_size micro-batches.
+    Which lengths share a batch is the same in every epoch (so that an epoch always has the same number of steps); which
+    rows of a length do, and the order of the batches, are drawn anew. An effective batch is accumulation * world_size
+    micro-batches.
     """
 
-    def __init__(self, lengths: np.ndarray, tokens_per_batch: int, seed: int, *, accumulation: int = 1, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        tokens_per_batch: int,
+        seed: int,
+        *,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
         super().__init__(lengths, 1, seed, accumulation=accumulation, rank=rank, world_size=world_size)
         self.sizes = token_budget_sizes(np.sort(lengths), tokens_per_batch)
         while len(self.sizes) % world_size:  # every process takes the same number of micro-batches
@@ -99,8 +117,10 @@ def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:
 
 
 def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> list[int]:
-    """Rows of consecutive batches over ascending lengths, so that rows * longest is at most tokens_per_batch (but at least one row)."""
-    sizes, size = [], 0
+    """Rows of consecutive batches over ascending lengths, so that rows * longest is at most tokens_per_batch (but at
+    least one row)."""
+    sizes = []
+    size = 0
     for length in sorted_lengths:
         if size and (size + 1) * int(length) > tokens_per_batch:
             sizes.append(size)

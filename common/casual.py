@@ -3,11 +3,12 @@
     sampler = CasualSampler(arms, max_epochs, start=3)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=CasualPruner(sampler))
 
-The idea of the source paper (J. Park et al., "Casual Grid Search Method for Time-efficient Bert Tuning") is that learning rate x epochs is
-one smooth hill, so that a few cells of the grid tell where its top is. The paper walks from cell to better neighbour, which halts on the
-noise of single cells. Here a Gaussian process smooths the hill over logarithms of rate and epochs, and the next epoch goes to the run
-whose later epochs promise most improvement for their cost; runs are paused and continued (freeze-thaw: Swersky et al., arXiv 1406.3896;
-expected improvement: Jones et al., 1998).
+The idea of the source paper (J. Park et al., "Casual Grid Search Method for Time-efficient Bert Tuning") is that
+learning rate x epochs is one smooth hill, so that a few cells of the grid tell where its top is. The paper walks from
+cell to better neighbour, which halts on the noise of single cells. Here a Gaussian process smooths the hill over
+logarithms of rate and epochs, and the next epoch goes to the run whose later epochs promise most improvement for their
+cost; runs are paused and continued (freeze-thaw: Swersky et al., arXiv 1406.3896; expected improvement: Jones et al.,
+1998).
 """
 
 import math
@@ -30,11 +31,12 @@ Arm = dict[str, float]  # field -> value; one training run scores all epochs of 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of the hill before a search; chosen on the design half of tests/benchmarks/tables (see replay_search.py).
+    """What is known of the hill before a search; chosen on the design half of tests/benchmarks/tables (see
+    replay_search.py).
 
     length: over which the score changes: of ln(rate x epochs), of ln(rate), of another axis whose values span 0 to 1.
-    depth: scores further than this below the best count as this far below. height, noise: standard deviations, in units of depth.
-    gain: the search stops where no run promises this expected improvement, in units of depth.
+    depth: scores further than this below the best count as this far below. height, noise: standard deviations, in units
+    of depth. gain: the search stops where no run promises this expected improvement, in units of depth.
     """
 
     length: tuple[float, float, float] = (1.4, 1.5, 0.5)
@@ -58,8 +60,8 @@ class Step:
 class Hill:
     """The smoothed score of arms x epochs.
 
-    arms: A of them. curves: arm number -> scores of its first epochs, higher is better. mean, deviation: (A, E) posterior of the score
-    without noise; column e is epoch e + 1.
+    arms: A of them. curves: arm number -> scores of its first epochs, higher is better. mean, deviation: (A, E)
+    posterior of the score without noise; column e is epoch e + 1.
     """
 
     def __init__(self, arms: Sequence[Arm], max_epochs: int, curves: Mapping[int, Sequence[float]], prior: Prior):
@@ -73,7 +75,8 @@ class Hill:
         process = GaussianProcessRegressor(kernel, optimizer=None).fit(rows, scaled - offset)
         mean, deviation = process.predict(points.reshape(-1, points.shape[2]), return_std=True)
         deviation = np.sqrt(np.maximum(deviation**2 - prior.noise**2, 1e-12))  # of the score without noise
-        self.mean, self.deviation = (mean + offset).reshape(points.shape[:2]), deviation.reshape(points.shape[:2])
+        self.mean = (mean + offset).reshape(points.shape[:2])
+        self.deviation = deviation.reshape(points.shape[:2])
         self.done = np.array([len(curves.get(arm, ())) for arm in range(len(arms))])
         self.trained = np.arange(max_epochs) < self.done[:, None]
 
@@ -96,18 +99,25 @@ def coordinates(arms: Sequence[Arm], max_epochs: int) -> np.ndarray:
             values = np.log(values) if values.min() > 0 else values
             others.append((values - values.min()) / np.ptp(values))
     epochs = np.log(np.arange(1, max_epochs + 1))
-    points = [[[rate + epoch, rate, *(other[a] for other in others)] for epoch in epochs] for a, rate in enumerate(rates)]
+    points = [
+        [[rate + epoch, rate, *(other[a] for other in others)] for epoch in epochs] for a, rate in enumerate(rates)
+    ]
     return np.array(points)
 
 
 def next_step(
-    arms: Sequence[Arm], max_epochs: int, curves: Mapping[int, Sequence[float]], start: int, closed: Collection[int], prior: Prior
+    arms: Sequence[Arm],
+    max_epochs: int,
+    curves: Mapping[int, Sequence[float]],
+    start: int,
+    closed: Collection[int],
+    prior: Prior,
 ) -> Step | None:
     """The next epoch to train; None where nothing promises enough.
 
-    start: the arm of the first epoch. closed: arms that cannot be trained now. The step goes to the arm of the cell whose expected
-    improvement over the best trained cell is highest per epoch that it takes to get there. Where no cell promises enough, a best cell that
-    is its arm's last gets the epoch after it, so that no search ends on a rise.
+    start: the arm of the first epoch. closed: arms that cannot be trained now. The step goes to the arm of the cell
+    whose expected improvement over the best trained cell is highest per epoch that it takes to get there. Where no cell
+    promises enough, a best cell that is its arm's last gets the epoch after it, so that no search ends on a rise.
     """
     if len(set(closed)) == len(arms):
         return None
@@ -131,12 +141,15 @@ def next_step(
 class CasualSampler(BaseSampler):
     """Optuna's side of next_step(): a new trial gets the arm that is next.
 
-    arms: the grid without the epochs. start: number of the arm to begin with. It needs ask and tell, as in common.search_trials: a paused
-    trial stays RUNNING, and next_step() says when to go on with it.
+    arms: the grid without the epochs. start: number of the arm to begin with. It needs ask and tell, as in
+    common.search_trials: a paused trial stays RUNNING, and next_step() says when to go on with it.
     """
 
     def __init__(self, arms: Sequence[Arm], max_epochs: int, start: int, prior: Prior):
-        self.arms, self.max_epochs, self.start, self.prior = arms, max_epochs, start, prior
+        self.arms = arms
+        self.max_epochs = max_epochs
+        self.start = start
+        self.prior = prior
 
     def curves(self, study: Study) -> tuple[dict[int, list[float]], dict[int, FrozenTrial]]:
         """Scores so far of each arm, higher is better, and its trial."""
@@ -159,7 +172,9 @@ class CasualSampler(BaseSampler):
             name: CategoricalDistribution(v) for name, v in values.items()
         }
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         return self.arms[self.next_step(study, open_trials=()).arm]
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """average <- d * average + (1 - d) * weight after each optimizer step, d = min(decay, (1 + t) / (10 + t)), t = updates so far.
+    """average <- d * average + (1 - d) * weight after each optimizer step, d = min(decay, (1 + t) / (10 + t)), t =
+    updates so far.
 
-    Polyak & Juditsky 1992; the warm-up is that of TensorFlow's ExponentialMovingAverage. Averages are float32 whatever the type of
-    the weights, on their device. Only parameters that are trainable when the object is made are averaged; buffers are not.
-    Pass the same model everywhere, unwrapped (no DistributedDataParallel around it).
+    Polyak & Juditsky 1992; the warm-up is that of TensorFlow's ExponentialMovingAverage. Averages are float32 whatever
+    the type of the weights, on their device. Only parameters that are trainable when the object is made are averaged;
+    buffers are not. Pass the same model everywhere, unwrapped (no DistributedDataParallel around it).
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -46,7 +47,8 @@ class Ema:
         return {"num_updates": torch.tensor(self.num_updates), **averages}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state_dict() of the same model; the next update gives the same bits as without the stop. Raises KeyError."""
+        """Go on from a state_dict() of the same model; the next update gives the same bits as without the stop. Raises
+        KeyError."""
         self.num_updates = int(state["num_updates"])
         for name, average in self.averages.items():
             average.copy_(state[f"average.{name}"])

@@ -17,10 +17,13 @@ class Stopped(Exception):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A command line whose complaints are InputErrors, which takes no abbreviated options; its help begins with a module's docstring."""
+    """A command line whose complaints are InputErrors, which takes no abbreviated options; its help begins with a
+    module's docstring."""
 
     def __init__(self, prog: str, doc: str):
-        super().__init__(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        super().__init__(
+            prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
 
     def error(self, message: str) -> None:
         raise InputError(f"command line: {message}")
@@ -32,7 +35,8 @@ def first_line(error: Exception) -> str:
 
 
 def run_main(main: Callable[[], None], again: str = "start the same command with --resume to go on") -> None:
-    """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2.
+    """Run a script's main(); an InputError becomes `error: ...` on stderr (from the first process only) and exit code
+    2.
 
     again: what Ctrl-C tells the user.
     """

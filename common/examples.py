@@ -10,7 +10,8 @@ from common.errors import InputError
 
 @dataclass
 class TextExample:
-    """One row: segments in the order in which the model reads them, `main` the number of the one that is truncated last."""
+    """One row: segments in the order in which the model reads them, `main` the number of the one that is truncated
+    last."""
 
     id: str
     segments: list[str]
@@ -24,7 +25,8 @@ class TextExample:
 
 @dataclass
 class Entity:
-    """Characters start to end of a sentence, 0-based, both inclusive; type: what a named-entity tagger says, None where unknown."""
+    """Characters start to end of a sentence, 0-based, both inclusive; type: what a named-entity tagger says, None where
+    unknown."""
 
     start: int
     end: int
@@ -44,12 +46,16 @@ def labels_of(examples: Sequence[TextExample]) -> np.ndarray:
     return np.fromiter((example.label for example in examples), dtype=np.int64, count=len(examples))
 
 
-def check_examples(examples: Sequence[TextExample], source: str, *, labelled: bool = False, least_classes: int = 1) -> None:
-    """Raise InputError for a file without rows, for a repeated id or one that no CSV can hold and, where the rows must be labelled, for
-    rows without a label and for fewer than least_classes."""
+def check_examples(
+    examples: Sequence[TextExample], source: str, *, labelled: bool = False, least_classes: int = 1
+) -> None:
+    """Raise InputError for a file without rows, for a repeated id or one that no CSV can hold and, where the rows must
+    be labelled, for rows without a label and for fewer than least_classes."""
     if not examples:
         raise InputError(f"{source}: holds no rows")
-    hashes = np.fromiter((hash(example.id) for example in examples), dtype=np.int64, count=len(examples))  # not all ids in memory
+    hashes = np.fromiter(
+        (hash(example.id) for example in examples), dtype=np.int64, count=len(examples)
+    )  # not all ids in memory
     _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
     if counts.max() > 1:
         row = int(first[counts == counts.max()].min())

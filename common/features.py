@@ -1,4 +1,5 @@
-"""What can be measured of a data set and a model before training; train.py writes it to features.json for common.recommend."""
+"""What can be measured of a data set and a model before training; train.py writes it to features.json for
+common.recommend."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from common.text import row_lengths
 ROWS = 500  # that are looked at for scripts and word vectors
 
 
-def measure(examples: Sequence[TextExample], tokenized: datasets.Dataset, num_labels: int, model: PreTrainedModel) -> dict[str, float]:
+def measure(
+    examples: Sequence[TextExample], tokenized: datasets.Dataset, num_labels: int, model: PreTrainedModel
+) -> dict[str, float]:
     """Features of training rows, as read and as tokenized, and of the model that is to learn them.
 
     rows, classes            counts; classes without a row count, too
@@ -28,7 +31,9 @@ def measure(examples: Sequence[TextExample], tokenized: datasets.Dataset, num_la
     entropy = -np.sum(shares[shares > 0] * np.log(shares[shares > 0]))
     lengths = row_lengths(tokenized)
     chosen = np.sort(np.random.default_rng(0).permutation(len(examples))[:ROWS])
-    letters = [character for row in chosen for text in examples[row].segments for character in text if character.isalpha()]
+    letters = [
+        character for row in chosen for text in examples[row].segments for character in text if character.isalpha()
+    ]
     scripts = [unicodedata.name(letter, "").split(" ")[0] for letter in letters]
     ids = np.unique(np.concatenate([np.asarray(row) for row in tokenized.select(chosen)["input_ids"]]))
     embeddings = model.get_input_embeddings().weight.detach()

@@ -17,7 +17,8 @@ PARQUET_END = 2**20  # bytes
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """Open `path` for writing under a temporary name; fsync and rename when the block ends well, remove it when it raises.
+    """Open `path` for writing under a temporary name; fsync and rename when the block ends well, remove it when it
+    raises.
 
     mode: "w" (text, UTF-8, LF) or "wb". Raises InputError where the folder cannot be made or written.
     """
@@ -113,9 +114,9 @@ def data_sha256(path: str | Path) -> str:
 
 
 def folder_sha256(folder: str | Path) -> str:
-    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of 200,000 images would take
-    minutes to read. Files that may hold labels change without changing their size, so the bytes of text files count, and the last of
-    Parquet files, which say where each column lies and what is in it."""
+    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of
+    200,000 images would take minutes to read. Files that may hold labels change without changing their size, so the
+    bytes of text files count, and the last of Parquet files, which say where each column lies and what is in it."""
     digest = hashlib.sha256()
     for path in walk(folder):
         size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
@@ -128,7 +129,8 @@ def folder_sha256(folder: str | Path) -> str:
 
 
 def walk(folder: str | Path) -> Iterator[str]:
-    """The paths of all files below a folder, folder by folder, sorted; through links, but not in circles; hidden ones are left out."""
+    """The paths of all files below a folder, folder by folder, sorted; through links, but not in circles; hidden ones
+    are left out."""
     seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(root) in seen:  # a link to a folder above it

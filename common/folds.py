@@ -1,4 +1,5 @@
-"""Splits for cross-validation: stratified by label, and rows of one group (dialogue, sentence, subject, video) never on both sides."""
+"""Splits for cross-validation: stratified by label, and rows of one group (dialogue, sentence, subject, video) never on
+both sides."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,21 +19,27 @@ HOLDOUT_SHARE = 10  # one part in ten is held back where there is neither an eva
 def make_splits(
     labels: np.ndarray, groups: np.ndarray, label_names: Sequence[str], args: Any, *, has_eval: bool
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """[(train_idx, eval_idx)]: K folds; or all rows and None where there is an eval_file; or with a tenth of the rows held back.
+    """[(train_idx, eval_idx)]: K folds; or all rows and None where there is an eval_file; or with a tenth of the rows
+    held back.
 
-    labels: (N,) int, numbers of label_names. groups: (N,) of any type that numpy can compare; rows of one group stay together. args: a
-    script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError as split_folds() and hold_out() do.
+    labels: (N,) int, numbers of label_names. groups: (N,) of any type that numpy can compare; rows of one group stay
+    together. args: a script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError
+    as split_folds() and hold_out() do.
     """
     if args.num_folds == 1:
         return [(np.arange(len(labels)), None) if has_eval else hold_out(labels, groups, args.fold_seed)]
     splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
     rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
     if rare:
-        print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {', '.join(rare)}")
+        print_once(
+            f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {', '.join(rare)}"
+        )
     return splits
 
 
-def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def split_folds(
+    labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """[(train_idx, eval_idx)] of K folds, both ascending; every row is in exactly one eval_idx.
 
     labels: (N,) int. groups: (N,) of any type that numpy can compare.
@@ -40,10 +47,14 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
     """
     num_groups = len(np.unique(groups))
     if num_folds > num_groups:
-        raise InputError(f"num_folds: {num_folds} is larger than the number of groups ({num_groups}) that may not be split")
+        raise InputError(
+            f"num_folds: {num_folds} is larger than the number of groups ({num_groups}) that may not be split"
+        )
     most = int(np.unique(labels, return_counts=True)[1].max())
     if num_folds > most:
-        raise InputError(f"num_folds: {num_folds} is larger than the {most} rows of the most frequent class in train_file")
+        raise InputError(
+            f"num_folds: {num_folds} is larger than the {most} rows of the most frequent class in train_file"
+        )
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(sizes[group_of] > 1)
     fold_of = np.full(len(labels), -1)
@@ -52,7 +63,9 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
     else:
         splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)  # make_splits() names them
+            warnings.filterwarnings(
+                "ignore", message="The least populated class", category=UserWarning
+            )  # make_splits() names them
             for fold, (_, held) in enumerate(splitter.split(shared, labels[shared], group_of[shared])):
                 fold_of[shared[held]] = fold
     deal_out(fold_of, labels, num_folds, seed)
@@ -60,10 +73,11 @@ def split_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: in
 
 
 def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int) -> None:
-    """Give each row without a fold (-1), in random order, to the fold with fewest rows of its class, then fewest rows. Changes fold_of.
+    """Give each row without a fold (-1), in random order, to the fold with fewest rows of its class, then fewest rows.
+    Changes fold_of.
 
-    These are the rows that are alone in their group: StratifiedGroupKFold looks at each group in turn, which takes it half a minute for the
-    150,000 of NSMC.
+    These are the rows that are alone in their group: StratifiedGroupKFold looks at each group in turn, which takes it
+    half a minute for the 150,000 of NSMC.
     """
     alone = np.random.default_rng(seed).permutation(np.flatnonzero(fold_of < 0))
     placed = fold_of >= 0
@@ -80,7 +94,8 @@ def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int)
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train_idx, eval_idx) with about a tenth of the rows, in whole groups, held back. Raises InputError for a single group."""
+    """(train_idx, eval_idx) with about a tenth of the rows, in whole groups, held back. Raises InputError for a single
+    group."""
     parts = min(HOLDOUT_SHARE, len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max()))
     if parts < 2:
         reason = "all rows belong to one group, or no class has two rows"
@@ -89,11 +104,14 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
 
 
 def join_groups(subjects: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the chain.
+    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the
+    chain.
 
-    subjects: (N,) int from 0, or what else belongs together, -1 where unknown. images: (N,) int, the same for identical ones.
+    subjects: (N,) int from 0, or what else belongs together, -1 where unknown. images: (N,) int, the same for identical
+    ones.
     """
-    people, known = subjects.max(initial=-1) + 1, subjects >= 0
+    people = subjects.max(initial=-1) + 1
+    known = subjects >= 0
     nodes = people + np.unique(images, return_inverse=True)[1]
     size = nodes.max(initial=-1) + 1
     edges = coo_array((np.ones(known.sum(), dtype=bool), (subjects[known], nodes[known])), shape=(size, size))

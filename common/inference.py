@@ -12,7 +12,8 @@ from common.batches import read_column, token_budget_sizes
 from common.logits import Logits
 from common.text import row_lengths
 
-# A GPU wants large batches, a CPU those whose activations stay in its cache: 2.4 times as fast as 16384 with a model of hidden size 384.
+# A GPU wants large batches, a CPU those whose activations stay in its cache: 2.4 times as fast as 16384 with a model of
+# hidden size 384.
 TOKENS_PER_BATCH = {"cpu": 1024, "gpu": 16384}
 
 
@@ -27,9 +28,9 @@ def predict_logits(
 ) -> Logits:
     """Logits (N, C) of the rows of tokenize(), in the data set's order, on every process.
 
-    Rows of similar length share a batch of at most tokens_per_batch tokens (default: by device; an image counts as one). The batches are
-    the same for any number of processes and are dealt out to the processes in turn. Raises RuntimeError when a row comes back not exactly
-    once.
+    Rows of similar length share a batch of at most tokens_per_batch tokens (default: by device; an image counts as
+    one). The batches are the same for any number of processes and are dealt out to the processes in turn. Raises
+    RuntimeError when a row comes back not exactly once.
     """
     lengths = row_lengths(dataset)
     order = np.argsort(-lengths, kind="stable")[::-1]

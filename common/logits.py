@@ -31,7 +31,8 @@ class Logits:
         self.logits = np.asarray(self.logits, dtype=np.float32)
         self.labels = np.asarray(self.labels, dtype=np.int64)
         self.label_names = [str(name) for name in self.label_names]
-        n, c = len(self.ids), len(self.label_names)
+        n = len(self.ids)
+        c = len(self.label_names)
         if self.ids.shape != (n,) or self.logits.shape != (n, c) or self.labels.shape != (n,):
             shapes = f"ids {self.ids.shape}, logits {self.logits.shape}, labels {self.labels.shape}, {c} label names"
             raise InputError(f"shapes disagree: {shapes}; expected (N,), (N, C), (N,), C")
@@ -63,7 +64,8 @@ class Logits:
             np.savez_compressed(file, **asdict(self))
 
     def reorder(self, ids: Sequence[str]) -> "Logits":
-        """The same rows in the order of `ids` (N,). Raises InputError where an id is missing, extra or, on either side, repeated."""
+        """The same rows in the order of `ids` (N,). Raises InputError where an id is missing, extra or, on either side,
+        repeated."""
         wanted = Counter(np.asarray(ids, dtype=str).tolist())
         present = Counter(self.ids.tolist())
         problems = {
@@ -98,12 +100,15 @@ def average(parts: Sequence[Logits], weights: Sequence[float] | None = None) -> 
         raise InputError(f"weights {weights.tolist()} sum to {weights.sum():g}, expected a number above 0")
     check_label_names(parts)
     first = parts[0]
-    total = sum(weight * part.reorder(first.ids).logits.astype(np.float64) for weight, part in zip(weights, parts, strict=True))
+    total = sum(
+        weight * part.reorder(first.ids).logits.astype(np.float64) for weight, part in zip(weights, parts, strict=True)
+    )
     return replace(first, logits=total / weights.sum())
 
 
 def concatenate(parts: Sequence[Logits], ids: Sequence[str]) -> Logits:
-    """The rows of disjoint parts (the held-out rows of each fold) in the order of `ids`, each id exactly once, else InputError."""
+    """The rows of disjoint parts (the held-out rows of each fold) in the order of `ids`, each id exactly once, else
+    InputError."""
     check_label_names(parts)
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "logits", "labels")}
     return Logits(**joined, label_names=parts[0].label_names).reorder(ids)
@@ -113,4 +118,6 @@ def check_label_names(parts: Sequence[Logits]) -> None:
     """Raise InputError where a part's label names are not those of the first, in the same order."""
     for number, part in enumerate(parts[1:], start=2):
         if part.label_names != parts[0].label_names:
-            raise InputError(f"label names of part {number} are {part.label_names}, expected those of part 1, {parts[0].label_names}")
+            raise InputError(
+                f"label names of part {number} are {part.label_names}, expected those of part 1, {parts[0].label_names}"
+            )

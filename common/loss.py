@@ -7,10 +7,12 @@ from torch import Tensor
 
 
 def class_weights(labels: np.ndarray, num_labels: int, strength: float) -> np.ndarray:
-    """Inverse-frequency weights (K,), float32: (n / (K * n_c)) ** strength, scaled so that their mean over the given rows is 1.
+    """Inverse-frequency weights (K,), float32: (n / (K * n_c)) ** strength, scaled so that their mean over the given
+    rows is 1.
 
-    labels: (n,) integers in [0, K). strength: 0 gives ones, 1 gives every present class the same total weight; in between, a power
-    of it. The scale of the loss, and so the learning rate, does not depend on strength. A class without rows gets weight 1.
+    labels: (n,) integers in [0, K). strength: 0 gives ones, 1 gives every present class the same total weight; in
+    between, a power of it. The scale of the loss, and so the learning rate, does not depend on strength. A class
+    without rows gets weight 1.
     """
     counts = np.bincount(labels, minlength=num_labels)
     present = counts > 0
@@ -21,14 +23,19 @@ def class_weights(labels: np.ndarray, num_labels: int, strength: float) -> np.nd
 
 
 def classification_loss(
-    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, focal_gamma: float = 0.0, label_smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy per row, (B,) float32, not reduced.
 
-    logits: (B, C) of any floating type. labels: (B,) integers. weights: (C,) float32 on the same device; the mean over the batch is
-    a plain mean, rows are not divided by the sum of their weights. focal_gamma: each row is multiplied by (1 - p_label) ** gamma,
-    Lin et al. 2017 "Focal Loss for Dense Object Detection", eq. 4 with softmax in place of the sigmoid. label_smoothing: as in
-    torch.nn.functional.cross_entropy (Szegedy et al. 2016, section 7).
+    logits: (B, C) of any floating type. labels: (B,) integers. weights: (C,) float32 on the same device; the mean over
+    the batch is a plain mean, rows are not divided by the sum of their weights. focal_gamma: each row is multiplied by
+    (1 - p_label) ** gamma, Lin et al. 2017 "Focal Loss for Dense Object Detection", eq. 4 with softmax in place of the
+    sigmoid. label_smoothing: as in torch.nn.functional.cross_entropy (Szegedy et al. 2016, section 7).
     """
     logits = logits.float()
     loss = F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=label_smoothing)

@@ -3,7 +3,8 @@
     metrics = compute_metrics(logits, labels, label_names)
     difference, standard_error = paired_difference(predictions_a == labels, predictions_b == labels)
 
-The same metrics as sub-classes of `evaluate.Metric` are in common/evaluate_metrics.py, because importing evaluate takes seconds.
+The same metrics as sub-classes of `evaluate.Metric` are in common/evaluate_metrics.py, because importing evaluate takes
+seconds.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,15 @@ def compute_metrics(logits: np.ndarray, labels: np.ndarray, label_names: Sequenc
 
     Fractions between 0 and 1, but for log_loss, in nats:
     accuracy           with its binomial `standard_error`
-    macro_f1           unweighted mean over the classes that occur in labels or predictions (F1 is 0 for a class in one of them only)
+    macro_f1           unweighted mean over the classes that occur in labels or predictions (F1 is 0 for a class in one
+                       of them only)
     weighted_f1        mean over the classes that occur in the labels, weighted by their rows
     log_loss           over all C columns, not clipped
-    auprc              average precision (step-wise, not trapezoidal), unweighted mean over the classes that occur in the labels
+    auprc              average precision (step-wise, not trapezoidal), unweighted mean over the classes that occur in
+                       the labels
     majority_share     share of the most frequent label: the accuracy of a model that has learned nothing
-    n, classes_in_labels, classes_predicted    counts: rows with a label, and different classes among their labels and predictions
+    n, classes_in_labels, classes_predicted    counts: rows with a label, and different classes among their labels and
+    predictions
 
     Raises InputError where no row has a label or a logit is not finite.
     """
@@ -82,7 +86,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def bootstrap_difference(metric: str, a: Logits, b: Logits, resamples: int = 200) -> tuple[float, float]:
-    """By how much a is better than b on the same rows, and the standard error of this: the rows drawn anew, `resamples` times.
+    """By how much a is better than b on the same rows, and the standard error of this: the rows drawn anew, `resamples`
+    times.
 
     metric: accuracy, macro_f1 or log_loss (where lower is better).
     """
@@ -96,7 +101,9 @@ def bootstrap_difference(metric: str, a: Logits, b: Logits, resamples: int = 200
     def better(rows: np.ndarray) -> float:
         if metric != "macro_f1":
             return float(gain[rows].mean())
-        return float(np.subtract(*[f1_score(labels[rows], p[rows], average="macro", zero_division=0) for p in predictions]))
+        return float(
+            np.subtract(*[f1_score(labels[rows], p[rows], average="macro", zero_division=0) for p in predictions])
+        )
 
     generator = np.random.default_rng(0)
     drawn = [better(generator.integers(len(labels), size=len(labels))) for _ in range(resamples)]

@@ -19,7 +19,8 @@ from common.search_space import arguments_of, load_data_module
 
 # What from_pretrained reads of a repository, in its top folder.
 SETTINGS = ["*.json", "*.txt", "*.model"]  # configuration, and all kinds of tokenizers
-SAFETENSORS, TORCH = ["model*.safetensors"], ["pytorch_model*.bin"]
+SAFETENSORS = ["model*.safetensors"]
+TORCH = ["pytorch_model*.bin"]
 HUB = "hub"  # pretrained_weights: hub names timm's weights
 
 
@@ -42,14 +43,17 @@ def main() -> None:
 
 def fetch(preset: dict[str, Any], task_dir: Path, folder: Path) -> dict[str, str]:
     """Bring the preset's model, and its weights, into `folder`; the fields that name them there."""
-    name, weights = str(preset.get("model_name_or_path", "scratch")), preset.get("pretrained_weights")
+    name = str(preset.get("model_name_or_path", "scratch"))
+    weights = preset.get("pretrained_weights")
     target = folder / Path(name).name
     changes = {"model_name_or_path": f"./{target.name}"}
     if (task_dir / name).is_dir():
         shutil.copytree(task_dir / name, target, dirs_exist_ok=True)
     elif name != "scratch" and (is_hub_id(name) or uses_transformers(task_dir)):
         download(name, target, ["*.py"] if preset.get("trust_remote_code") else [])
-    elif name != "scratch" and (repository := timm_repository(name)) and (weights == HUB or not name.startswith("timm/")):
+    elif (
+        name != "scratch" and (repository := timm_repository(name)) and (weights == HUB or not name.startswith("timm/"))
+    ):
         download(repository, target, [])
         if weights == HUB:
             changes = {"pretrained_weights": f"./{target.name}/model.safetensors"}
@@ -70,7 +74,8 @@ def is_hub_id(name: str) -> bool:
 
 
 def uses_transformers(task_dir: Path) -> bool:
-    """Whether a name without a slash is transformers', as bert-base-cased; else it is timm's or the task's own. A lone preset: yes."""
+    """Whether a name without a slash is transformers', as bert-base-cased; else it is timm's or the task's own. A lone
+    preset: yes."""
     return not (task_dir / "data.py").is_file() or issubclass(arguments_of(load_data_module(task_dir)), ModelArguments)
 
 
@@ -88,17 +93,25 @@ def download(name: str, target: Path, more: list[str]) -> None:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        snapshot_download(name, local_dir=target, allow_patterns=[*SETTINGS, *SAFETENSORS, *more], ignore_patterns=["*/*"])
+        snapshot_download(
+            name, local_dir=target, allow_patterns=[*SETTINGS, *SAFETENSORS, *more], ignore_patterns=["*/*"]
+        )
         if not any(target.glob(SAFETENSORS[0])):
             snapshot_download(name, local_dir=target, allow_patterns=TORCH, ignore_patterns=["*/*"])
     except GatedRepoError as error:
-        raise InputError(f"model_name_or_path: {name} is gated; accept its terms at hf.co/{name}, log in with `hf auth login`") from error
+        raise InputError(
+            f"model_name_or_path: {name} is gated; accept its terms at hf.co/{name}, log in with `hf auth login`"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"model_name_or_path: the hub has no model {name}, or it is private (log in with `hf auth login`)") from error
+        raise InputError(
+            f"model_name_or_path: the hub has no model {name}, or it is private (log in with `hf auth login`)"
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"model_name_or_path: {name} cannot be had from the hub ({first_line(error)})") from error
     if not [*target.glob(SAFETENSORS[0]), *target.glob(TORCH[0])]:
-        raise InputError(f"model_name_or_path: the repository {name} holds no weights that can be loaded (model.safetensors)")
+        raise InputError(
+            f"model_name_or_path: the repository {name} holds no weights that can be loaded (model.safetensors)"
+        )
     shutil.rmtree(target / ".cache", ignore_errors=True)  # how far the download was
 
 

@@ -9,6 +9,7 @@ def rdrop_loss(logits_a: Tensor, logits_b: Tensor) -> Tensor:
     logits_a, logits_b: (B, C), two forward passes with different dropout masks; gradients flow into both.
     Liang et al. 2021 "R-Drop: Regularized Dropout for Neural Networks", eq. 2.
     """
-    log_a, log_b = logits_a.float().log_softmax(-1), logits_b.float().log_softmax(-1)
+    log_a = logits_a.float().log_softmax(-1)
+    log_b = logits_b.float().log_softmax(-1)
     # the two divergences share their terms: sum (a - b) (log a - log b)
     return ((log_a.exp() - log_b.exp()) * (log_a - log_b)).sum(-1) / 2

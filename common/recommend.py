@@ -1,8 +1,9 @@
-"""Where to start on a new data set: learning rate, epochs, batch and length, from what can be measured and from earlier runs.
+"""Where to start on a new data set: learning rate, epochs, batch and length, from what can be measured and from earlier
+runs.
 
-The model is a weighted nearest-neighbour mean. A run that is like the new task in its features (common.features) counts much, one that is
-unlike it little, and the literature's defaults count as much as a run at a distance of one standard deviation per feature. Without records
-they are all there is.
+The model is a weighted nearest-neighbour mean. A run that is like the new task in its features (common.features) counts
+much, one that is unlike it little, and the literature's defaults count as much as a run at a distance of one standard
+deviation per feature. Without records they are all there is.
 """
 
 import subprocess
@@ -35,21 +36,27 @@ class Record:
 
 
 def propose(features: dict[str, float], records: list[Record]) -> tuple[dict[str, float], dict[str, float]]:
-    """Settings for a new task, and the weight of each record in them ("defaults" for the literature's); weights sum to 1.
+    """Settings for a new task, and the weight of each record in them ("defaults" for the literature's); weights sum to
+    1.
 
-    Settings are geometric means. Record i counts exp(-d_i^2 / 2), where d_i^2 is the mean over features of the squared difference in
-    standard deviations of the records; the defaults count exp(-1 / 2).
+    Settings are geometric means. Record i counts exp(-d_i^2 / 2), where d_i^2 is the mean over features of the squared
+    difference in standard deviations of the records; the defaults count exp(-1 / 2).
     """
     weights = {"defaults": np.exp(-0.5)}
     if records:
         points = np.array([vector(record.features) for record in records])
         deviation = np.maximum(np.vstack([points, vector(features)]).std(axis=0), 1e-9)
         distances = np.mean(((points - vector(features)) / deviation) ** 2, axis=1)
-        weights |= {record.name: float(np.exp(-distance / 2)) for record, distance in zip(records, distances, strict=True)}
+        weights |= {
+            record.name: float(np.exp(-distance / 2)) for record, distance in zip(records, distances, strict=True)
+        }
     total = sum(weights.values())
     weights = {name: float(weight / total) for name, weight in weights.items()}
     choices = {"defaults": DEFAULTS, **{record.name: record.settings for record in records}}
-    settings = {key: float(np.exp(sum(weight * np.log(choices[name][key]) for name, weight in weights.items()))) for key in DEFAULTS}
+    settings = {
+        key: float(np.exp(sum(weight * np.log(choices[name][key]) for name, weight in weights.items())))
+        for key in DEFAULTS
+    }
     return settings, weights
 
 
@@ -59,13 +66,19 @@ def vector(features: dict[str, float]) -> np.ndarray:
 
 
 def read_records(run_dirs: list[Path]) -> list[Record]:
-    """One record per data set and model: the run with the best accuracy. Raises InputError where a folder is not a finished run's."""
+    """One record per data set and model: the run with the best accuracy. Raises InputError where a folder is not a
+    finished run's."""
     best: dict[str, tuple[float, Record]] = {}
-    for run_dir in [run for path in run_dirs for run in (path.glob("trials/finalists-*/") if (path / "search.json").exists() else [path])]:
+    for run_dir in [
+        run
+        for path in run_dirs
+        for run in (path.glob("trials/finalists-*/") if (path / "search.json").exists() else [path])
+    ]:
         for file in ("metrics.json", "features.json"):
             if not (run_dir / file).exists():
                 raise InputError(f"{run_dir}: holds no {file}; the folder of a finished run was expected")
-        config, features = read_config(run_dir), read_json(run_dir / "features.json")
+        config = read_config(run_dir)
+        features = read_json(run_dir / "features.json")
         metrics = read_json(run_dir / "metrics.json")
         score = metrics.get("oof", metrics.get("eval"))["accuracy"]
         settings = {key: float(config.get(key, default)) for key, default in TRAINER_DEFAULTS.items()}
@@ -81,13 +94,29 @@ TRAINER_DEFAULTS = {"learning_rate": 5e-5, "num_train_epochs": 3.0, "per_device_
 
 
 def recommend(task_dir: Path, preset: Path | None, run_dirs: list[Path], options: list[str]) -> None:
-    """Measure the task's training rows and model with train.py, then print the proposal, as lines of a preset, and where it comes from."""
+    """Measure the task's training rows and model with train.py, then print the proposal, as lines of a preset, and
+    where it comes from."""
     if not issubclass(arguments_of(load_data_module(task_dir)), TextArguments):
         raise InputError(f"recommend: measures texts, and {task_dir.name} reads none")
     records = read_records(run_dirs)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(task_dir / "train.py"), "--config", str(preset or task_dir / "configs" / "tune.yaml"), *options]
-        command += ["--max_length", "auto", "--num_folds", "1", "--stop_after_epoch", "0", "--output_dir", f"{folder}/run"]
+        command = [
+            sys.executable,
+            str(task_dir / "train.py"),
+            "--config",
+            str(preset or task_dir / "configs" / "tune.yaml"),
+            *options,
+        ]
+        command += [
+            "--max_length",
+            "auto",
+            "--num_folds",
+            "1",
+            "--stop_after_epoch",
+            "0",
+            "--output_dir",
+            f"{folder}/run",
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode == 2:
             raise InputError(result.stderr.strip().splitlines()[-1].removeprefix("error: "))

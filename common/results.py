@@ -1,4 +1,5 @@
-"""What is left of a run when its folds are trained: saved models, logits over all folds, metrics, the report, the upload."""
+"""What is left of a run when its folds are trained: saved models, logits over all folds, metrics, the report, the
+upload."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +37,8 @@ def save_fold(
 ) -> None:
     """Save the fold's model and tokenizer as save_pretrained does, a model card, its logits and its metrics.
 
-    logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the metrics.
-    pipeline_tag: the hub's name of the task.
+    logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the
+    metrics. pipeline_tag: the hub's name of the task.
     """
     info["metrics"] = all_metrics(logits.get("held_out") or logits["eval"], task_metrics)
     folder = run.fold_dir(fold)
@@ -68,19 +69,24 @@ def model_card(config: dict[str, Any], info: dict[str, Any], pipeline_tag: str) 
     name = f"{Path(base).name}-{Path(config['train_file']).stem}"
     data = ModelCardData(model_name=name, eval_results=results, library_name="transformers", pipeline_tag=pipeline_tag)
     metrics = "\n".join(
-        f"| {key} | {value:.4f} |" if isinstance(value, float) else f"| {key} | {value} |" for key, value in info["metrics"].items()
+        f"| {key} | {value:.4f} |" if isinstance(value, float) else f"| {key} | {value} |"
+        for key, value in info["metrics"].items()
     )
     settings = "\n".join(f"| {key} | {value} |" for key, value in config.items())
     return str(
         ModelCard(
-            f"---\n{data.to_yaml()}\n---\n\n# {name}\n\nFine-tuned from `{Path(base).name}`. Scores on rows that it was not trained on:\n\n"
+            f"---\n{data.to_yaml()}\n---\n\n# {name}\n\nFine-tuned from `{Path(base).name}`. Scores on rows that it "
+            "was not trained on:\n\n"
             f"| metric | value |\n|---|---|\n{metrics}\n\n| field | value |\n|---|---|\n{settings}\n"
         )
     )
 
 
-def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str], task_metrics: TaskMetrics = None) -> dict[str, Logits]:
-    """Join the folds: oof (K >= 2) in the order of train_ids, eval and test averaged. Writes the npz files, metrics.json and report.md.
+def collect(
+    run: Run, train_ids: list[str], num_folds: int, notes: list[str], task_metrics: TaskMetrics = None
+) -> dict[str, Logits]:
+    """Join the folds: oof (K >= 2) in the order of train_ids, eval and test averaged. Writes the npz files,
+    metrics.json and report.md.
 
     Returns the logits by name: "oof", "eval", "test", as far as there are any.
     """
@@ -95,14 +101,23 @@ def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str], ta
     scored = {name: results[name] for name in ("oof", "eval") if name in results}
     metrics = {name: all_metrics(logits, task_metrics) for name, logits in scored.items()}
     if run.config.get("load_best_model_at_end"):
-        rows = "each fold was chosen on its held-out rows: oof" if num_folds > 1 else "the model was chosen on the rows of eval: eval"
+        rows = (
+            "each fold was chosen on its held-out rows: oof"
+            if num_folds > 1
+            else "the model was chosen on the rows of eval: eval"
+        )
         notes = [*notes, f"the checkpoint of {rows} is optimistic"]
     if run.state.is_main_process:
         for name, logits in results.items():
             logits.save(run.dir / f"{name}_logits.npz")
-        speeds = [info["train_samples_per_second"] for info in infos if info["train_samples_per_second"] > 0]  # 0: resumed at its end
+        speeds = [
+            info["train_samples_per_second"] for info in infos if info["train_samples_per_second"] > 0
+        ]  # 0: resumed at its end
         speed = float(np.mean(speeds)) if speeds else None
-        write_json(run.dir / "metrics.json", {**metrics, "folds": [info["metrics"] for info in infos], "train_samples_per_second": speed})
+        write_json(
+            run.dir / "metrics.json",
+            {**metrics, "folds": [info["metrics"] for info in infos], "train_samples_per_second": speed},
+        )
         with run.phase("report"):
             write_report(
                 run.dir,
@@ -116,7 +131,8 @@ def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str], ta
             )
     for name, values in metrics.items():
         print_once(
-            f"{name}: accuracy {values['accuracy']:.4f} ± {values['standard_error']:.4f} (majority {values['majority_share']:.4f}), "
+            f"{name}: accuracy {values['accuracy']:.4f} ± {values['standard_error']:.4f} (majority "
+            f"{values['majority_share']:.4f}), "
             f"macro F1 {values['macro_f1']:.4f}, log loss {values['log_loss']:.4f}, "
             + "".join(f"{key} {values[key]:.4f}, " for key in task_metrics_of(values))
             + f"{values['n']} rows"
@@ -127,7 +143,8 @@ def collect(run: Run, train_ids: list[str], num_folds: int, notes: list[str], ta
 
 
 def push_folds(run: Run, training_args: TrainingArguments) -> None:
-    """With push_to_hub: every fold, with its model card, to hub_model_id (default: named after the run folder); fold<k>/ if K >= 2."""
+    """With push_to_hub: every fold, with its model card, to hub_model_id (default: named after the run folder);
+    fold<k>/ if K >= 2."""
     if not training_args.push_to_hub or not run.state.is_main_process:
         return
     api = HfApi(token=training_args.hub_token)
@@ -137,16 +154,24 @@ def push_folds(run: Run, training_args: TrainingArguments) -> None:
     for path in folders:
         inside = path.parent.name if len(folders) > 1 else None
         api.upload_folder(
-            repo_id=repository, folder_path=path.parent, path_in_repo=inside, ignore_patterns=["checkpoints/*", "rows/*", "*.npz"]
+            repo_id=repository,
+            folder_path=path.parent,
+            path_in_repo=inside,
+            ignore_patterns=["checkpoints/*", "rows/*", "*.npz"],
         )
     print_once(f"pushed {len(folders)} models to {repository}")
 
 
 def write_predictions(submission_file: Path, logits: Logits, task_metrics: TaskMetrics = None) -> None:
-    """S.logits.npz beside S.csv and, where rows have labels, S.metrics.json, which is printed too. Call it on the first process."""
+    """S.logits.npz beside S.csv and, where rows have labels, S.metrics.json, which is printed too. Call it on the first
+    process."""
     logits.save(submission_file.with_suffix(".logits.npz"))
     print(f"{submission_file}: {len(logits.ids)} rows")
     if (logits.labels >= 0).any():
         metrics = all_metrics(logits, task_metrics)
         write_json(submission_file.with_suffix(".metrics.json"), metrics)
-        print(", ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()))
+        print(
+            ", ".join(
+                f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()
+            )
+        )

@@ -1,4 +1,5 @@
-"""The run folder: config.yaml, run.json, and what a finished fold leaves behind (see README.md for the list of files)."""
+"""The run folder: config.yaml, run.json, and what a finished fold leaves behind (see README.md for the list of
+files)."""
 
 import glob
 import importlib.metadata
@@ -38,13 +39,15 @@ FREE = {
 
 
 class Run:
-    """One run folder, from its choice to its last file. Nothing is written before start(), so that bad input leaves nothing behind."""
+    """One run folder, from its choice to its last file. Nothing is written before start(), so that bad input leaves
+    nothing behind."""
 
     def __init__(self, args: Any, training_args: Any, task_dir: Path):
         self.config = resolved_config(args, training_args)
         self.data_fields = args.DATA_FIELDS
         config = Path(args.config)
-        self.task, self.preset = task_dir.resolve().name, config.resolve().parent.name if config.stem == "config" else config.stem
+        self.task = task_dir.resolve().name
+        self.preset = config.resolve().parent.name if config.stem == "config" else config.stem
         self.seconds: dict[str, float] = {}
         self.began = time.perf_counter()
         training_args.device  # noqa: B018  (reading it connects the processes)
@@ -74,17 +77,24 @@ class Run:
             if folder.exists() and not folder.is_dir():
                 raise InputError(f"{folder}: is a file, a folder was expected (output_dir)")
             if folder.is_dir() and any(folder.iterdir()) and not (args.resume or args.fold is not None):
-                raise InputError(f"{folder}: is not empty; name another --output_dir, or give --resume to go on with the run in it")
+                raise InputError(
+                    f"{folder}: is not empty; name another --output_dir, or give --resume to go on with the run in it"
+                )
         else:
             base = Path("runs") / self.task / self.preset
             numbers = [p.name.removeprefix(f"{base.name}-") for p in base.parent.glob(f"{glob.escape(base.name)}-*")]
-            taken = [base, *(base.with_name(f"{base.name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal()))]
+            taken = [
+                base,
+                *(base.with_name(f"{base.name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal())),
+            ]
             if args.fold is not None or not base.exists():
                 folder = base
             elif args.resume:
                 folder = [path for path in taken if path.exists()][-1]
             else:
-                folder = next(p for n in range(2, len(taken) + 3) if not (p := base.with_name(f"{base.name}-{n}")).exists())
+                folder = next(
+                    p for n in range(2, len(taken) + 3) if not (p := base.with_name(f"{base.name}-{n}")).exists()
+                )
         for path in (folder / "config.yaml", *sorted(folder.glob("fold*/config.yaml"))):
             if path.exists():
                 self.compare(path)
@@ -94,27 +104,35 @@ class Run:
         """Raise InputError where a run that is to go on was started with other values."""
         before = read_yaml(path)
         for key in sorted(set(before) | set(self.config)):
-            then, now = before.get(key), self.config.get(key)
-            if key in self.data_fields and then and now:  # another machine has them elsewhere; start() compares their contents
+            then = before.get(key)
+            now = self.config.get(key)
+            if (
+                key in self.data_fields and then and now
+            ):  # another machine has them elsewhere; start() compares their contents
                 continue
             if key not in FREE and then != now:
                 change = f"was made with {key} {then}, now it is {now}"
                 raise InputError(f"{path}: {change}; give the same values or another --output_dir")
 
     def start(self, rows: dict[str, int]) -> None:
-        """Write config.yaml and run.json; rows: data field -> number of rows. Raises InputError where a data file has changed."""
+        """Write config.yaml and run.json; rows: data field -> number of rows. Raises InputError where a data file has
+        changed."""
         files = {key: self.config[key] for key in self.data_fields if self.config.get(key)}
         data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
         for path in (self.dir / "run.json", *sorted(self.dir.glob("fold*/run.json"))):
             for key, entry in read_json(path)["data"].items() if path.exists() else ():
                 if data.get(key, {}).get("sha256") != entry["sha256"]:
-                    raise InputError(f"{entry['path']}: has changed since the run in {self.dir} started; name another --output_dir")
+                    raise InputError(
+                        f"{entry['path']}: has changed since the run in {self.dir} started; name another --output_dir"
+                    )
         path = self.record_dir / "run.json"
         before = read_json(path) if path.exists() else {}
         all_done = all(self.is_done(fold) for fold in range(self.config["num_folds"]))
         if not all_done and before.get("num_processes", self.state.num_processes) != self.state.num_processes:
             change = f"was started with {before['num_processes']} processes, now there are {self.state.num_processes}"
-            raise InputError(f"{path}: {change}; the effective batch would change, start as many, or name another --output_dir")
+            raise InputError(
+                f"{path}: {change}; the effective batch would change, start as many, or name another --output_dir"
+            )
         for key, value in before.get("seconds", {}).items():
             self.seconds[key] = self.seconds.get(key, 0.0) + value
         self.record = {
@@ -159,7 +177,8 @@ class Run:
                 self.write_record("stopped")
 
     def cache_file(self, name: str) -> Path:
-        """Where this process keeps the tokenized rows called `name` until finish(); after a kill the next start writes them anew."""
+        """Where this process keeps the tokenized rows called `name` until finish(); after a kill the next start writes
+        them anew."""
         return self.record_dir / "rows" / f"{name}-{self.state.process_index}.arrow"
 
     def fold_dir(self, fold: int) -> Path:
@@ -200,7 +219,11 @@ def git_commit() -> str | None:
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     try:
         result = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=folder, capture_output=True, text=True, check=False
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:  # no git on this machine
         return None
@@ -208,8 +231,11 @@ def git_commit() -> str | None:
 
 
 def finished_folds(run_dir: str | Path) -> list[Path]:
-    """The fold folders of a run that are trained, in order; says when some are missing. Raises InputError where there is none."""
-    folds = [path for path in Path(run_dir).glob("fold*/fold.json") if path.parent.name.removeprefix("fold").isdecimal()]
+    """The fold folders of a run that are trained, in order; says when some are missing. Raises InputError where there
+    is none."""
+    folds = [
+        path for path in Path(run_dir).glob("fold*/fold.json") if path.parent.name.removeprefix("fold").isdecimal()
+    ]
     folds.sort(key=lambda path: int(path.parent.name.removeprefix("fold")))
     if not folds:
         raise InputError(f"{run_dir}: holds no finished fold (fold<k>/fold.json); was it a run's folder?")

@@ -18,7 +18,11 @@ FRACTIONS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "wei
 METRICS = FRACTIONS | {"log_loss": "log loss", "majority_share": "majority share", "n": "rows"}
 COUNTS = ("standard_error", "classes_in_labels", "classes_predicted")  # of compute_metrics, but no columns of their own
 # one panel each: title, and the keys of the log history with their line styles
-PANELS = {"loss": {"loss": "-", "eval_loss": "--"}, "eval accuracy": {"eval_accuracy": "--"}, "eval macro F1": {"eval_macro_f1": "--"}}
+PANELS = {
+    "loss": {"loss": "-", "eval_loss": "--"},
+    "eval accuracy": {"eval_accuracy": "--"},
+    "eval macro F1": {"eval_macro_f1": "--"},
+}
 STYLE = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -45,11 +49,11 @@ def write_report(
 ) -> None:
     """Write run_dir/report.md and the plots it shows, run_dir/plots/*.png.
 
-    history: per fold the Trainer's `state.log_history`: entries with "epoch" and any of loss, eval_loss, eval_accuracy, eval_macro_f1; or
-    with "stage_end" where training goes on with other rows or settings.
-    results: what was evaluated, by a name that can stand in a file name ("oof", "eval"); one at least.
-    metrics: `compute_metrics` of each result and, where the task has some, metrics of its own. fold_metrics: the same of each fold's
-    held-out rows. notes: one line each.
+    history: per fold the Trainer's `state.log_history`: entries with "epoch" and any of loss, eval_loss, eval_accuracy,
+    eval_macro_f1; or with "stage_end" where training goes on with other rows or settings. results: what was evaluated,
+    by a name that can stand in a file name ("oof", "eval"); one at least. metrics: `compute_metrics` of each result
+    and, where the task has some, metrics of its own. fold_metrics: the same of each fold's held-out rows. notes: one
+    line each.
     """
     run_dir = Path(run_dir)
     folds = {f"fold {k}": values for k, values in enumerate(fold_metrics)}
@@ -59,25 +63,45 @@ def write_report(
     for warning in find_warnings(metrics | folds, num_labels):
         lines += [f"> **Warning: {warning}**", ""]
     lines += ["## Results", "", *metrics_table(metrics), ""]
-    lines += ["Accuracy ± its binomial standard error. Macro F1 is over classes that occur in labels or predictions. Log loss in nats.", ""]
+    lines += [
+        "Accuracy ± its binomial standard error. Macro F1 is over classes that occur in labels or predictions. Log "
+        "loss in nats.",
+        "",
+    ]
     if folds:
         lines += ["## Folds", "", *metrics_table(folds), ""]
     with matplotlib.rc_context(STYLE):
         if len(folds) > 1:
-            lines += ["Mean ± standard error over the folds; their training rows overlap, so that the true error is larger.", ""]
+            lines += [
+                "Mean ± standard error over the folds; their training rows overlap, so that the true error is larger.",
+                "",
+            ]
             lines += [save_plot(run_dir, "folds", plot_folds(fold_metrics)), ""]
-        panels = {panel: keys for panel, keys in PANELS.items() if any(key in entry for log in history for entry in log for key in keys)}
+        panels = {
+            panel: keys
+            for panel, keys in PANELS.items()
+            if any(key in entry for log in history for entry in log for key in keys)
+        }
         if panels:
-            lines += ["## Learning curves", "", save_plot(run_dir, "learning_curves", plot_learning_curves(history, panels)), ""]
+            lines += [
+                "## Learning curves",
+                "",
+                save_plot(run_dir, "learning_curves", plot_learning_curves(history, panels)),
+                "",
+            ]
         for name, result in results.items():
             known = result.labels >= 0
-            labels, predictions = result.labels[known], result.logits[known].argmax(axis=1)
+            labels = result.labels[known]
+            predictions = result.logits[known].argmax(axis=1)
             ticks, family = tick_labels(result.label_names)
             with matplotlib.rc_context({"font.family": family}):
                 plot = save_plot(run_dir, f"confusion_{name}", plot_confusion(labels, predictions, ticks))
             lines += [f"## Classes: {name}", "", *class_table(labels, predictions, result.label_names), "", plot, ""]
             if ticks == indices(result.label_names) != result.label_names:
-                lines += ["The plot names the labels by their # in the table: no installed font has all their characters.", ""]
+                lines += [
+                    "The plot names the labels by their # in the table: no installed font has all their characters.",
+                    "",
+                ]
     if notes:
         lines += ["## Notes", "", *(f"* {escape(note)}" for note in notes), ""]
     lines += ["## Config", "", *table(["field", "value"], config.items())]
@@ -90,14 +114,19 @@ def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
     warnings = []
     for name, values in metrics.items():
         if values["classes_predicted"] == 1:
-            warnings.append(f"{name}: predicts one class only, for all {values['n']} rows; the model has learned nothing")
+            warnings.append(
+                f"{name}: predicts one class only, for all {values['n']} rows; the model has learned nothing"
+            )
         elif values["accuracy"] - values["majority_share"] <= 2 * values["standard_error"]:
             warnings.append(
                 f"{name}: accuracy {values['accuracy']:.4f} is not above the share of the most frequent label, "
                 f"{values['majority_share']:.4f}, by two standard errors ({2 * values['standard_error']:.4f})"
             )
         if values["classes_in_labels"] < num_labels:
-            warnings.append(f"{name}: the labels hold {values['classes_in_labels']} of {num_labels} classes, the others are not measured")
+            warnings.append(
+                f"{name}: the labels hold {values['classes_in_labels']} of {num_labels} classes, the others are not "
+                "measured"
+            )
     return warnings
 
 
@@ -107,10 +136,15 @@ def task_metrics_of(values: dict) -> list[str]:
 
 
 def metrics_table(metrics: dict[str, dict]) -> list[str]:
-    """Markdown lines: a row per name, and for several folds their mean and its standard error; accuracy with its own error."""
+    """Markdown lines: a row per name, and for several folds their mean and its standard error; accuracy with its own
+    error."""
     rows = []
     own = task_metrics_of(next(iter(metrics.values())))
-    names = {key: name for key, name in METRICS.items() if key != "n"} | {key: key.replace("_", " ") for key in own} | {"n": METRICS["n"]}
+    names = (
+        {key: name for key, name in METRICS.items() if key != "n"}
+        | {key: key.replace("_", " ") for key in own}
+        | {"n": METRICS["n"]}
+    )
     for name, values in metrics.items():
         cells = {key: f"{values[key]:.4f}" for key in names} | {"n": values["n"]}
         cells["accuracy"] += f" ± {values['standard_error']:.4f}"
@@ -163,7 +197,14 @@ def plot_folds(fold_metrics: list[dict]) -> Figure:
         label = "mean ± standard error" if row == 0 else None
         axes.errorbar(mean, row, xerr=error, fmt="|", color="black", markersize=22, capsize=4, label=label, zorder=3)
     for k, (values, offset) in enumerate(zip(fold_metrics, offsets, strict=True)):
-        axes.plot([values[key] for key in FRACTIONS], np.arange(len(FRACTIONS)) + offset, "o", markersize=7, alpha=0.85, label=f"fold {k}")
+        axes.plot(
+            [values[key] for key in FRACTIONS],
+            np.arange(len(FRACTIONS)) + offset,
+            "o",
+            markersize=7,
+            alpha=0.85,
+            label=f"fold {k}",
+        )
     axes.set_yticks(range(len(FRACTIONS)), FRACTIONS.values())
     axes.set_ylim(len(FRACTIONS) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -173,14 +214,23 @@ def plot_folds(fold_metrics: list[dict]) -> Figure:
 
 
 def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, str]]) -> Figure:
-    """Values over epochs, one colour a fold; what is measured on the training rows solid, on the evaluated rows dashed with dots."""
+    """Values over epochs, one colour a fold; what is measured on the training rows solid, on the evaluated rows dashed
+    with dots."""
     figure = Figure(figsize=(4.2 * len(panels) + 1.2, 3.8), layout="constrained")
-    for axes, (panel, keys) in zip(figure.subplots(1, len(panels), sharex=True, squeeze=False)[0], panels.items(), strict=True):
+    for axes, (panel, keys) in zip(
+        figure.subplots(1, len(panels), sharex=True, squeeze=False)[0], panels.items(), strict=True
+    ):
         for k, log in enumerate(history):
             for key, style in keys.items():
                 points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
                 marker = "o" if key.startswith("eval_") else None
-                axes.plot(*zip(*points, strict=True) if points else ([], []), style, color=f"C{k}", marker=marker, markersize=4)
+                axes.plot(
+                    *zip(*points, strict=True) if points else ([], []),
+                    style,
+                    color=f"C{k}",
+                    marker=marker,
+                    markersize=4,
+                )
         for entry in history[0]:
             if "stage_end" in entry:
                 axes.axvline(entry["epoch"], color="gray", linewidth=0.8)
@@ -194,7 +244,8 @@ def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, 
 
 
 def plot_confusion(labels: np.ndarray, predictions: np.ndarray, ticks: Sequence[str]) -> Figure:
-    """Rows are labels, columns predictions; colour is the share of the row, numbers are counts (with few classes percentages too)."""
+    """Rows are labels, columns predictions; colour is the share of the row, numbers are counts (with few classes
+    percentages too)."""
     c = len(ticks)
     counts = confusion_matrix(labels, predictions, labels=range(c))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -204,7 +255,8 @@ def plot_confusion(labels: np.ndarray, predictions: np.ndarray, ticks: Sequence[
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        count, share = counts[row, column], shares[row, column]
+        count = counts[row, column]
+        share = shares[row, column]
         color = "white" if share > 0.55 else "black"
         text = f"{count}\n{share:.0%}" if few else str(count)
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9 if few else 7)
@@ -226,7 +278,9 @@ def tick_labels(label_names: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     ticks = [name if len(name) <= LONGEST_TICK else name[: LONGEST_TICK - 1] + "…" for name in label_names]
     default = matplotlib.rcParamsDefault["font.sans-serif"][0]
-    foreign = {ord(character) for tick in ticks for character in tick} - get_font(findfont(default)).get_charmap().keys()
+    foreign = {ord(character) for tick in ticks for character in tick} - get_font(
+        findfont(default)
+    ).get_charmap().keys()
     if not foreign:
         return ticks, [default]
     for font in fontManager.ttflist:

@@ -1,4 +1,5 @@
-"""Over- and undersampling by a ratio from 0 (as it is) to 1 (all classes equal). For the training part of a fold, never for all rows."""
+"""Over- and undersampling by a ratio from 0 (as it is) to 1 (all classes equal). For the training part of a fold, never
+for all rows."""
 
 import numpy as np
 
@@ -8,8 +9,9 @@ from common.errors import InputError
 def target_counts(counts: np.ndarray, oversample_ratio: float, undersample_ratio: float) -> np.ndarray:
     """Rows per class after sampling. counts: (C,) int, zeros allowed and kept.
 
-    Undersampling with ratio r cuts a class to at most n_max * (n_min / n_max)^r rows, so that a small r touches the largest class alone;
-    oversampling then raises a class of n rows to n^(1-r) * n_max^r. Raises InputError for a ratio outside [0, 1].
+    Undersampling with ratio r cuts a class to at most n_max * (n_min / n_max)^r rows, so that a small r touches the
+    largest class alone; oversampling then raises a class of n rows to n^(1-r) * n_max^r. Raises InputError for a ratio
+    outside [0, 1].
     """
     for name, ratio in (("oversample_ratio", oversample_ratio), ("undersample_ratio", undersample_ratio)):
         if not 0 <= ratio <= 1:
@@ -26,7 +28,8 @@ def target_counts(counts: np.ndarray, oversample_ratio: float, undersample_ratio
 def resample(labels: np.ndarray, oversample_ratio: float, undersample_ratio: float, seed: int) -> np.ndarray:
     """Ascending row numbers (with repeats) that bring every class to its target count.
 
-    labels: (N,) int >= 0. A class is cut without replacement; it is raised by whole copies and a random rest without replacement.
+    labels: (N,) int >= 0. A class is cut without replacement; it is raised by whole copies and a random rest without
+    replacement.
     """
     counts = np.bincount(labels)
     targets = target_counts(counts, oversample_ratio, undersample_ratio)

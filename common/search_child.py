@@ -1,7 +1,8 @@
-"""The process of a search that trains: runs <task folder>/train.py for one command line after the other, so that torch is imported once.
+"""The process of a search that trains: runs <task folder>/train.py for one command line after the other, so that torch
+is imported once.
 
-Reads {"log": file, "argv": [train.py, option, ...]} from stdin, a line each, and answers with the exit code; ends with its stdin. A search
-that is killed leaves it to finish its command line: it holds the search's lock until then.
+Reads {"log": file, "argv": [train.py, option, ...]} from stdin, a line each, and answers with the exit code; ends with
+its stdin. A search that is killed leaves it to finish its command line: it holds the search's lock until then.
 """
 
 import gc

@@ -37,7 +37,12 @@ def write_search_report(place: Workplace, setting: dict[str, Any]) -> None:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])
         with atomic_write(place.dir / "grid.png", "wb") as file:
             plot_grid(place, curves, grid).savefig(file, format="png", dpi=110, bbox_inches="tight")
-        lines = [f"# Search of {place.task}", "", f"Metric: {place.space.metric}, on rows that no trial trained on.", ""]
+        lines = [
+            f"# Search of {place.task}",
+            "",
+            f"Metric: {place.space.metric}, on rows that no trial trained on.",
+            "",
+        ]
         lines += recommendation(place, setting) + sweeps(place, setting)
         lines += [
             "## Coupled parameters",
@@ -60,7 +65,9 @@ def plot_grid(place: Workplace, curves: dict[tuple, tuple[list[float], list[floa
     axes.set_facecolor("0.85")
     bad = np.nanquantile(place.space.sign * grid, 0.2)  # one run that learns nothing would hide all other differences
     image = axes.imshow(np.maximum(place.space.sign * grid, bad), cmap="viridis", aspect="auto")
-    moments = sorted((time, row, column) for row, (_, times) in enumerate(curves.values()) for column, time in enumerate(times))
+    moments = sorted(
+        (time, row, column) for row, (_, times) in enumerate(curves.values()) for column, time in enumerate(times)
+    )
     for order, (_, row, column) in enumerate(moments, start=1):
         color = "black" if image.norm(place.space.sign * grid[row, column]) > 0.6 else "white"
         axes.text(column, row, f"{grid[row, column]:.3f}", ha="center", va="center", color=color, fontsize=9)
@@ -101,7 +108,8 @@ def recommendation(place: Workplace, setting: dict[str, Any]) -> list[str]:
     return [
         "## Recommended",
         "",
-        f"**{describe({**setting, **dict(best)})}**, carried to final.yaml. The finalists, trained again with the preset's own decay:",
+        f"**{describe({**setting, **dict(best)})}**, carried to final.yaml. The finalists, trained again with the "
+        "preset's own decay:",
         "",
         *table(["setting", place.space.metric, "standard error", "seeds"], rows),
         "",
@@ -124,12 +132,15 @@ def sweeps(place: Workplace, setting: dict[str, Any]) -> list[str]:
 
 
 def importance(place: Workplace) -> list[str]:
-    """Shares of the smoothed score's variance over the grid: each coupled parameter alone, and the rest (functional ANOVA)."""
+    """Shares of the smoothed score's variance over the grid: each coupled parameter alone, and the rest (functional
+    ANOVA)."""
     mean = place.smoothed_grid()
     total = max(mean.var(), 1e-12)
     names = [*place.space.axes, EPOCHS]
     shares = [mean.mean(axis=tuple(set(range(mean.ndim)) - {axis})).var() / total for axis in range(mean.ndim)]
-    rows = [[name, f"{share:.0%}"] for name, share in zip(names, shares, strict=True)] + [["together", f"{1 - sum(shares):.0%}"]]
+    rows = [[name, f"{share:.0%}"] for name, share in zip(names, shares, strict=True)] + [
+        ["together", f"{1 - sum(shares):.0%}"]
+    ]
     return ["Share of the variance of the smoothed score over the grid:", "", *table(["parameter", "share"], rows), ""]
 
 
@@ -138,7 +149,20 @@ def cost(place: Workplace) -> list[str]:
     rows = []
     for stage in place.studies:
         trials = place.trials(stage)
-        epochs = sum(len(trial.intermediate_values) for trial in trials) if stage == "coupled" else sum(place.epochs_of(t) for t in trials)
-        rows.append([stage, len(trials), f"{epochs:g}", f"{sum(trial.user_attrs.get('seconds', 0.0) for trial in trials):.0f}"])
+        epochs = (
+            sum(len(trial.intermediate_values) for trial in trials)
+            if stage == "coupled"
+            else sum(place.epochs_of(t) for t in trials)
+        )
+        rows.append(
+            [stage, len(trials), f"{epochs:g}", f"{sum(trial.user_attrs.get('seconds', 0.0) for trial in trials):.0f}"]
+        )
     size = len(place.space.arms) * place.space.max_epochs
-    return ["## Cost", "", f"The whole grid has {size} epochs.", "", *table(["stage", "trials", "epochs", "seconds"], rows), ""]
+    return [
+        "## Cost",
+        "",
+        f"The whole grid has {size} epochs.",
+        "",
+        *table(["stage", "trials", "epochs", "seconds"], rows),
+        "",
+    ]

@@ -17,11 +17,16 @@ WORST = {1: 0.0, -1: 10.0}  # the score of a run that diverged: an accuracy or a
 class Runs:
     """The runs of one worker's trials, in <dir>/<stage>-<number>, each with its output in <stage>-<number>.log.
 
-    defaults: (task arguments, TrainingArguments) of the fast preset with `options`. lock: an open file that the training process inherits.
+    defaults: (task arguments, TrainingArguments) of the fast preset with `options`. lock: an open file that the
+    training process inherits.
     """
 
     def __init__(self, folder: Path, task_dir: Path, space: Space, defaults: tuple, options: list[str], lock: IO):
-        self.dir, self.task_dir, self.space, self.options, self.lock = folder, task_dir, space, options, lock
+        self.dir = folder
+        self.task_dir = task_dir
+        self.space = space
+        self.options = options
+        self.lock = lock
         self.task_args, self.training_args = defaults
         self.child: subprocess.Popen | None = None
 
@@ -36,26 +41,41 @@ class Runs:
         return read_json(self.folder(stage, number) / "metrics.json")["oof" if folds > 1 else "eval"][self.space.metric]
 
     def epochs(self, number: int, options: dict[str, Any], target: int) -> list[float]:
-        """The scores of epochs 1..target of a run at a constant rate; those that are trained already are not trained again."""
-        longest, warmup = self.space.max_epochs, float(options.get("warmup_steps", self.training_args.warmup_steps))
+        """The scores of epochs 1..target of a run at a constant rate; those that are trained already are not trained
+        again."""
+        longest = self.space.max_epochs
+        warmup = float(options.get("warmup_steps", self.training_args.warmup_steps))
         schedule = {
             EPOCHS: longest,
             "lr_scheduler_type": "constant_with_warmup",
-            "warmup_steps": warmup / longest if warmup < 1 else int(warmup),  # a share of one epoch, so that all runs begin alike
+            "warmup_steps": warmup / longest
+            if warmup < 1
+            else int(warmup),  # a share of one epoch, so that all runs begin alike
             "stop_after_epoch": target,
             "num_folds": 1,
             "save_total_limit": 1,
         }
         healthy = self.train("coupled", number, {**options, **self.space.coupled_options, **schedule})
-        fold, key = self.folder("coupled", number) / "fold0", f"eval_{self.space.metric}"
-        states = [*fold.glob("fold.json"), *sorted(fold.glob("checkpoints/*/trainer_state.json"), key=step_of, reverse=True)]
+        fold = self.folder("coupled", number) / "fold0"
+        key = f"eval_{self.space.metric}"
+        states = [
+            *fold.glob("fold.json"),
+            *sorted(fold.glob("checkpoints/*/trainer_state.json"), key=step_of, reverse=True),
+        ]
         scores = [entry[key] for entry in read_json(states[0])["log_history"] if key in entry] if states else []
         return scores if healthy else scores + [WORST[self.space.sign]] * (target - len(scores))
 
     def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
-        """Run train.py in the trial's folder, or go on with it; False where it diverged. Raises InputError with train.py's sentence."""
+        """Run train.py in the trial's folder, or go on with it; False where it diverged. Raises InputError with
+        train.py's sentence."""
         folder = self.folder(stage, number)
-        argv = [str(self.task_dir / "train.py"), "--config", str(self.space.preset), *self.options, *as_options(options)]
+        argv = [
+            str(self.task_dir / "train.py"),
+            "--config",
+            str(self.space.preset),
+            *self.options,
+            *as_options(options),
+        ]
         argv += ["--output_dir", str(folder), "--resume", "--disable_tqdm", "true"]
         argv += ["--eval_strategy", "epoch", "--save_strategy", "epoch", "--logging_strategy", "epoch"]
         if self.task_args.test_file:

@@ -15,19 +15,40 @@ from common.checks import WATCHED, check_number
 from common.errors import InputError
 from common.fields import DATA_FIELDS, DataArguments
 
-KEYS = ("preset", "metric", "independent", "coupled", "coupled_options", "finalists", "finalist_folds", "seeds", "final")
+KEYS = (
+    "preset",
+    "metric",
+    "independent",
+    "coupled",
+    "coupled_options",
+    "finalists",
+    "finalist_folds",
+    "seeds",
+    "final",
+)
 FINAL_KEYS = ("preset", "keep", "learning_rate_scale")
 EPOCHS = "num_train_epochs"
 # What the search sets itself in each trial.
-OWN = ("output_dir", "resume", "fold", "num_folds", "stop_after_epoch", "seed", "lr_scheduler_type", "config", *DATA_FIELDS)
+OWN = (
+    "output_dir",
+    "resume",
+    "fold",
+    "num_folds",
+    "stop_after_epoch",
+    "seed",
+    "lr_scheduler_type",
+    "config",
+    *DATA_FIELDS,
+)
 
 
 @dataclass
 class Space:
     """One search.yaml.
 
-    independent: field -> values, the one to beat first. axes: coupled field -> values, without the epochs, which are scored on the way.
-    coupled_options: fields of the runs at a constant rate only, as ema_decay, which does there what decay does for the others.
+    independent: field -> values, the one to beat first. axes: coupled field -> values, without the epochs, which are
+    scored on the way. coupled_options: fields of the runs at a constant rate only, as ema_decay, which does there what
+    decay does for the others.
     """
 
     path: Path
@@ -71,11 +92,14 @@ def read_space(path: str | Path) -> Space:
     coupled = dict(mapping(raw["coupled"], f"{path}, key coupled"))
     max_epochs = coupled.pop(EPOCHS, None)
     if not is_count(max_epochs):
-        raise InputError(f"{path}, key coupled: {EPOCHS} {max_epochs!r} is not a whole number of 1 or more, the longest run")
+        raise InputError(
+            f"{path}, key coupled: {EPOCHS} {max_epochs!r} is not a whole number of 1 or more, the longest run"
+        )
     independent = mapping(raw.get("independent") or {}, f"{path}, key independent")
     if "learning_rate" not in coupled or not 1 <= len(coupled) <= 2:
         raise InputError(
-            f"{path}, key coupled: learning_rate, {EPOCHS} and at most one more field were expected, it has {', '.join(coupled)}"
+            f"{path}, key coupled: learning_rate, {EPOCHS} and at most one more field were expected, it has "
+            f"{', '.join(coupled)}"
         )
     for name, values in [*independent.items(), *coupled.items()]:
         if name in (*OWN, EPOCHS) or name in coupled and name in independent:
@@ -85,14 +109,22 @@ def read_space(path: str | Path) -> Space:
         if any(isinstance(value, (list, dict)) or value is None for value in values):
             raise InputError(f"{path}, key {name}: a value is not a number, a word, true or false")
         if name in coupled:
-            coupled[name] = sorted(number(value, f"{path}, key {name}", positive=name == "learning_rate") for value in values)
+            coupled[name] = sorted(
+                number(value, f"{path}, key {name}", positive=name == "learning_rate") for value in values
+            )
             if len(set(coupled[name])) < len(values):
                 raise InputError(f"{path}, key {name}: {values!r:.80} holds a number twice")
     metric = raw.get("metric", "accuracy")
     if metric not in WATCHED[:3]:
         raise InputError(f"{path}, key metric: {metric!r} is not one of {', '.join(WATCHED[:3])}")
-    seeds, keep = raw.get("seeds", [1, 2]), final.get("keep", ["model_name_or_path"])
-    if not isinstance(seeds, list) or not seeds or not all(seed == 0 or is_count(seed) for seed in seeds) or len(set(seeds)) < len(seeds):
+    seeds = raw.get("seeds", [1, 2])
+    keep = final.get("keep", ["model_name_or_path"])
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(seed == 0 or is_count(seed) for seed in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
         raise InputError(f"{path}, key seeds: {seeds!r:.80} is not a list of different whole numbers")
     if not isinstance(keep, list):
         raise InputError(f"{path}, key final, keep: {keep!r:.80} is not a list of fields")
@@ -111,7 +143,9 @@ def read_space(path: str | Path) -> Space:
         seeds=seeds,
         final_preset=path.parent / str(final["preset"]),
         keep=keep,
-        learning_rate_scale=number(final.get("learning_rate_scale", 1), f"{path}, key final, learning_rate_scale", positive=True),
+        learning_rate_scale=number(
+            final.get("learning_rate_scale", 1), f"{path}, key final, learning_rate_scale", positive=True
+        ),
         raw=raw,
         **counts,
     )
@@ -141,7 +175,9 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
     read_yaml(space.final_preset)
     args, training_args = parse({})
     if training_args.max_steps > 0 or training_args.load_best_model_at_end:
-        raise InputError(f"{space.preset}: max_steps, early stopping and load_best_model_at_end do not go with a search")
+        raise InputError(
+            f"{space.preset}: max_steps, early stopping and load_best_model_at_end do not go with a search"
+        )
     return args, training_args
 
 
@@ -163,7 +199,11 @@ def load_data_module(task_dir: Path) -> Any:
 
 def arguments_of(data: Any) -> type:
     """The dataclass of train.py's own fields that a data.py declares."""
-    (arguments,) = [v for v in vars(data).values() if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"]
+    (arguments,) = [
+        v
+        for v in vars(data).values()
+        if isinstance(v, type) and issubclass(v, DataArguments) and v.__module__ == "data"
+    ]
     return arguments
 
 

@@ -37,12 +37,19 @@ class Workplace:
     """One process's view of a search. dir holds search.json, journal.log, trials/ and what search_report writes."""
 
     def __init__(self, args: Namespace, space: Space, defaults: tuple, options: list[str]):
-        self.space, self.task = space, args.task.resolve().name
-        self.sampler_name, self.prunes = args.sampler, args.pruner != "none"
+        self.space = space
+        self.task = args.task.resolve().name
+        self.sampler_name = args.sampler
+        self.prunes = args.pruner != "none"
         grid = len(space.arms) * space.max_epochs
         self.max_epochs = args.max_epochs or (grid if args.sampler in ("casual", "grid") else math.ceil(grid / 4))
         self.dir = args.output_dir or Path("runs") / self.task / "search"
-        made = {"sampler": args.sampler, "pruner": args.pruner, "sampler_seed": args.sampler_seed, "storage": args.storage}
+        made = {
+            "sampler": args.sampler,
+            "pruner": args.pruner,
+            "sampler_seed": args.sampler_seed,
+            "storage": args.storage,
+        }
         made |= {"config": space.raw} | described_runs(*defaults)
         self.compare(made)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
@@ -70,8 +77,13 @@ class Workplace:
                 for stage in STAGES
             }
         self.distributions = {
-            **{name: CategoricalDistribution(values) for name, values in {**space.independent, **space.axes, "seed": space.seeds}.items()},
-            "learning_rate": FloatDistribution(space.axes["learning_rate"][0], space.axes["learning_rate"][-1], log=True),
+            **{
+                name: CategoricalDistribution(values)
+                for name, values in {**space.independent, **space.axes, "seed": space.seeds}.items()
+            },
+            "learning_rate": FloatDistribution(
+                space.axes["learning_rate"][0], space.axes["learning_rate"][-1], log=True
+            ),
             EPOCHS: IntDistribution(1, space.max_epochs),
         }
 
@@ -79,7 +91,9 @@ class Workplace:
         """Raise InputError where the folder holds another search, or something else."""
         path = self.dir / "search.json"
         if not path.exists():
-            if self.dir.is_dir() and any(p.name not in ("trials", "workers", "lock") and p.name[0] != "." for p in self.dir.iterdir()):
+            if self.dir.is_dir() and any(
+                p.name not in ("trials", "workers", "lock") and p.name[0] != "." for p in self.dir.iterdir()
+            ):
                 raise InputError(f"{self.dir}: is not empty and holds no search; name another --output_dir")
             return
         before = read_json(path)
@@ -87,7 +101,9 @@ class Workplace:
             if before.get(key) != value:
                 keys = [k for k in value if value[k] != before.get(key, {}).get(k)] if isinstance(value, dict) else []
                 changed = f"{key} ({', '.join(keys)})" if keys else key
-                raise InputError(f"{path}: the search was started with other {changed}; give the same, or another --output_dir")
+                raise InputError(
+                    f"{path}: the search was started with other {changed}; give the same, or another --output_dir"
+                )
 
     # Whole runs: sweeps and finalists
 
@@ -105,13 +121,17 @@ class Workplace:
 
     def next_job(self, stage: str, jobs: list[dict[str, Any]]) -> tuple[Trial | None, bool]:
         """A job for this process, claimed; and whether other processes work on some."""
-        study, busy = self.studies[stage], False
+        study = self.studies[stage]
+        busy = False
         for job in jobs:
             trial = self.find(stage, job)
             if trial is None:
                 distributions = {name: self.distributions[name] for name in job}
                 new = create_trial(
-                    state=TrialState.RUNNING, params=job, distributions=distributions, user_attrs={"worker": self.workers.me}
+                    state=TrialState.RUNNING,
+                    params=job,
+                    distributions=distributions,
+                    user_attrs={"worker": self.workers.me},
                 )
                 study.add_trial(new)
                 trial = self.find(stage, job)
@@ -145,7 +165,8 @@ class Workplace:
             self.runs.drop_models(stage, trial.number)
 
     def winner(self, setting: dict[str, Any], name: str) -> Any:
-        """The value of an independent parameter: the best, where it beats the first by more than the standard error of their difference."""
+        """The value of an independent parameter: the best, where it beats the first by more than the standard error of
+        their difference."""
         values = self.space.independent[name]
         trials = [self.find("independent", {**setting, name: value}) for value in values]
         best = 0
@@ -156,7 +177,8 @@ class Workplace:
         return values[best]
 
     def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
-        """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over rows)."""
+        """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over
+        rows)."""
         key = a.number, b.number
         if key not in self.differences:  # the report of every epoch asks for them
             paths = [self.runs.folder("independent", number) / "eval_logits.npz" for number in key]
@@ -180,7 +202,11 @@ class Workplace:
             free = {trial.number: trial for trial in running if not self.workers.is_busy(trial.user_attrs["worker"])}
             # a worker died: before its epoch was reported, or, where trials do not pause, before the pruner was asked
             pauses = self.sampler_name == "casual"
-            interrupted = [n for n, trial in free.items() if not pauses or len(trial.intermediate_values) < trial.user_attrs["target"]]
+            interrupted = [
+                n
+                for n, trial in free.items()
+                if not pauses or len(trial.intermediate_values) < trial.user_attrs["target"]
+            ]
             spent = sum(trial.user_attrs["target"] for trial in trials) >= self.max_epochs
             if interrupted:
                 number = interrupted[0]
@@ -196,7 +222,8 @@ class Workplace:
             return "done"
 
     def decide(self, free: set[int], setting: dict[str, Any]) -> int | None:
-        """The number of the trial to train next, with its user_attrs["target"]: a paused one or a new one; None: nothing is worth it."""
+        """The number of the trial to train next, with its user_attrs["target"]: a paused one or a new one; None:
+        nothing is worth it."""
         study = self.studies["coupled"]
         if self.sampler_name == "casual":
             step = self.casual.next_step(study, free)
@@ -214,13 +241,24 @@ class Workplace:
                 if not left:
                     return None
             else:  # drawn anew by each worker and after each start, so no two draw the same
-                study.sampler = make_sampler(self.sampler_name, self.sampler_seed + len(study.get_trials(deepcopy=False)))
+                study.sampler = make_sampler(
+                    self.sampler_name, self.sampler_seed + len(study.get_trials(deepcopy=False))
+                )
             target = 1 if self.prunes else self.space.max_epochs
         seed = self.runs.training_args.seed
-        made = {"worker": self.workers.me, "target": target, "setting": setting, "seed": seed, "seconds": 0.0, "times": []}
+        made = {
+            "worker": self.workers.me,
+            "target": target,
+            "setting": setting,
+            "seed": seed,
+            "seconds": 0.0,
+            "times": [],
+        }
         distributions = {name: self.distributions[name] for name in self.space.axes}
         if self.sampler_name == "grid":
-            study.add_trial(create_trial(state=TrialState.RUNNING, params=left[0], distributions=distributions, user_attrs=made))
+            study.add_trial(
+                create_trial(state=TrialState.RUNNING, params=left[0], distributions=distributions, user_attrs=made)
+            )
             return study.get_trials(deepcopy=False)[-1].number
         trial = study.ask(distributions)
         for key, value in made.items():
@@ -228,8 +266,10 @@ class Workplace:
         return trial.number
 
     def train_while_promising(self, trial: Trial, setting: dict[str, Any]) -> None:
-        """Train a trial to its target and on, epoch by epoch, until the pruner stops it or the longest run is reached."""
-        study, longest = self.studies["coupled"], self.space.max_epochs
+        """Train a trial to its target and on, epoch by epoch, until the pruner stops it or the longest run is
+        reached."""
+        study = self.studies["coupled"]
+        longest = self.space.max_epochs
         while True:
             began = time.perf_counter()
             target = trial.user_attrs["target"]
@@ -237,9 +277,14 @@ class Workplace:
             with self.workers.locked():
                 for epoch in range(len(study.trials[trial.number].intermediate_values) + 1, target + 1):
                     trial.report(scores[epoch - 1], epoch)
-                    print(f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}", flush=True)
+                    print(
+                        f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}",
+                        flush=True,
+                    )
                 trial.set_user_attr("seconds", trial.user_attrs["seconds"] + time.perf_counter() - began)
-                trial.set_user_attr("times", [*trial.user_attrs["times"], *[time.time()] * (target - len(trial.user_attrs["times"]))])
+                trial.set_user_attr(
+                    "times", [*trial.user_attrs["times"], *[time.time()] * (target - len(trial.user_attrs["times"]))]
+                )
                 spent = sum(other.user_attrs["target"] for other in self.trials("coupled"))
                 if target < longest and spent < self.max_epochs and not trial.should_prune():
                     trial.set_user_attr("target", target + 1)
@@ -260,11 +305,15 @@ class Workplace:
     def hill(self, arms: list[dict[str, float]]) -> Hill:
         """The smoothed score of the trials' arms, in their order, and of more arms."""
         trials = [trial for trial in self.trials("coupled") if trial.intermediate_values]
-        curves = {i: [self.space.sign * score for score in trial.intermediate_values.values()] for i, trial in enumerate(trials)}
+        curves = {
+            i: [self.space.sign * score for score in trial.intermediate_values.values()]
+            for i, trial in enumerate(trials)
+        }
         return Hill([*(trial.params for trial in trials), *arms], self.space.max_epochs, curves, self.casual.prior)
 
     def best_cells(self) -> list[dict[str, Any]]:
-        """The finalists: the best trained cell by the smoothed score, then the best cell of other arms, also between trained ones."""
+        """The finalists: the best trained cell by the smoothed score, then the best cell of other arms, also between
+        trained ones."""
         tried = [trial.params for trial in self.trials("coupled") if trial.intermediate_values]
         hill = self.hill([arm for arm in self.space.arms if arm not in tried])
         first, column = hill.best()
@@ -288,7 +337,10 @@ class Workplace:
         for name, values in self.space.axes.items():
             own = {**vars(self.runs.task_args), **vars(self.runs.training_args)}.get(name)
             try:
-                distances = [abs(math.log(value / float(own))) if name == "learning_rate" else abs(value - float(own)) for value in values]
+                distances = [
+                    abs(math.log(value / float(own))) if name == "learning_rate" else abs(value - float(own))
+                    for value in values
+                ]
             except (TypeError, ValueError):  # None, auto
                 distances = [0.0]
             ranks[name] = int(np.argmin(distances))
@@ -296,11 +348,14 @@ class Workplace:
 
 
 def described_runs(task_args: Any, training_args: Any) -> dict[str, Any]:
-    """What must not change between two starts of a search: all fields of its runs, and what data_sha256() says of their data."""
+    """What must not change between two starts of a search: all fields of its runs, and what data_sha256() says of their
+    data."""
     fields = {name: value for name, value in resolved_config(task_args, training_args).items() if name not in FREE}
     paths = {name: fields.pop(name) for name in task_args.DATA_FIELDS if fields.get(name)}
     return {"fields": fields, "data": {name: data_sha256(path) for name, path in paths.items()}}
 
 
 def describe(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items())
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items()
+    )

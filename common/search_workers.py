@@ -1,4 +1,5 @@
-"""Several processes, also of several machines on a shared folder, work on one search. Needs flock (Linux, macOS, WSL)."""
+"""Several processes, also of several machines on a shared folder, work on one search. Needs flock (Linux, macOS,
+WSL)."""
 
 import fcntl
 import os
@@ -10,10 +11,11 @@ from pathlib import Path
 
 
 class Workers:
-    """This process among a search's workers, by a file of its own that stays locked while it, or what it started, lives.
+    """This process among a search's workers, by a file of its own that stays locked while it, or what it started,
+    lives.
 
-    flock belongs to the open file, which search_child inherits: after a kill of the search the child trains on to its stop, and until then
-    nobody else takes its trial.
+    flock belongs to the open file, which search_child inherits: after a kill of the search the child trains on to its
+    stop, and until then nobody else takes its trial.
     """
 
     def __init__(self, search_dir: Path):

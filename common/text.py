@@ -1,7 +1,7 @@
 """Text rows to tensors: tokenizers and models by name, segments, truncation, padding.
 
-A row is one to three segments. They are joined as the tokenizer joins a pair: [CLS] a [SEP] b [SEP] for BERT, <s> a </s></s> b </s> for
-RoBERTa; a third segment follows the second in the same way.
+A row is one to three segments. They are joined as the tokenizer joins a pair: [CLS] a [SEP] b [SEP] for BERT, <s> a
+</s></s> b </s> for RoBERTa; a third segment follows the second in the same way.
 """
 
 import logging
@@ -38,18 +38,34 @@ from common.examples import TextExample
 
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
-POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}  # the first is pad_token_id + 1
+POSITIONS_AFTER_PAD = {
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "mpnet",
+    "longformer",
+}  # the first is pad_token_id + 1
 TOKENIZER_COLUMNS = {"input_ids", "attention_mask", "token_type_ids", "labels"}  # what a tokenizer pads
 LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" covers whole
-SCRATCH = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 4000}
+SCRATCH = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "vocab_size": 4000,
+}
 SCRATCH_ALPHABET = 1000  # the most frequent characters; a row's others are unknown
-SCRATCH_INITIALIZER_RANGE = 0.06  # BERT's 0.02 is for hidden size 768; at 128 it learns the bundled samples 12 to 18 points worse
+SCRATCH_INITIALIZER_RANGE = (
+    0.06  # BERT's 0.02 is for hidden size 768; at 128 it learns the bundled samples 12 to 18 points worse
+)
 
 
 def load_tokenizer(
     name_or_path: str, texts: Sequence[str], special_tokens: Sequence[str] = (), trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, or for `scratch` a WordPiece one trained on `texts`; `special_tokens` become tokens of its vocabulary.
+    """The tokenizer of a model, or for `scratch` a WordPiece one trained on `texts`; `special_tokens` become tokens of
+    its vocabulary.
 
     Raises InputError where there is no such folder and no such model on the hub.
     """
@@ -61,7 +77,9 @@ def load_tokenizer(
             config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except BROKEN_FILES as error:
             raise unavailable(name_or_path, error) from error
-        tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(config))  # some tokenizers do not know it
+        tokenizer.model_max_length = min(
+            tokenizer.model_max_length, max_positions(config)
+        )  # some tokenizers do not know it
     tokenizer.add_tokens(list(special_tokens), special_tokens=True)
     return tokenizer
 
@@ -75,13 +93,15 @@ def max_positions(config: PretrainedConfig) -> int:
 def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
     """A lower-case WordPiece tokenizer, the same one in every process.
 
-    The trainer of `tokenizers` numbers the pieces that it finds in the random order of a hash table, and breaks ties between merges by
-    those numbers: a resumed run, or another process of the same run, would get another vocabulary. So all characters, alone and as
-    the rest of a word, are numbered before it starts.
+    The trainer of `tokenizers` numbers the pieces that it finds in the random order of a hash table, and breaks ties
+    between merges by those numbers: a resumed run, or another process of the same run, would get another vocabulary. So
+    all characters, alone and as the rest of a word, are numbered before it starts.
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     bert = BertTokenizerFast().backend_tokenizer
-    counts = Counter(character for text in texts for character in bert.normalizer.normalize_str(text) if not character.isspace())
+    counts = Counter(
+        character for text in texts for character in bert.normalizer.normalize_str(text) if not character.isspace()
+    )
     alphabet = sorted(sorted(counts, key=lambda character: (-counts[character], character))[:SCRATCH_ALPHABET])
     trainer = WordPieceTrainer(
         vocab_size=SCRATCH["vocab_size"],
@@ -91,9 +111,12 @@ def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
         show_progress=False,
     )
     trained = Tokenizer(WordPiece(unk_token="[UNK]"))
-    trained.normalizer, trained.pre_tokenizer = bert.normalizer, bert.pre_tokenizer
+    trained.normalizer = bert.normalizer
+    trained.pre_tokenizer = bert.pre_tokenizer
     trained.train_from_iterator(texts, trainer)
-    return BertTokenizerFast(vocab=dict(sorted(trained.get_vocab().items(), key=lambda item: item[1])), model_max_length=512)
+    return BertTokenizerFast(
+        vocab=dict(sorted(trained.get_vocab().items(), key=lambda item: item[1])), model_max_length=512
+    )
 
 
 def load_model(
@@ -108,11 +131,17 @@ def load_model(
         return BertForSequenceClassification(scratch_config(tokenizer, **labels))
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
-            name_or_path, dtype=torch.float32, ignore_mismatched_sizes=True, trust_remote_code=trust_remote_code, **labels
+            name_or_path,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=trust_remote_code,
+            **labels,
         )
     except BROKEN_FILES as error:
         raise unavailable(name_or_path, error) from error
-    logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)  # which weights are new is said once, not for every fold
+    logging.getLogger("transformers.modeling_utils").setLevel(
+        logging.ERROR
+    )  # which weights are new is said once, not for every fold
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     return model
@@ -133,7 +162,8 @@ def load_fold(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (float32, on the device) and tokenizer of a finished fold.
 
-    Raises InputError where the folder is not whole, or is another task's: its labels or the keys of config.preprocessing are others.
+    Raises InputError where the folder is not whole, or is another task's: its labels or the keys of
+    config.preprocessing are others.
     """
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device)
@@ -144,7 +174,8 @@ def load_fold(
     if set(found) != set(preprocessing):
         keys = ", ".join(found) or "none"
         raise InputError(
-            f"{folder}: config.json has preprocessing for {keys}, expected {', '.join(preprocessing)}; is it another task's run?"
+            f"{folder}: config.json has preprocessing for {keys}, expected {', '.join(preprocessing)}; is it another "
+            "task's run?"
         )
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     if names != list(label_names):
@@ -159,14 +190,16 @@ def unavailable(name_or_path: str, error: Exception) -> InputError:
     demo = Path(sys.argv[0]).with_name("configs") / "demo.yaml"
     sample = f", or run the bundled sample: python {sys.argv[0]} --config {demo}" if demo.exists() else ""
     return InputError(
-        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); bring it from a "
+        f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); "
+        "bring it from a "
         f"machine with a network (python -m common.offline) or name its folder{sample}"
     )
 
 
 @dataclass
 class PairFormat:
-    """What a tokenizer puts around and between the two texts of a pair: token ids, and the token types of each part (None: has none)."""
+    """What a tokenizer puts around and between the two texts of a pair: token ids, and the token types of each part
+    (None: has none)."""
 
     prefix: list[int]
     between: list[int]
@@ -209,7 +242,8 @@ class PairFormat:
 
 
 def truncate(segments: list[list[int]], room: int, main: int) -> list[list[int]]:
-    """Cut the segments at their ends to `room` tokens in all: the longest of the others first, `main` when they are used up."""
+    """Cut the segments at their ends to `room` tokens in all: the longest of the others first, `main` when they are
+    used up."""
     lengths = [len(segment) for segment in segments]
     while (excess := sum(lengths) - room) > 0:
         others = [i for i in range(len(lengths)) if i != main and lengths[i]]
@@ -223,23 +257,30 @@ def truncate(segments: list[list[int]], room: int, main: int) -> list[list[int]]
 
 
 def tokenize_segments(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
-    """Token ids, without special ones, of every distinct segment: a line that is also another line's context is tokenized once."""
+    """Token ids, without special ones, of every distinct segment: a line that is also another line's context is
+    tokenized once."""
     texts = list(dict.fromkeys(segment for example in examples for segment in example.segments))
     if not texts:
         return {}
     return dict(zip(texts, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"], strict=True))
 
 
-def find_max_length(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: str) -> tuple[int, float]:
+def find_max_length(
+    examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: str
+) -> tuple[int, float]:
     """(tokens per row, share of the rows that are cut) for max_length, a number or `auto`, over the training rows."""
-    pieces, pair_format = tokenize_segments(examples, tokenizer), PairFormat.of(tokenizer)
-    lengths = np.array([sum(len(pieces[s]) for s in e.segments) + pair_format.num_special(len(e.segments)) for e in examples])
+    pieces = tokenize_segments(examples, tokenizer)
+    pair_format = PairFormat.of(tokenizer)
+    lengths = np.array(
+        [sum(len(pieces[s]) for s in e.segments) + pair_format.num_special(len(e.segments)) for e in examples]
+    )
     length = choose_max_length(lengths, tokenizer, max_length, pair_format.num_special(3))
     return length, float((lengths > length).mean())
 
 
 def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, max_length: str, least: int) -> int:
-    """Tokens per row for max_length, a number above `least` or `auto`. lengths: (N,) of the training rows, uncut. Raises InputError."""
+    """Tokens per row for max_length, a number above `least` or `auto`. lengths: (N,) of the training rows, uncut.
+    Raises InputError."""
     limit = tokenizer.model_max_length
     if max_length == "auto":
         return min(int(np.quantile(lengths, LENGTH_COVERAGE, method="inverted_cdf")), limit)
@@ -253,17 +294,24 @@ def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, m
 def tokenize(
     examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
 ) -> datasets.Dataset:
-    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in the examples' order.
+    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in the examples'
+    order.
 
-    Nothing is padded here: Collator pads a batch to its longest row. The rows are memory-mapped from cache_file (Arrow).
+    Nothing is padded here: Collator pads a batch to its longest row. The rows are memory-mapped from cache_file
+    (Arrow).
     """
-    pieces, pair_format = tokenize_segments(examples, tokenizer), PairFormat.of(tokenizer)
+    pieces = tokenize_segments(examples, tokenizer)
+    pair_format = PairFormat.of(tokenizer)
 
     def rows() -> Iterator[dict]:
         for example in examples:
             segments = [pieces[segment] for segment in example.segments]
             room = max_length - pair_format.num_special(len(segments))
-            yield {"id": example.id, **pair_format.join(truncate(segments, room, example.main)), "labels": example.label}
+            yield {
+                "id": example.id,
+                **pair_format.join(truncate(segments, room, example.main)),
+                "labels": example.label,
+            }
 
     return write_rows(rows(), cache_file)
 
@@ -303,5 +351,7 @@ def row_lengths(dataset: datasets.Dataset) -> np.ndarray:
     """(N,) tokens of each row of tokenize(); 1 for rows that are no texts."""
     if "input_ids" not in dataset.column_names:
         return np.ones(len(dataset), dtype=np.int64)
-    column = dataset.with_format("arrow", columns=["input_ids"])[:]["input_ids"]  # no list is made of the rows: this is asked often
+    column = dataset.with_format("arrow", columns=["input_ids"])[:][
+        "input_ids"
+    ]  # no list is made of the rows: this is asked often
     return compute.list_value_length(column).to_numpy().astype(np.int64)

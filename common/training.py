@@ -1,4 +1,5 @@
-"""One fold through the Hugging Face Trainer: batches by length, the optional pieces, resume, and going on after an out-of-memory error."""
+"""One fold through the Hugging Face Trainer: batches by length, the optional pieces, resume, and going on after an
+out-of-memory error."""
 
 import copy
 import gc
@@ -37,16 +38,20 @@ from common.text import row_lengths
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 # In a checkpoint, what the optional pieces must remember. Averages are the same in all processes, queues are not.
-EMA_STATE, OVERSAMPLER_STATE = "ema.safetensors", "oversampler_{}.safetensors"
+EMA_STATE = "ema.safetensors"
+OVERSAMPLER_STATE = "oversampler_{}.safetensors"
 
 
 class FoldTrainer(Trainer):
     """Trainer with batches by length, a loss per row, and the pieces of TuningArguments that are on.
 
-    args_task: the task's arguments. train_labels: (N,) labels of the rows that are trained on, for class weights and class counts.
+    args_task: the task's arguments. train_labels: (N,) labels of the rows that are trained on, for class weights and
+    class counts.
     """
 
-    def __init__(self, model: PreTrainedModel, args_task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
+    def __init__(
+        self, model: PreTrainedModel, args_task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any
+    ):
         super().__init__(model, compute_loss_func=self.mean_loss, **kwargs)
         self.task = args_task
         self.ema = self.attack = self.oversampler = self.class_weights = None
@@ -78,12 +83,15 @@ class FoldTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Micro-batches of this process; not sharded again by Accelerate, the sampler knows rank and world size."""
-        a, lengths = self.args, row_lengths(self.train_dataset)
+        a = self.args
+        lengths = row_lengths(self.train_dataset)
         shared = {"accumulation": a.gradient_accumulation_steps, "rank": a.process_index, "world_size": a.world_size}
         if self.task.tokens_per_batch:
             self.batches = TokenBudgetBatchSampler(lengths, self.task.tokens_per_batch, a.seed, **shared)
         else:
-            self.batches = LengthBatchSampler(lengths, a.train_batch_size, a.seed, by_length=self.task.batch_by_length, **shared)
+            self.batches = LengthBatchSampler(
+                lengths, a.train_batch_size, a.seed, by_length=self.task.batch_by_length, **shared
+            )
         return DataLoader(
             self.train_dataset,
             batch_sampler=self.batches,
@@ -97,9 +105,12 @@ class FoldTrainer(Trainer):
         if self.optimizer is None and (self.task.layerwise_lr_decay < 1 or self.task.head_learning_rate is not None):
             from common.layerwise_lr import parameter_groups
 
-            a, decay = self.args, self.task.layerwise_lr_decay
+            a = self.args
+            decay = self.task.layerwise_lr_decay
             decay_names = self.get_decay_parameter_names(self.model)
-            groups = parameter_groups(self.model, a.learning_rate, decay, a.weight_decay, decay_names, self.task.head_learning_rate)
+            groups = parameter_groups(
+                self.model, a.learning_rate, decay, a.weight_decay, decay_names, self.task.head_learning_rate
+            )
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(a, self.model)
             self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(*args)
@@ -108,17 +119,23 @@ class FoldTrainer(Trainer):
         from common.loss import classification_loss
 
         return classification_loss(
-            logits, labels, weights=self.class_weights, focal_gamma=self.task.focal_gamma, label_smoothing=self.args.label_smoothing_factor
+            logits,
+            labels,
+            weights=self.class_weights,
+            focal_gamma=self.task.focal_gamma,
+            label_smoothing=self.args.label_smoothing_factor,
         )
 
     def mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Loss of a micro-batch: the sum over its rows / the rows of the effective batch; in evaluation the plain mean cross-entropy."""
+        """Loss of a micro-batch: the sum over its rows / the rows of the effective batch; in evaluation the plain mean
+        cross-entropy."""
         logits = outputs["logits"]
         if not self.model.training:
             return F.cross_entropy(logits.float(), labels)
         passes = len(logits) // len(labels)  # 2 with R-Drop
         labels = labels.repeat(passes)
-        total, rows = self.row_losses(logits, labels).sum(), len(labels)
+        total = self.row_losses(logits, labels).sum()
+        rows = len(labels)
         if self.oversampler:
             synthetic, count = self.oversampler.loss(labels, self.row_losses)
             total = (total + synthetic) * rows / (rows + count)
@@ -130,7 +147,9 @@ class FoldTrainer(Trainer):
         return total / num_items_in_batch
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
-        if self.task.rdrop_alpha > 0 and model.training:  # both passes in one: twice the rows, each with its own dropout
+        if (
+            self.task.rdrop_alpha > 0 and model.training
+        ):  # both passes in one: twice the rows, each with its own dropout
             inputs = {key: value if key == "labels" else torch.cat([value, value]) for key, value in inputs.items()}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
@@ -162,7 +181,9 @@ class FoldTrainer(Trainer):
         if self.ema:
             self.ema.load_state_dict(load_file(Path(checkpoint) / EMA_STATE))
         if self.oversampler:
-            self.oversampler.load_state_dict(load_file(Path(checkpoint) / OVERSAMPLER_STATE.format(self.args.process_index)))
+            self.oversampler.load_state_dict(
+                load_file(Path(checkpoint) / OVERSAMPLER_STATE.format(self.args.process_index))
+            )
 
 
 class StepHooks(TrainerCallback):
@@ -196,16 +217,19 @@ def train_fold(
 ) -> tuple[FoldTrainer, dict[str, Any]]:
     """Train on the rows of tokenize(), or go on from the last complete checkpoint in fold_dir/checkpoints.
 
-    Returns the trainer, whose model is ready to predict and to save (averaged and merged), and what to remember: log_history,
-    train_samples_per_second (of this start, evaluations included), the per-device batch and accumulation that were used, best_metric.
-    After an out-of-memory error the fold goes on from its last checkpoint with half the per-device batch and double accumulation.
-    Raises Stopped after the checkpoint of stop_after_epoch, unless that is the last epoch.
+    Returns the trainer, whose model is ready to predict and to save (averaged and merged), and what to remember:
+    log_history, train_samples_per_second (of this start, evaluations included), the per-device batch and accumulation
+    that were used, best_metric. After an out-of-memory error the fold goes on from its last checkpoint with half the
+    per-device batch and double accumulation. Raises Stopped after the checkpoint of stop_after_epoch, unless that is
+    the last epoch.
     """
     training_args = copy.copy(training_args)
     training_args.output_dir = str(fold_dir / "checkpoints")
     training_args.push_to_hub = False  # the finished folds are pushed, not the checkpoints
     labels = read_column(train_dataset, "labels")
-    eval_dataset = eval_dataset.select(np.argsort(-row_lengths(eval_dataset), kind="stable"))  # metrics do not depend on the order
+    eval_dataset = eval_dataset.select(
+        np.argsort(-row_lengths(eval_dataset), kind="stable")
+    )  # metrics do not depend on the order
 
     def adapted_model() -> torch.nn.Module:
         if args.lora_r == 0:
@@ -260,7 +284,9 @@ def train_fold(
             if not should_reduce_batch_size(error) or training_args.world_size > 1:
                 raise
             if args.tokens_per_batch:  # its micro-batches cannot be halved with the same effective batches
-                raise InputError(f"out of memory with tokens_per_batch {args.tokens_per_batch}: lower tokens_per_batch") from error
+                raise InputError(
+                    f"out of memory with tokens_per_batch {args.tokens_per_batch}: lower tokens_per_batch"
+                ) from error
             from common.batch_size import halve_batch
 
             halve_batch(training_args)
@@ -281,13 +307,18 @@ def train_fold(
 
 def check_stop(state: TrainerState, args: Any, training_args: TrainingArguments) -> None:
     """Raise Stopped where stop_after_epoch is reached before the end of the run."""
-    if args.stop_after_epoch is not None and args.stop_after_epoch <= round(state.epoch, 6) < training_args.num_train_epochs:
+    if (
+        args.stop_after_epoch is not None
+        and args.stop_after_epoch <= round(state.epoch, 6) < training_args.num_train_epochs
+    ):
         raise Stopped(f"stopped after epoch {state.epoch:g} of {training_args.num_train_epochs:g}; --resume goes on")
 
 
 def stopped_early(state: TrainerState, patience: int) -> bool:
     """Whether the run that wrote this state had stopped for want of a better evaluation."""
-    return state.stateful_callbacks["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"] >= patience
+    return (
+        state.stateful_callbacks["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"] >= patience
+    )
 
 
 def finish_model(trainer: FoldTrainer) -> None:
@@ -308,7 +339,8 @@ def finish_model(trainer: FoldTrainer) -> None:
 
 
 def last_complete_checkpoint(folder: Path, training_args: TrainingArguments) -> Path | None:
-    """The newest checkpoint that was written to its end (trainer_state.json comes last); what a kill left half-written is removed."""
+    """The newest checkpoint that was written to its end (trainer_state.json comes last); what a kill left half-written
+    is removed."""
     complete = []
     for checkpoint in folder.glob("checkpoint-*"):
         try:

@@ -1,6 +1,8 @@
-"""EmotionLines 'Friends': the competition's files, the repair of their text, and a line with its speaker and context as segments.
+"""EmotionLines 'Friends': the competition's files, the repair of their text, and a line with its speaker and context as
+segments.
 
-For a contest of your own, write a data.py with the names that train.py and predict.py import; README.md of the project shows a short one.
+For a contest of your own, write a data.py with the names that train.py and predict.py import; README.md of the project
+shows a short one.
 """
 
 import csv
@@ -25,8 +27,11 @@ COMPETITION_FILES = {
     "test_file": "en_data.csv",
     "sample_submission_file": "sample_submission_friends_final.csv",
 }
-ID_COLUMN, SUBMISSION_COLUMNS = "Id", ["Expected"]
-SUBMISSION_CHECK = {"label_names": LABEL_NAMES}  # what the columns beside the id hold: options of common.submission.check_submission()
+ID_COLUMN = "Id"
+SUBMISSION_COLUMNS = ["Expected"]
+SUBMISSION_CHECK = {
+    "label_names": LABEL_NAMES
+}  # what the columns beside the id hold: options of common.submission.check_submission()
 # what a model's config.json says of its rows
 PREPROCESSING = ("speaker_format", "context", "speakers", "special_tokens", "repair_text", "max_length")
 CSV_COLUMNS = ["id", "i_dialog", "i_utterance", "speaker", "utterance"]  # and `emotion` where the rows are labelled
@@ -55,15 +60,21 @@ SPEAKER_FORMATS = {
 class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArguments):  # --help begins with the last
     """Fields of train.py beside TrainingArguments."""
 
-    speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"})
+    speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(
+        default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"}
+    )
     min_speaker_share: float = field(
         default=0.0, metadata={"help": "speakers of a smaller share of the training lines are left out of the text"}
     )
     context: Literal[tuple(CONTEXTS)] = field(
         default="current_previous", metadata={"help": "which lines are a row's segments, in which order"}
     )
-    add_special_tokens: bool = field(default=False, metadata={"help": "[None], [Says] and bracketed names become tokens of the vocabulary"})
-    repair_text: bool = field(default=True, metadata={"help": "mend cp1252 control characters and the '?' that stand for apostrophes"})
+    add_special_tokens: bool = field(
+        default=False, metadata={"help": "[None], [Says] and bracketed names become tokens of the vocabulary"}
+    )
+    repair_text: bool = field(
+        default=True, metadata={"help": "mend cp1252 control characters and the '?' that stand for apostrophes"}
+    )
 
 
 @dataclass
@@ -78,11 +89,13 @@ class Utterance:
 
 
 def make_preprocessing(args: TaskArguments) -> dict:
-    """What read_examples() is to do to a line: PREPROCESSING but max_length, which is known once the rows are tokenized.
+    """What read_examples() is to do to a line: PREPROCESSING but max_length, which is known once the rows are
+    tokenized.
 
     speakers: the names that are kept in the text; None: all. special_tokens: what becomes a token of the vocabulary.
     """
-    speakers, new_tokens = None, []
+    speakers = None
+    new_tokens = []
     if args.min_speaker_share > 0 or args.add_special_tokens:
         frequent = frequent_speakers(read_utterances(args.train_file, args.repair_text), args.min_speaker_share)
         speakers = frequent if args.min_speaker_share > 0 else None
@@ -94,11 +107,14 @@ def make_preprocessing(args: TaskArguments) -> dict:
 def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
     """One row per line of a file, in its order. Raises InputError that names file, row and field."""
     utterances = read_utterances(path, preprocessing["repair_text"])
-    return make_examples(utterances, preprocessing["speaker_format"], preprocessing["context"], preprocessing["speakers"])
+    return make_examples(
+        utterances, preprocessing["speaker_format"], preprocessing["context"], preprocessing["speakers"]
+    )
 
 
 def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:
-    """The lines of an EmotionLines JSON file or of the Kaggle CSV, in order. Raises InputError that names file, row and field."""
+    """The lines of an EmotionLines JSON file or of the Kaggle CSV, in order. Raises InputError that names file, row and
+    field."""
     path = Path(path)
     if path.suffix.lower() not in (".json", ".csv"):
         raise InputError(f"{path}: a .json (EmotionLines) or .csv (Kaggle) file was expected")
@@ -123,9 +139,11 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
                     raise InputError(f"{where}, column {key}: {found}, a string was expected")
                 if re.search("[\ud800-\udfff]", entry[key]):
                     raise InputError(
-                        f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters were expected"
+                        f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters "
+                        "were expected"
                     )
-            speaker, text = mend(entry["speaker"]), mend(entry["utterance"])
+            speaker = mend(entry["speaker"])
+            text = mend(entry["utterance"])
             check_line(text, entry.get("emotion"), where)
             utterances.append(Utterance(f"{i}_{j}", str(i), speaker, text, entry.get("emotion")))
     return utterances
@@ -143,10 +161,12 @@ def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
         header = next(reader)
         if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
             raise InputError(
-                f"{path}, row 1: columns are {','.join(header)!r:.200}, expected {','.join(CSV_COLUMNS)} and, if labelled, emotion"
+                f"{path}, row 1: columns are {','.join(header)!r:.200}, expected {','.join(CSV_COLUMNS)} and, if "
+                "labelled, emotion"
             )
         for fields in reader:
-            row, where = reader.line_num, f"{path}, row {reader.line_num}"
+            row = reader.line_num
+            where = f"{path}, row {reader.line_num}"
             if not fields:
                 continue
             if len(fields) != len(header):
@@ -158,19 +178,27 @@ def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
             if not entry["id"].strip():
                 raise InputError(f"{where}, column id: is empty")
             if entry["id"] in first_row:
-                raise InputError(f"{where}, column id: {entry['id']!r:.80} is repeated, expected in row {first_row[entry['id']]} only")
+                raise InputError(
+                    f"{where}, column id: {entry['id']!r:.80} is repeated, expected in row {first_row[entry['id']]} "
+                    "only"
+                )
             first_row[entry["id"]] = row
-            speaker, text = mend(entry["speaker"]), mend(entry["utterance"])
+            speaker = mend(entry["speaker"])
+            text = mend(entry["utterance"])
             check_line(text, entry.get("emotion"), where)
-            dialogue, number = entry["i_dialog"], int(entry["i_utterance"])
+            dialogue = entry["i_dialog"]
+            number = int(entry["i_utterance"])
             if last and last[0] != dialogue:
                 finished.add(last[0])
             if dialogue in finished:
                 raise InputError(
-                    f"{where}, column i_dialog: dialogue {dialogue} was left before; the lines of a dialogue must stand together"
+                    f"{where}, column i_dialog: dialogue {dialogue} was left before; the lines of a dialogue must "
+                    "stand together"
                 )
             if last and last[0] == dialogue and number <= last[1]:
-                raise InputError(f"{where}, column i_utterance: {number} after {last[1]}; the lines of a dialogue must be in order")
+                raise InputError(
+                    f"{where}, column i_utterance: {number} after {last[1]}; the lines of a dialogue must be in order"
+                )
             last = (dialogue, number)
             utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
     except csv.Error as error:
@@ -182,22 +210,28 @@ def check_line(text: str, emotion: object, where: str) -> None:
     if not text.strip():
         raise InputError(f"{where}, column utterance: is empty")
     if len(text) > LONGEST_UTTERANCE:
-        raise InputError(f"{where}, column utterance: has {len(text):,} characters, more than {LONGEST_UTTERANCE:,}; is a quote left open?")
+        raise InputError(
+            f"{where}, column utterance: has {len(text):,} characters, more than {LONGEST_UTTERANCE:,}; is a quote "
+            "left open?"
+        )
     if emotion is not None and emotion not in LABEL_NAMES:
         raise InputError(f"{where}, column emotion: {emotion!r:.80} is not one of {', '.join(LABEL_NAMES)}")
 
 
-# cp1252 read as Latin-1 leaves its punctuation as the control characters 0x80 to 0x9f; what cp1252 does not define goes.
+# cp1252 read as Latin-1 leaves its punctuation as the control characters 0x80 to 0x9f; what cp1252 does not define
+# goes.
 CONTROL = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
 PLAIN = {"‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "\xa0": " "}
 CONTRACTION = re.compile(
-    r"(?<=[a-z])\?(?=(?:s|t|d|m|re|ve|ll|em|am|all|clock|know|mon)\b)|(?-i:(?<=in)(?<!again)\?(?= [a-z]))", re.IGNORECASE
+    r"(?<=[a-z])\?(?=(?:s|t|d|m|re|ve|ll|em|am|all|clock|know|mon)\b)|(?-i:(?<=in)(?<!again)\?(?= [a-z]))",
+    re.IGNORECASE,
 )
 DASH = re.compile(r"(?<=[a-z])\?(?=[a-z])", re.IGNORECASE)
 
 
 def repair_text(text: str) -> str:
-    """cp1252 punctuation as plain ASCII; a '?' inside a word as the apostrophe that it was, or between two words as the dash."""
+    """cp1252 punctuation as plain ASCII; a '?' inside a word as the apostrophe that it was, or between two words as the
+    dash."""
     text = text.translate(CONTROL)
     for old, new in PLAIN.items():
         text = text.replace(old, new)
@@ -210,7 +244,9 @@ def frequent_speakers(utterances: list[Utterance], min_share: float) -> list[str
     return sorted(speaker for speaker, count in counts.items() if count >= min_share * len(utterances))
 
 
-def make_examples(utterances: list[Utterance], speaker_format: str, context: str, speakers: list[str] | None) -> list[TextExample]:
+def make_examples(
+    utterances: list[Utterance], speaker_format: str, context: str, speakers: list[str] | None
+) -> list[TextExample]:
     """One row per line, grouped by dialogue. speakers: the names that are kept in the text; None: all."""
     examples = []
     places = CONTEXTS[context]
@@ -227,7 +263,9 @@ def make_examples(utterances: list[Utterance], speaker_format: str, context: str
 
 def line_text(utterance: Utterance, speaker_format: str, speakers: list[str] | None) -> str:
     known = speakers is None or utterance.speaker in speakers
-    return SPEAKER_FORMATS[speaker_format if known else "none"].format(speaker=utterance.speaker, utterance=utterance.text)
+    return SPEAKER_FORMATS[speaker_format if known else "none"].format(
+        speaker=utterance.speaker, utterance=utterance.text
+    )
 
 
 def special_tokens(speaker_format: str, context: str, speakers: list[str]) -> list[str]:

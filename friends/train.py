@@ -1,8 +1,9 @@
-"""Emotion of a line in a dialogue (EmotionLines 'Friends', 8 classes): train, predict the test file, write the submission and a report.
+"""Emotion of a line in a dialogue (EmotionLines 'Friends', 8 classes): train, predict the test file, write the
+submission and a report.
 
-accelerate launch friends/train.py                                          # the competition's files in friends/data/, else the sample
+accelerate launch friends/train.py  # the competition's files in friends/data/, else the sample
 accelerate launch friends/train.py --config friends/configs/tune.yaml --train_file T.json --eval_file D.json
-accelerate launch friends/train.py --config friends/configs/final.yaml --fold 0      # one fold; then --resume collects all
+accelerate launch friends/train.py --config friends/configs/final.yaml --fold 0  # one fold; then --resume collects all
 accelerate launch friends/train.py --config friends/configs/final.yaml --resume
 """
 
@@ -59,13 +60,16 @@ def main() -> None:
             if path
         }
         for name, rows in examples.items():
-            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
+            check_examples(
+                rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1
+            )
         sample_ids = None
         if "test" in examples:
             sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN)
 
     # Split: rows of one group (a dialogue) stay together. Without folds and without an eval_file, a tenth is held back.
-    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    labels = labels_of(examples["train"])
+    groups = np.array([row.group for row in examples["train"]])
     splits = make_splits(labels, groups, LABEL_NAMES, args, has_eval="eval" in examples)
 
     if args.adversarial_validation:
@@ -77,7 +81,9 @@ def main() -> None:
     # Tokenize once for all folds.
     with run.phase("tokenize"):
         texts = [segment for row in examples["train"] for segment in row.segments]
-        tokenizer = load_tokenizer(args.model_name_or_path, texts, preprocessing["special_tokens"], args.trust_remote_code)
+        tokenizer = load_tokenizer(
+            args.model_name_or_path, texts, preprocessing["special_tokens"], args.trust_remote_code
+        )
         max_length, share_cut = find_max_length(examples["train"], tokenizer, args.max_length)
         notes.append(f"max_length {max_length}: {share_cut:.2%} of the training rows are cut")
 
@@ -91,7 +97,9 @@ def main() -> None:
 
         model = make_model()  # or damaged weights would be found too late
         run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
-        datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
+        datasets = {
+            name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()
+        }
         run.write_features(measure(examples["train"], datasets["train"], len(LABEL_NAMES), model))
         del model
     collate = Collator(tokenizer)
@@ -100,18 +108,27 @@ def main() -> None:
     for fold, (train_idx, eval_idx) in enumerate(splits):
         if run.is_done(fold) or args.fold not in (None, fold):
             continue
-        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        train_idx = train_idx[
+            resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)
+        ]
         eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
         training_args.seed = seed + fold
         with run.phase("train"):
             train_rows = datasets["train"].select(train_idx)
-            trainer, info = train_fold(make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), LABEL_NAMES)
+            trainer, info = train_fold(
+                make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), LABEL_NAMES
+            )
         with run.phase("predict"):
             parts = {name: datasets[name] for name in ("eval", "test") if name in datasets}
             if eval_idx is not None:
                 parts["held_out"] = eval_rows
-            logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES) for name, rows in parts.items()}
-        save_fold(run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer)
+            logits = {
+                name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES)
+                for name, rows in parts.items()
+            }
+        save_fold(
+            run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer
+        )
         del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
 

@@ -1,4 +1,5 @@
-"""Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2): log loss punishes confidence."""
+"""Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2): log loss punishes
+confidence."""
 
 import math
 from collections.abc import Sequence
@@ -18,11 +19,13 @@ LOG_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature: 0.05 to 20
 
 
 def fit_temperature(parts: Sequence[Logits]) -> float:
-    """The temperature T at which softmax(logits / T) of the labelled rows has the lowest log loss, between 0.05 and 20; 1 without rows.
+    """The temperature T at which softmax(logits / T) of the labelled rows has the lowest log loss, between 0.05 and 20;
+    1 without rows.
 
-    Of N rows, one more is taken to be wrong than is: a label counts as (N + 1) / (N + 2), the rest for another class (Platt 1999, section
-    2.2). Where all N are right, the lowest log loss alone would drive T to 0 and all probabilities to 0 and 1; so they stay at about
-    1 / (N + 2), which is what N rows can say of an error that was not seen. Where rows are wrong, it changes next to nothing.
+    Of N rows, one more is taken to be wrong than is: a label counts as (N + 1) / (N + 2), the rest for another class
+    (Platt 1999, section 2.2). Where all N are right, the lowest log loss alone would drive T to 0 and all probabilities
+    to 0 and 1; so they stay at about 1 / (N + 2), which is what N rows can say of an error that was not seen. Where
+    rows are wrong, it changes next to nothing.
     """
     logits = np.concatenate([part.logits[part.labels >= 0] for part in parts]).astype(np.float64)
     labels = np.concatenate([part.labels[part.labels >= 0] for part in parts])
@@ -58,15 +61,18 @@ def scale(logits: Logits, temperature: float) -> Logits:
 def calibrate(folds: Sequence[Logits]) -> dict:
     """The temperature of all folds' held-out rows, and what it is worth: log loss in nats without, and cross-fitted.
 
-    Cross-fitted: each fold's rows at the temperature that the other folds' rows want (fold_temperatures). Measured on the rows that it was
-    fitted on, a temperature would look better than it is. folds: the held-out rows of each, two folds or more.
+    Cross-fitted: each fold's rows at the temperature that the other folds' rows want (fold_temperatures). Measured on
+    the rows that it was fitted on, a temperature would look better than it is. folds: the held-out rows of each, two
+    folds or more.
     """
     others = [fit_temperature([part for i, part in enumerate(folds) if i != fold]) for fold in range(len(folds))]
     return {
         "temperature": fit_temperature(folds),
         "fold_temperatures": others,
         "log_loss": log_loss(folds),
-        "log_loss_cross_fitted": log_loss([scale(part, temperature) for part, temperature in zip(folds, others, strict=True)]),
+        "log_loss_cross_fitted": log_loss(
+            [scale(part, temperature) for part, temperature in zip(folds, others, strict=True)]
+        ),
     }
 
 

@@ -48,7 +48,9 @@ CHUNK = 8  # frames that are held as they were decoded: those of a long video in
 LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
 SKIP = "--skip_broken looks at every frame first and leaves such clips out"
 Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> numbers of the frames to decode
-Prepare = Callable[[np.ndarray], np.ndarray]  # (T, H, W, 3) uint8 -> (T, h, w, 3), each frame without a look at the others
+Prepare = Callable[
+    [np.ndarray], np.ndarray
+]  # (T, H, W, 3) uint8 -> (T, h, w, 3), each frame without a look at the others
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training changes at random, the same for all frames of a clip. flip_map: label of each label's mirror image, None: no flips."""
+    """What training changes at random, the same for all frames of a clip. flip_map: label of each label's mirror image,
+    None: no flips."""
 
     min_crop_scale: float
     color_jitter: float
@@ -80,11 +83,11 @@ def unchanged(frames: np.ndarray) -> np.ndarray:
 
 
 def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare = unchanged) -> np.ndarray:
-    """The chosen frames, upright and prepared (T, h, w, 3), uint8 RGB, of a video file or of image files; only they are decoded, all
-    readers are closed, and only a few frames are held that are not prepared yet.
+    """The chosen frames, upright and prepared (T, h, w, 3), uint8 RGB, of a video file or of image files; only they are
+    decoded, all readers are closed, and only a few frames are held that are not prepared yet.
 
-    decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where there is no video
-    stream, no frame, or where a chosen frame cannot be decoded.
+    decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where
+    there is no video stream, no frame, or where a chosen frame cannot be decoded.
     """
     if not isinstance(source, Path):
         return read_images(source, choose, prepare)
@@ -102,8 +105,11 @@ def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare 
 
 
 def read_with_decord(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
-    reader = decord.VideoReader(str(path), num_threads=1)  # freed with this frame: one reader per clip, or its memory would grow
-    chosen, degrees = list(choose(len(reader))), rotation(path)
+    reader = decord.VideoReader(
+        str(path), num_threads=1
+    )  # freed with this frame: one reader per clip, or its memory would grow
+    chosen = list(choose(len(reader)))
+    degrees = rotation(path)
     chunks = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
     return np.concatenate([prepare(upright(reader.get_batch(chunk).asnumpy(), degrees)) for chunk in chunks])
 
@@ -134,7 +140,8 @@ def read_with_av(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
         if total == 0:
             raise ValueError("it holds no frames")
         chosen = list(choose(total))
-        wanted, frames = set(chosen), {}
+        wanted = set(chosen)
+        frames = {}
         for number, frame in enumerate(container.decode(stream)):
             if number in wanted:
                 frames[number] = prepare(upright(frame.to_ndarray(format="rgb24")[None], frame.rotation))[0]
@@ -146,21 +153,27 @@ def read_with_av(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
 
 
 def read_images(files: Sequence[Path], choose: Choose, prepare: Prepare) -> np.ndarray:
-    chosen, frames, size = list(choose(len(files))), {}, None
+    chosen = list(choose(len(files)))
+    frames = {}
+    size = None
     for number in sorted(set(chosen)):
         with open_image(files[number], size) as image:
-            size, pixels = image.size, np.asarray(image.convert("RGB"))
+            size = image.size
+            pixels = np.asarray(image.convert("RGB"))
         frames[number] = prepare(pixels[None])[0]
     return np.stack([frames[number] for number in chosen])
 
 
 @contextmanager
 def open_image(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image]:
-    """An image of which only the header is read yet. size: (width, height) of the frames before it. Raises InputError."""
+    """An image of which only the header is read yet. size: (width, height) of the frames before it. Raises
+    InputError."""
     try:
         with Image.open(path) as image:
             if size not in (None, image.size):
-                raise InputError(f"{path}: is {image.width} x {image.height}, other frames are {size[0]} x {size[1]}; {SKIP}")
+                raise InputError(
+                    f"{path}: is {image.width} x {image.height}, other frames are {size[0]} x {size[1]}; {SKIP}"
+                )
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)}); {SKIP}") from error
@@ -169,8 +182,8 @@ def open_image(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image
 def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
     """The ids of clips that cannot be decoded. Raises InputError with the first where none may be skipped.
 
-    The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame, since a clip that
-    fails later ends the run.
+    The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame,
+    since a clip that fails later ends the run.
     """
     choose = range if skip_broken else lambda total: sorted({0, total // 2, total - 1})
     broken = []
@@ -188,13 +201,17 @@ def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[st
     return broken
 
 
-def choose_frames(total: int, num_frames: int, frame_stride: int, clip: int = 0, num_clips: int = 1, jitter: bool = False) -> list[int]:
-    """Numbers (num_frames,) of the frames of one clip of a video with `total` frames, ascending; short videos repeat frames.
+def choose_frames(
+    total: int, num_frames: int, frame_stride: int, clip: int = 0, num_clips: int = 1, jitter: bool = False
+) -> list[int]:
+    """Numbers (num_frames,) of the frames of one clip of a video with `total` frames, ascending; short videos repeat
+    frames.
 
-    A clip is a window of num_frames * frame_stride frames (the whole video where it is shorter, or frame_stride is 0), cut into num_frames
-    equal parts with one frame from each. jitter, for training: a random window, a random frame of each part (from torch's generator). Else
-    the windows of the num_clips clips are spread evenly from the start to the end (section 4 of the SlowFast paper); where the window is
-    the whole video they differ in the frame that they take of each part.
+    A clip is a window of num_frames * frame_stride frames (the whole video where it is shorter, or frame_stride is 0),
+    cut into num_frames equal parts with one frame from each. jitter, for training: a random window, a random frame of
+    each part (from torch's generator). Else the windows of the num_clips clips are spread evenly from the start to the
+    end (section 4 of the SlowFast paper); where the window is the whole video they differ in the frame that they take
+    of each part.
     """
     length = min(total, num_frames * frame_stride) if frame_stride else total
     if jitter:
@@ -207,7 +224,8 @@ def choose_frames(total: int, num_frames: int, frame_stride: int, clip: int = 0,
 
 
 def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str, crop_size: int) -> np.ndarray:
-    """Crop to the person (all frames alike, so that only the person moves), upscale where small, shorter side to crop_size * 8 / 7."""
+    """Crop to the person (all frames alike, so that only the person moves), upscale where small, shorter side to
+    crop_size * 8 / 7."""
     if box is not None:
         frames = crop_square(frames, box)
     short = round(crop_size * RESIZE)
@@ -221,18 +239,25 @@ def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str
 
 
 def crop_square(frames: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """The square (T, S, S, 3) that holds a box with its margin, moved into the frame: the model sees squares, and the middle square of a
-    box would be a person without arms. Where the frame is smaller than the square, its border is repeated."""
+    """The square (T, S, S, 3) that holds a box with its margin, moved into the frame: the model sees squares, and the
+    middle square of a box would be a person without arms. Where the frame is smaller than the square, its border is
+    repeated."""
     height, width = frames.shape[1:3]
-    dx, dy = BOX_MARGIN * (box[2] - box[0]), BOX_MARGIN * (box[3] - box[1])
-    x1, y1 = max(0, int(box[0] - dx)), max(0, int(box[1] - dy))
-    x2, y2 = min(width, int(box[2] + dx) + 1), min(height, int(box[3] + dy) + 1)
+    dx = BOX_MARGIN * (box[2] - box[0])
+    dy = BOX_MARGIN * (box[3] - box[1])
+    x1 = max(0, int(box[0] - dx))
+    y1 = max(0, int(box[1] - dy))
+    x2 = min(width, int(box[2] + dx) + 1)
+    y2 = min(height, int(box[3] + dy) + 1)
     if x2 - x1 <= 1 or y2 - y1 <= 1:  # the box is of other frames
         return frames
     side = max(x2 - x1, y2 - y1)
-    left, top = (max(0, min((low + high - side) // 2, size - side)) for low, high, size in ((x1, x2, width), (y1, y2, height)))
+    left, top = (
+        max(0, min((low + high - side) // 2, size - side)) for low, high, size in ((x1, x2, width), (y1, y2, height))
+    )
     frames = frames[:, top : top + side, left : left + side]
-    above, before = (side - frames.shape[1]) // 2, (side - frames.shape[2]) // 2
+    above = (side - frames.shape[1]) // 2
+    before = (side - frames.shape[2]) // 2
     border = (above, side - frames.shape[1] - above), (before, side - frames.shape[2] - before)
     return np.pad(frames, ((0, 0), *border, (0, 0)), mode="edge")
 
@@ -254,7 +279,8 @@ def open_upscaler(path: str):
 
 
 def super_resolution(frame: np.ndarray, path: str) -> np.ndarray:
-    """One frame (H, W, 3), uint8, through a model of (1, 3, H, W) RGB or (1, 1, H, W) luminance, values 0 to 1, to (1, ., kH, kW)."""
+    """One frame (H, W, 3), uint8, through a model of (1, 3, H, W) RGB or (1, 1, H, W) luminance, values 0 to 1, to (1,
+    ., kH, kW)."""
     session = open_upscaler(path)
     tensor = session.get_inputs()[0]
     if len(tensor.shape) != 4 or tensor.shape[1] not in (1, 3):
@@ -264,7 +290,9 @@ def super_resolution(frame: np.ndarray, path: str) -> np.ndarray:
     try:
         (output, *_) = session.run(None, {tensor.name: values})
     except Exception as error:  # a fixed size, most of all
-        raise InputError(f"{path}: does not take a frame of {frame.shape[1]} x {frame.shape[0]} ({first_line(error)})") from error
+        raise InputError(
+            f"{path}: does not take a frame of {frame.shape[1]} x {frame.shape[0]} ({first_line(error)})"
+        ) from error
     if output.ndim != 4 or output.shape[:2] != values.shape[:2]:
         raise InputError(f"{path}: gives {output.shape} for {values.shape}, expected an image of as many channels")
     output = (output[0].transpose(1, 2, 0).clip(0, 1) * 255).round().astype(np.uint8)
@@ -284,12 +312,13 @@ def check_upscale(upscale: str) -> None:
 
 
 class ClipDataset(Dataset):
-    """pixel_values of clips: (3, T, S, S) with an Augmentation, else (views, 3, T, S, S), view = clip * num_crops + crop.
+    """pixel_values of clips: (3, T, S, S) with an Augmentation, else (views, 3, T, S, S), view = clip * num_crops +
+    crop.
 
-    Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a resume. set_epoch()
-    is called before each pass. cache_dir: all frames of a video, prepared, are written there as one uint8 .npy when it is first read, and
-    memory-mapped from then on. A clip that cannot be decoded gives an InputError in place of its tensor, which collate() carries to the
-    loop: an exception in a worker would lose its sentence.
+    Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a
+    resume. set_epoch() is called before each pass. cache_dir: all frames of a video, prepared, are written there as one
+    uint8 .npy when it is first read, and memory-mapped from then on. A clip that cannot be decoded gives an InputError
+    in place of its tensor, which collate() carries to the loop: an exception in a worker would lose its sentence.
     """
 
     def __init__(
@@ -300,7 +329,10 @@ class ClipDataset(Dataset):
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ):
-        self.examples, self.preprocessing, self.augmentation, self.seed = list(examples), preprocessing, augmentation, seed
+        self.examples = list(examples)
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.seed = seed
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.epoch = 0
 
@@ -326,18 +358,23 @@ class ClipDataset(Dataset):
             return {"pixel_values": error, "labels": example.label}
 
     def augmented(self, example: "ClipExample") -> dict:
-        p, a, label = self.preprocessing, self.augmentation, example.label
+        p = self.preprocessing
+        a = self.augmentation
+        label = example.label
         chosen: dict[int, list[int]] = {}  # drawn once, though a second decoder may ask again
 
         def choose(total: int) -> list[int]:
-            return chosen.get(total) or chosen.setdefault(total, choose_frames(total, p.num_frames, p.frame_stride, jitter=True))
+            return chosen.get(total) or chosen.setdefault(
+                total, choose_frames(total, p.num_frames, p.frame_stride, jitter=True)
+            )
 
         frames = self.frames(example, choose)
         clip = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
         crop = v2.RandomResizedCrop(p.crop_size, scale=(a.min_crop_scale, 1.0), antialias=True)
         clip = v2.ColorJitter(a.color_jitter, a.color_jitter, a.color_jitter)(crop(clip))
         if a.flip_map is not None and torch.rand(()) < 0.5:
-            clip, label = clip.flip(-1), a.flip_map[label]
+            clip = clip.flip(-1)
+            label = a.flip_map[label]
         return {"pixel_values": self.normalized(clip), "labels": label}
 
     def views(self, example: "ClipExample") -> dict:
@@ -345,14 +382,21 @@ class ClipDataset(Dataset):
         numbers: list[int] = []
 
         def choose(total: int) -> list[int]:
-            each = [choose_frames(total, p.num_frames, p.frame_stride, clip, p.num_clips) for clip in range(p.num_clips)]
+            each = [
+                choose_frames(total, p.num_frames, p.frame_stride, clip, p.num_clips) for clip in range(p.num_clips)
+            ]
             numbers[:] = np.unique(each, return_inverse=True)[1].ravel().tolist()
             return np.unique(each).tolist()  # clips share frames: each is decoded once
 
         frames = torch.from_numpy(self.frames(example, choose)).permute(0, 3, 1, 2)
-        crops = [self.normalized(crop) for crop in square_crops(frames, p.crop_size, self.num_crops)]  # each (3, distinct frames, S, S)
+        crops = [
+            self.normalized(crop) for crop in square_crops(frames, p.crop_size, self.num_crops)
+        ]  # each (3, distinct frames, S, S)
         of_clip = np.array(numbers).reshape(p.num_clips, p.num_frames)
-        return {"pixel_values": torch.stack([crop[:, rows] for rows in of_clip for crop in crops]), "labels": example.label}
+        return {
+            "pixel_values": torch.stack([crop[:, rows] for rows in of_clip for crop in crops]),
+            "labels": example.label,
+        }
 
     def frames(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         """The chosen frames, prepared, uint8 (T, H, W, 3)."""
@@ -368,11 +412,14 @@ class ClipDataset(Dataset):
     def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         p = self.preprocessing
         box = example.box if p.person_box else None
-        return read_frames(example.frames or example.path, choose, lambda frames: prepare_frames(frames, box, p.upscale, p.crop_size))
+        return read_frames(
+            example.frames or example.path, choose, lambda frames: prepare_frames(frames, box, p.upscale, p.crop_size)
+        )
 
     def cache_file(self, example: "ClipExample") -> Path:
         """Another name for other files (by name, size and date), another box, size or way of upscaling."""
-        p, path = self.preprocessing, example.path.resolve()
+        p = self.preprocessing
+        path = example.path.resolve()
         files = [*(example.frames or [path]), *([] if p.upscale in ("none", "bicubic") else [Path(p.upscale)])]
         stats = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
         key = str((path, stats, example.box if p.person_box else None, p.upscale, p.crop_size))
@@ -381,14 +428,18 @@ class ClipDataset(Dataset):
 
     def normalized(self, clip: Tensor) -> Tensor:
         """(T, 3, S, S) uint8 -> (3, T, S, S) float32."""
-        mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = (
+            torch.tensor(values)[:, None, None, None] for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
         return (clip.transpose(0, 1).float() / 255 - mean) / std
 
 
 def square_crops(frames: Tensor, crop_size: int, num_crops: int) -> list[Tensor]:
-    """1 (the middle) or 3 (along the longer side) squares as large as the shorter side, at crop_size: (T, 3, S, S) each."""
+    """1 (the middle) or 3 (along the longer side) squares as large as the shorter side, at crop_size: (T, 3, S, S)
+    each."""
     height, width = frames.shape[-2:]
-    side, space = min(height, width), abs(height - width)
+    side = min(height, width)
+    space = abs(height - width)
     starts = [space // 2] if num_crops == 1 else [0, space // 2, space]
     crops = [frames[..., :, s : s + side] if width > height else frames[..., s : s + side, :] for s in starts]
     return [v2.functional.resize(crop, [crop_size, crop_size], antialias=True) for crop in crops]
@@ -406,18 +457,26 @@ def collate(items: list[dict]) -> dict[str, Tensor]:
 
 
 def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bool = False) -> DataLoader:
-    """Batches of collate(). Workers are copies of a clean process that has only imported the script and this module: decord can deadlock in
-    a copy of one that has used it."""
+    """Batches of collate(). Workers are copies of a clean process that has only imported the script and this module:
+    decord can deadlock in a copy of one that has used it."""
     workers = {}
     if num_workers:
         start_forkserver()
         workers = {"num_workers": num_workers, "multiprocessing_context": "forkserver", "timeout": LOADER_TIMEOUT}
-    return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, collate_fn=collate, pin_memory=torch.cuda.is_available(), **workers)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        **workers,
+    )
 
 
 def start_forkserver() -> None:
-    """Start the process that workers are copies of, once. Python 3.11's takes PYTHONPATH, but not sys.path, where this folder is: it would
-    go on without this module, and each worker of each pass over the data would import torch anew."""
+    """Start the process that workers are copies of, once. Python 3.11's takes PYTHONPATH, but not sys.path, where this
+    folder is: it would go on without this module, and each worker of each pass over the data would import torch
+    anew."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", __name__])
@@ -436,19 +495,26 @@ def checked(batch: dict) -> dict[str, Tensor]:
 
 
 def mixup(pixel_values: Tensor, labels: Tensor, alpha: float, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Zhang et al. 2018: clips (B, 3, T, H, W) and one-hot labels (B, C), each mixed with the clip before it; from torch's generator."""
+    """Zhang et al. 2018: clips (B, 3, T, H, W) and one-hot labels (B, C), each mixed with the clip before it; from
+    torch's generator."""
     mixed, targets = v2.MixUp(alpha=alpha, num_classes=num_labels)(tv_tensors.Video(pixel_values), labels)
     return mixed.as_subclass(Tensor), targets
 
 
 @torch.inference_mode()
 def predict_clips(
-    model: nn.Module, dataset: ClipDataset, accelerator: Accelerator, label_names: Sequence[str], batch_size: int, num_workers: int = 0
+    model: nn.Module,
+    dataset: ClipDataset,
+    accelerator: Accelerator,
+    label_names: Sequence[str],
+    batch_size: int,
+    num_workers: int = 0,
 ) -> Logits:
     """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
 
-    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the processes in turn.
-    Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not exactly once.
+    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the
+    processes in turn. Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not
+    exactly once.
     """
     rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
     model.eval()
@@ -464,15 +530,21 @@ def predict_clips(
     gathered = dict(gather_object(list(zip(rows, values, strict=True))))
     if sorted(gathered) != list(range(len(dataset))):
         raise RuntimeError(f"{len(gathered)} rows came back for {len(dataset)}")
-    ids, labels = [example.id for example in dataset.examples], [example.label for example in dataset.examples]
-    return Logits(np.array(ids), np.stack([gathered[row] for row in range(len(dataset))]), np.array(labels), list(label_names))
+    ids = [example.id for example in dataset.examples]
+    labels = [example.label for example in dataset.examples]
+    return Logits(
+        np.array(ids), np.stack([gathered[row] for row in range(len(dataset))]), np.array(labels), list(label_names)
+    )
 
 
 def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
-    """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about it."""
+    """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about
+    it."""
     decoded = set(logits.ids.tolist())
     missing = [row_id for row_id in ids if row_id not in decoded]
     zeros = np.zeros((len(missing), len(logits.label_names)))
     labels = np.concatenate([logits.labels, np.full(len(missing), -1)])
     rows = np.concatenate([logits.logits, zeros])
-    return Logits(np.concatenate([logits.ids, np.array(missing, dtype=str)]), rows, labels, logits.label_names).reorder(ids)
+    return Logits(np.concatenate([logits.ids, np.array(missing, dtype=str)]), rows, labels, logits.label_names).reorder(
+        ids
+    )

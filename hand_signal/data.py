@@ -26,7 +26,10 @@ COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submiss
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside or instead of the probabilities
-SUBMISSION_CHECK = {"probability_columns": True, "label_column": LABEL_COLUMN}  # options of common.submission.check_submission
+SUBMISSION_CHECK = {
+    "probability_columns": True,
+    "label_column": LABEL_COLUMN,
+}  # options of common.submission.check_submission
 ID_COLUMN = "Id"  # its first column, but in the competition's
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 
@@ -38,52 +41,89 @@ class TaskArguments(DataArguments):
     model_name_or_path: str = field(
         default="scratch",
         metadata={
-            "help": "slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, slowfast_small (scratch), "
+            "help": "slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, "
+            "slowfast_small (scratch), "
             "slow_small, timm/<model> for a classifier of frames, or the folder or hub id of a VideoMAE"
         },
     )
     pretrained_weights: str | None = field(
-        default=None, metadata={"help": "file of weights of the same architecture, or hub: what timm names for a timm/<model>"}
+        default=None,
+        metadata={"help": "file of weights of the same architecture, or hub: what timm names for a timm/<model>"},
     )
-    num_frames: int | None = field(default=None, metadata={"help": "frames of a clip (of the Fast pathway); default: the architecture's"})
+    num_frames: int | None = field(
+        default=None, metadata={"help": "frames of a clip (of the Fast pathway); default: the architecture's"}
+    )
     frame_stride: int | None = field(
-        default=None, metadata={"help": "frames from one to the next, 0: spread over the whole video; default: the architecture's"}
+        default=None,
+        metadata={"help": "frames from one to the next, 0: spread over the whole video; default: the architecture's"},
     )
-    crop_size: int | None = field(default=None, metadata={"help": "height and width in pixels; default: the architecture's"})
-    alpha: int | None = field(default=None, metadata={"help": "SlowFast: frames of the Fast pathway for one of the Slow"})
-    beta: int | None = field(default=None, metadata={"help": "SlowFast: how many times fewer channels the Fast pathway has"})
+    crop_size: int | None = field(
+        default=None, metadata={"help": "height and width in pixels; default: the architecture's"}
+    )
+    alpha: int | None = field(
+        default=None, metadata={"help": "SlowFast: frames of the Fast pathway for one of the Slow"}
+    )
+    beta: int | None = field(
+        default=None, metadata={"help": "SlowFast: how many times fewer channels the Fast pathway has"}
+    )
     temporal_head: Literal["mean", "lstm", "attention"] | None = field(
-        default=None, metadata={"help": "classifier of frames: what looks at their sequence; default: mean, blind to order"}
+        default=None,
+        metadata={"help": "classifier of frames: what looks at their sequence; default: mean, blind to order"},
     )
-    dropout: float | None = field(default=None, metadata={"help": "in front of the classifier; default: the architecture's"})
-    person_box: bool = field(default=True, metadata={"help": "crop to the person's bounding box where the data has one"})
+    dropout: float | None = field(
+        default=None, metadata={"help": "in front of the classifier; default: the architecture's"}
+    )
+    person_box: bool = field(
+        default=True, metadata={"help": "crop to the person's bounding box where the data has one"}
+    )
     upscale: str = field(
-        default="none", metadata={"help": "enlarge frames that are smaller than the model wants: none, bicubic, or an ONNX file"}
+        default="none",
+        metadata={"help": "enlarge frames that are smaller than the model wants: none, bicubic, or an ONNX file"},
     )
-    min_crop_scale: float = field(default=0.5, metadata={"help": "random resized crop: smallest share of a frame's area; 1: off"})
-    color_jitter: float = field(default=0.2, metadata={"help": "largest change of brightness, contrast and saturation; 0: off"})
-    mixup_alpha: float = field(default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"})
+    min_crop_scale: float = field(
+        default=0.5, metadata={"help": "random resized crop: smallest share of a frame's area; 1: off"}
+    )
+    color_jitter: float = field(
+        default=0.2, metadata={"help": "largest change of brightness, contrast and saturation; 0: off"}
+    )
+    mixup_alpha: float = field(
+        default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"}
+    )
     flip_pairs: list[str] | None = field(
         default=None,
-        metadata={"help": "turn horizontal flips on: a:b for labels that swap, a:a for one that stays (the others stay, too)"},
+        metadata={
+            "help": "turn horizontal flips on: a:b for labels that swap, a:a for one that stays (the others stay, too)"
+        },
     )
     num_clips: int = field(default=2, metadata={"help": "temporal clips of a video that a prediction averages"})
     num_crops: int = field(default=1, metadata={"help": "crops of a frame that a prediction averages: 1 or 3"})
-    cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, for all folds and later runs"})
-    skip_broken: bool = field(default=False, metadata={"help": "leave out clips that cannot be decoded, and count them"})
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "keep decoded and resized frames here, for all folds and later runs"}
+    )
+    skip_broken: bool = field(
+        default=False, metadata={"help": "leave out clips that cannot be decoded, and count them"}
+    )
     group_by_number: int = field(
-        default=1, metadata={"help": "clips of a folder whose number in the name, divided by this, is the same stay in one fold; 1: off"}
+        default=1,
+        metadata={
+            "help": "clips of a folder whose number in the name, divided by this, is the same stay in one fold; 1: off"
+        },
     )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "stop after this many epochs without a better metric_for_best_model"}
     )
-    ema_decay: float = field(default=0.0, metadata={"help": "decay of the averaged weights used to evaluate and predict; 0: off"})
-    calibrate: bool = field(default=False, metadata={"help": "K-fold: divide the logits by a temperature fitted on the out-of-fold rows"})
+    ema_decay: float = field(
+        default=0.0, metadata={"help": "decay of the averaged weights used to evaluate and predict; 0: off"}
+    )
+    calibrate: bool = field(
+        default=False, metadata={"help": "K-fold: divide the logits by a temperature fitted on the out-of-fold rows"}
+    )
 
 
 @dataclass
 class ClipExample:
-    """One video: a file, or a folder and its images in order. label: -1 where unknown. group: clips of one group stay in one fold.
+    """One video: a file, or a folder and its images in order. label: -1 where unknown. group: clips of one group stay
+    in one fold.
 
     box: x1, y1, x2, y2 in pixels around the person in all frames, None where unknown.
     """
@@ -99,16 +139,21 @@ class ClipExample:
 def read_examples(
     path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1
 ) -> tuple[list[ClipExample], list[str]]:
-    """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of the labels.
+    """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of
+    the labels.
 
-    Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or <class>/<clip>, where a
-    clip is a video file or a folder of images; or clips without a class. label_names: those of the training folder, None: read that. Files
-    with the same beginning are one group. Hidden files are not seen. Prints what was found. Raises InputError that names the file.
+    Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or
+    <class>/<clip>, where a clip is a video file or a folder of images; or clips without a class. label_names: those of
+    the training folder, None: read that. Files with the same beginning are one group. Hidden files are not seen. Prints
+    what was found. Raises InputError that names the file.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: is a file, a folder of clips was expected")
-    records = sorted([*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)], key=natural)
+    records = sorted(
+        [*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)],
+        key=natural,
+    )
     if records:
         clips, names = read_competition(path, records, label_names)
     else:
@@ -120,7 +165,8 @@ def read_examples(
     for clip in clips:
         if clip.path.is_dir():
             clip.frames = list_frames(clip.path)
-        number, copies = re.search(r"\d+(?!.*\d)", clip.path.stem), fingerprint(clip)
+        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+        copies = fingerprint(clip)
         in_a_row = group_by_number > 1 and number is not None
         keys.append((f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copies, copies))
     for clip, group in zip(clips, name_groups(keys), strict=True):
@@ -132,8 +178,8 @@ def read_examples(
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, 2.jpg before 10.jpg, but for what systems hide there (.ipynb_checkpoints, ._clip.mp4). Raises InputError for a
-    name that is not UTF-8, since no CSV could hold it."""
+    """What a folder holds, 2.jpg before 10.jpg, but for what systems hide there (.ipynb_checkpoints, ._clip.mp4).
+    Raises InputError for a name that is not UTF-8, since no CSV could hold it."""
     paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
     for path in paths:
         try:
@@ -144,20 +190,27 @@ def visible(folder: Path) -> list[Path]:
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """The images of a folder. Raises InputError for one that is no frame, since its name has no number and the others' have, or are one."""
+    """The images of a folder. Raises InputError for one that is no frame, since its name has no number and the others'
+    have, or are one."""
     images = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     for pattern in (r"\d+", r".*\d.*"):
         strays = [path for path in images if not re.fullmatch(pattern, path.stem)]
         if len(strays) < len(images):
             break
     if 0 < len(strays) < len(images):
-        raise InputError(f"{strays[0]}: is not named as the {len(images) - len(strays)} other frames of the clip, which have numbers")
+        raise InputError(
+            f"{strays[0]}: is not named as the {len(images) - len(strays)} other frames of the clip, which have numbers"
+        )
     return images
 
 
-def read_competition(folder: Path, records: list[Path], label_names: Sequence[str] | None) -> tuple[list[ClipExample], list[str]]:
-    """file_N.json and its frames: folder file_N, or file_N.mp4. The id is the sample submission's: ./<folder>\\file_N."""
-    clips, without_box = [], 0
+def read_competition(
+    folder: Path, records: list[Path], label_names: Sequence[str] | None
+) -> tuple[list[ClipExample], list[str]]:
+    """file_N.json and its frames: folder file_N, or file_N.mp4. The id is the sample submission's:
+    ./<folder>\\file_N."""
+    clips = []
+    without_box = 0
     name = os.path.basename(os.path.abspath(folder))  # the folder may be `.`
     for record in records:
         content = read_json_data(record)
@@ -171,9 +224,13 @@ def read_competition(folder: Path, records: list[Path], label_names: Sequence[st
         without_box += empty
         clips.append(ClipExample(f"./{name}\\{record.stem}", frames, label=label, box=box))
     of_record = {clip.path for clip in clips}
-    strays = [p for p in visible(folder) if p not in of_record and (is_clip(p) or p.is_dir() and p.name.startswith("file_"))]
+    strays = [
+        p for p in visible(folder) if p not in of_record and (is_clip(p) or p.is_dir() and p.name.startswith("file_"))
+    ]
     if strays:
-        raise InputError(f"{strays[0]}: has no {strays[0].stem}.json, expected one for each clip ({len(strays)} have none)")
+        raise InputError(
+            f"{strays[0]}: has no {strays[0].stem}.json, expected one for each clip ({len(strays)} have none)"
+        )
     if without_box:
         print_once(f"{name}: {without_box} frames have the box 0, 0, 0, 0, which is left out")
     names = list(label_names) if label_names is not None else read_actions(folder, clips)
@@ -192,8 +249,8 @@ def find_frames(folder: Path, record: Path) -> Path:
 
 
 def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
-    """Names of the classes: the numbers of action_information.csv beside or in the folder (action or Label, the other is text), or 0 to the
-    largest action. Raises InputError where they are not 0 to K - 1."""
+    """Names of the classes: the numbers of action_information.csv beside or in the folder (action or Label, the other
+    is text), or 0 to the largest action. Raises InputError where they are not 0 to K - 1."""
     for path in (folder.parent / ACTIONS_FILE, folder / ACTIONS_FILE):
         if path.exists():
             header, rows = read_csv(path)
@@ -207,8 +264,8 @@ def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
 
 
 def read_box(record: Path, content: dict) -> tuple[tuple[float, float, float, float] | None, int]:
-    """What sequence.bounding_box, per frame [x1, y1, x2, y2] in pixels (numbers or strings), covers in all frames, and how many frames have
-    0, 0, 0, 0: there nobody was found."""
+    """What sequence.bounding_box, per frame [x1, y1, x2, y2] in pixels (numbers or strings), covers in all frames, and
+    how many frames have 0, 0, 0, 0: there nobody was found."""
     sequence = content.get("sequence") or {}
     boxes = sequence.get("bounding_box") if isinstance(sequence, dict) else None
     if not boxes:
@@ -243,16 +300,23 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
     if others:
         print_once(f"{folder.name}: no clips in {', '.join(p.name for p in others)}")
     if flat and classes:
-        raise InputError(f"{folder}: holds clips ({flat[0].id}) beside folders of classes ({classes[0].name}), expected only one of them")
+        raise InputError(
+            f"{folder}: holds clips ({flat[0].id}) beside folders of classes ({classes[0].name}), expected only one "
+            "of them"
+        )
     if flat:
         return flat, list(label_names or [])
     names = [p.name for p in classes] if label_names is None else list(label_names)
     if clash := {ID_COLUMN, LABEL_COLUMN} & set(names):
-        raise InputError(f"{folder / min(clash)}: a column of the submission has the name of this class; rename the folder")
+        raise InputError(
+            f"{folder / min(clash)}: a column of the submission has the name of this class; rename the folder"
+        )
     if unknown := [p.name for p in classes if p.name not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
     of_class = {p.name: [q for q in visible(p) if is_clip(q)] for p in classes}
-    columns = [[ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()]
+    columns = [
+        [ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()
+    ]
     # the first of each class, then the second: --max_train_samples keeps all classes
     return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
 
@@ -265,11 +329,15 @@ def is_clip(path: Path) -> bool:
 
 
 def check_one_kind(folder: Path) -> None:
-    """Raise InputError where images stand beside clips: they would make the folder a clip, and the clips would be lost."""
+    """Raise InputError where images stand beside clips: they would make the folder a clip, and the clips would be
+    lost."""
     inside = visible(folder)
-    images, clips = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES], [p for p in inside if is_clip(p)]
+    images = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES]
+    clips = [p for p in inside if is_clip(p)]
     if images and clips:
-        raise InputError(f"{images[0]}: is an image beside clips ({clips[0].name}); a clip is a video or a folder of images")
+        raise InputError(
+            f"{images[0]}: is an image beside clips ({clips[0].name}); a clip is a video or a folder of images"
+        )
 
 
 def first_clip(folder: Path) -> Path | None:
@@ -291,16 +359,21 @@ def fingerprint(clip: ClipExample) -> str:
 
 
 def name_groups(keys: Sequence[tuple[str, str]]) -> list[str]:
-    """A group per row: rows that have one of their two keys in common are in one, and so on along the chain. Its name is its first key."""
+    """A group per row: rows that have one of their two keys in common are in one, and so on along the chain. Its name
+    is its first key."""
     from common.folds import join_groups
 
     neighbours, copies = (np.unique(column, return_inverse=True)[1] for column in zip(*keys, strict=True))
     names: dict[int, str] = {}
-    return [names.setdefault(group, key) for group, (key, _) in zip(join_groups(neighbours, copies).tolist(), keys, strict=True)]
+    return [
+        names.setdefault(group, key)
+        for group, (key, _) in zip(join_groups(neighbours, copies).tolist(), keys, strict=True)
+    ]
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
-    """The label of each label's mirror image; None where clips are not flipped. Raises InputError for a pair that is none."""
+    """The label of each label's mirror image; None where clips are not flipped. Raises InputError for a pair that is
+    none."""
     if flip_pairs is None:
         return None
     mirrored = list(range(len(label_names)))
@@ -308,7 +381,8 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
         left, _, right = pair.partition(":")
         if left not in label_names or right not in label_names:
             raise InputError(f"flip_pairs: {pair!r} is not a:b of two of {', '.join(label_names)}")
-        a, b = label_names.index(left), label_names.index(right)
+        a = label_names.index(left)
+        b = label_names.index(right)
         if a != b and (mirrored[a] != a or mirrored[b] != b):
             raise InputError(f"flip_pairs: {pair!r} names a label that another pair has")
         mirrored[a], mirrored[b] = b, a
@@ -316,7 +390,8 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
 
 
 def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str, list[str]]:
-    """Id column and other columns of a submission: the competition's for its ids, else the label and one probability per label."""
+    """Id column and other columns of a submission: the competition's for its ids, else the label and one probability
+    per label."""
     if example_id.startswith("./"):
         return "file_path", [f"Label_{name}" for name in label_names]
     return ID_COLUMN, [LABEL_COLUMN, *label_names]

@@ -3,8 +3,8 @@
     model = load_video_model("slowfast_r50_8x8", ["left", "right"])
     logits = model(torch.rand(2, 3, 32, 224, 224)).logits        # (2, 2)
 
-SlowFast's and Slow's parameters have the names of pytorchvideo's create_slowfast and create_resnet, so that their published Kinetics
-weights load (--pretrained_weights).
+SlowFast's and Slow's parameters have the names of pytorchvideo's create_slowfast and create_resnet, so that their
+published Kinetics weights load (--pretrained_weights).
 """
 
 import copy
@@ -31,8 +31,8 @@ HUB = "hub"  # --pretrained_weights hub: the weights that timm names for the mod
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a name stands for. num_frames: of a clip, for the Fast pathway; frame_stride: from one to the next, tau/alpha in the paper, 0:
-    spread over the whole video; crop_size: pixels."""
+    """What a name stands for. num_frames: of a clip, for the Fast pathway; frame_stride: from one to the next,
+    tau/alpha in the paper, 0: spread over the whole video; crop_size: pixels."""
 
     kind: str  # slowfast, slow, frames or videomae
     num_frames: int
@@ -43,8 +43,8 @@ class Architecture:
 
 
 SMALL = {"depths": (1, 1, 1, 1), "width": 16}
-# Names as in the paper: backbone, T x tau of the Slow pathway. fusion_kernel: time steps of the lateral convolutions of the published
-# weights.
+# Names as in the paper: backbone, T x tau of the Slow pathway. fusion_kernel: time steps of the lateral convolutions of
+# the published weights.
 ARCHITECTURES = {
     "slowfast_r50_4x16": Architecture("slowfast", 32, 2, 224, {"depths": DEPTHS[50], "alpha": 8, "fusion_kernel": 5}),
     "slowfast_r50_8x8": Architecture("slowfast", 32, 2, 224, {"depths": DEPTHS[50], "alpha": 4, "fusion_kernel": 7}),
@@ -68,7 +68,12 @@ class VideoConfig(PretrainedConfig):
     model_type = "hand_signal_video"
 
     def __init__(
-        self, kind: str = "slowfast", options: dict | None = None, num_frames: int = 32, preprocessing: dict | None = None, **kwargs
+        self,
+        kind: str = "slowfast",
+        options: dict | None = None,
+        num_frames: int = 32,
+        preprocessing: dict | None = None,
+        **kwargs,
     ):
         self.kind = kind
         self.options = options or {}
@@ -82,9 +87,13 @@ class BottleneckBlock(nn.Module):
 
     def __init__(self, dim_in: int, dim_inner: int, dim_out: int, temporal_kernel: int, stride: int):
         super().__init__()
-        self.conv_a = nn.Conv3d(dim_in, dim_inner, (temporal_kernel, 1, 1), padding=(temporal_kernel // 2, 0, 0), bias=False)
+        self.conv_a = nn.Conv3d(
+            dim_in, dim_inner, (temporal_kernel, 1, 1), padding=(temporal_kernel // 2, 0, 0), bias=False
+        )
         self.norm_a = nn.BatchNorm3d(dim_inner)
-        self.conv_b = nn.Conv3d(dim_inner, dim_inner, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False)
+        self.conv_b = nn.Conv3d(
+            dim_inner, dim_inner, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False
+        )
         self.norm_b = nn.BatchNorm3d(dim_inner)
         self.conv_c = nn.Conv3d(dim_inner, dim_out, 1, bias=False)
         self.norm_c = nn.BatchNorm3d(dim_out)
@@ -112,7 +121,8 @@ class ResBlock(nn.Module):
 
 
 class ResStage(nn.Module):
-    """res2 to res5. temporal_kernels: time steps of the first convolution of each block; time is never strided (section 3.2)."""
+    """res2 to res5. temporal_kernels: time steps of the first convolution of each block; time is never strided (section
+    3.2)."""
 
     def __init__(self, dim_in: int, dim_inner: int, dim_out: int, temporal_kernels: Sequence[int], stride: int):
         super().__init__()
@@ -132,7 +142,9 @@ class Stem(nn.Module):
 
     def __init__(self, dim_out: int, temporal_kernel: int):
         super().__init__()
-        self.conv = nn.Conv3d(3, dim_out, (temporal_kernel, 7, 7), stride=(1, 2, 2), padding=(temporal_kernel // 2, 3, 3), bias=False)
+        self.conv = nn.Conv3d(
+            3, dim_out, (temporal_kernel, 7, 7), stride=(1, 2, 2), padding=(temporal_kernel // 2, 3, 3), bias=False
+        )
         self.norm = nn.BatchNorm3d(dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,8 +152,8 @@ class Stem(nn.Module):
 
 
 class FuseFastToSlow(nn.Module):
-    """Lateral connection, the "time-strided convolution" of section 3.4: k x 1 x 1, stride alpha, twice the channels of the Fast
-    pathway."""
+    """Lateral connection, the "time-strided convolution" of section 3.4: k x 1 x 1, stride alpha, twice the channels of
+    the Fast pathway."""
 
     def __init__(self, dim_fast: int, alpha: int, kernel: int):
         super().__init__()
@@ -163,7 +175,8 @@ class TwoPathways(nn.Module):
         self.multipathway_fusion = fusion
 
     def forward(self, slow: Tensor, fast: Tensor) -> tuple[Tensor, Tensor]:
-        slow, fast = self.multipathway_blocks[0](slow), self.multipathway_blocks[1](fast)
+        slow = self.multipathway_blocks[0](slow)
+        fast = self.multipathway_blocks[1](fast)
         return slow if self.multipathway_fusion is None else self.multipathway_fusion(slow, fast), fast
 
 
@@ -180,10 +193,12 @@ class Head(nn.Module):
 
 
 class SlowFast(nn.Module):
-    """SlowFast networks, Feichtenhofer et al. 2019, table 1: (B, 3, T, H, W) -> logits (B, C). T must be a multiple of alpha.
+    """SlowFast networks, Feichtenhofer et al. 2019, table 1: (B, 3, T, H, W) -> logits (B, C). T must be a multiple of
+    alpha.
 
-    depths: blocks of res2 to res5. alpha: frames of the Fast pathway for one of the Slow. beta: how many times fewer channels it has
-    (1/beta in the paper). width: channels of the Slow stem. res4_temporal_blocks: so many blocks of res4 look at time, None: all.
+    depths: blocks of res2 to res5. alpha: frames of the Fast pathway for one of the Slow. beta: how many times fewer
+    channels it has (1/beta in the paper). width: channels of the Slow stem. res4_temporal_blocks: so many blocks of
+    res4 look at time, None: all.
     """
 
     HEAD = "blocks.6.proj."
@@ -201,8 +216,11 @@ class SlowFast(nn.Module):
     ):
         super().__init__()
         self.alpha = alpha
-        blocks: list[nn.Module] = [TwoPathways(Stem(width, 1), Stem(width // beta, 5), FuseFastToSlow(width // beta, alpha, fusion_kernel))]
-        dim_in, dim_out = width, 4 * width
+        blocks: list[nn.Module] = [
+            TwoPathways(Stem(width, 1), Stem(width // beta, 5), FuseFastToSlow(width // beta, alpha, fusion_kernel))
+        ]
+        dim_in = width
+        dim_out = 4 * width
         for stage, depth in enumerate(depths):
             slow_kernels, fast_kernels = temporal_kernels(stage, depth, res4_temporal_blocks)
             stride = 1 if stage == 0 else 2
@@ -210,7 +228,8 @@ class SlowFast(nn.Module):
             fast = ResStage(dim_in // beta, dim_out // 4 // beta, dim_out // beta, fast_kernels, stride)
             fusion = FuseFastToSlow(dim_out // beta, alpha, fusion_kernel) if stage < 3 else None
             blocks.append(TwoPathways(slow, fast, fusion))
-            dim_in, dim_out = dim_out, 2 * dim_out
+            dim_in = dim_out
+            dim_out = 2 * dim_out
         # pytorchvideo pools in its block 5, so that the head is block 6
         self.blocks = nn.ModuleList([*blocks, nn.Identity(), Head(dim_in + dim_in // beta, num_labels, dropout)])
         initialize(self)
@@ -230,10 +249,14 @@ class Slow(nn.Module):
     def __init__(self, num_labels: int, depths: Sequence[int], width: int = 64, dropout: float = 0.5):
         super().__init__()
         blocks: list[nn.Module] = [Stem(width, 1)]
-        dim_in, dim_out = width, 4 * width
+        dim_in = width
+        dim_out = 4 * width
         for stage, depth in enumerate(depths):
-            blocks.append(ResStage(dim_in, dim_out // 4, dim_out, temporal_kernels(stage, depth)[0], 1 if stage == 0 else 2))
-            dim_in, dim_out = dim_out, 2 * dim_out
+            blocks.append(
+                ResStage(dim_in, dim_out // 4, dim_out, temporal_kernels(stage, depth)[0], 1 if stage == 0 else 2)
+            )
+            dim_in = dim_out
+            dim_out = 2 * dim_out
         self.blocks = nn.ModuleList([*blocks, Head(dim_in, num_labels, dropout)])
         initialize(self)
 
@@ -244,19 +267,22 @@ class Slow(nn.Module):
 
 
 def temporal_kernels(stage: int, depth: int, res4_temporal_blocks: int | None = None) -> tuple[list[int], list[int]]:
-    """Time steps of the first convolutions of a stage's blocks, Slow and Fast: Slow looks at time in res4 and res5 only (table 1)."""
+    """Time steps of the first convolutions of a stage's blocks, Slow and Fast: Slow looks at time in res4 and res5 only
+    (table 1)."""
     seeing = depth if stage != 2 or res4_temporal_blocks is None else res4_temporal_blocks
     fast = [3] * seeing + [1] * (depth - seeing)
     return (fast if stage >= 2 else [1] * depth), fast
 
 
 def slow_frames(num_frames: int, alpha: int) -> list[int]:
-    """The T / alpha frames of the Slow pathway: the first, the last and evenly between, as the published weights were trained."""
+    """The T / alpha frames of the Slow pathway: the first, the last and evenly between, as the published weights were
+    trained."""
     return torch.linspace(0, num_frames - 1, num_frames // alpha).long().tolist()
 
 
 def initialize(model: nn.Module) -> None:
-    """He et al. 2015 for convolutions; the last batch norm of each block starts at 0 (Goyal et al. 2017), as in section 4 of the paper."""
+    """He et al. 2015 for convolutions; the last batch norm of each block starts at 0 (Goyal et al. 2017), as in section
+    4 of the paper."""
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -269,15 +295,24 @@ def initialize(model: nn.Module) -> None:
 
 
 class FrameClassifier(nn.Module):
-    """A timm model looks at each frame, a temporal head at the sequence of their features: (B, 3, T, H, W) -> logits (B, C).
+    """A timm model looks at each frame, a temporal head at the sequence of their features: (B, 3, T, H, W) -> logits
+    (B, C).
 
-    timm_model: a name of timm.list_models(). temporal_head: mean (blind to order), lstm (bidirectional, averaged over time) or attention (a
-    transformer layer over the frames with sinusoidal positions, Vaswani et al. 2017, averaged over time).
+    timm_model: a name of timm.list_models(). temporal_head: mean (blind to order), lstm (bidirectional, averaged over
+    time) or attention (a transformer layer over the frames with sinusoidal positions, Vaswani et al. 2017, averaged
+    over time).
     """
 
     HEAD = "head."
 
-    def __init__(self, num_labels: int, timm_model: str, temporal_head: str = "mean", dropout: float = 0.5, pretrained: bool = False):
+    def __init__(
+        self,
+        num_labels: int,
+        timm_model: str,
+        temporal_head: str = "mean",
+        dropout: float = 0.5,
+        pretrained: bool = False,
+    ):
         super().__init__()
         import timm
 
@@ -289,7 +324,9 @@ class FrameClassifier(nn.Module):
             width = width // 2 * 2
         elif temporal_head == "attention":
             heads = next(n for n in (8, 4, 2, 1) if width % n == 0)
-            self.temporal = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.1, batch_first=True, norm_first=True)
+            self.temporal = nn.TransformerEncoderLayer(
+                width, heads, 2 * width, dropout=0.1, batch_first=True, norm_first=True
+            )
         self.head = Head(width, num_labels, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -308,7 +345,8 @@ def positions(length: int, width: int) -> Tensor:
 
 
 class VideoMAE(nn.Module):
-    """VideoMAE from transformers (Tong et al. 2022): (B, 3, T, H, W) -> logits (B, C). config: of VideoMAEConfig, as a dict."""
+    """VideoMAE from transformers (Tong et al. 2022): (B, 3, T, H, W) -> logits (B, C). config: of VideoMAEConfig, as a
+    dict."""
 
     def __init__(self, num_labels: int, config: dict, dropout: float = 0.0):
         super().__init__()
@@ -325,7 +363,8 @@ BACKBONES = {"slowfast": SlowFast, "slow": Slow, "frames": FrameClassifier, "vid
 
 
 class VideoClassifier(PreTrainedModel):
-    """One of BACKBONES with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) -> ImageClassifierOutput, logits (B, C)."""
+    """One of BACKBONES with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) -> ImageClassifierOutput,
+    logits (B, C)."""
 
     config_class = VideoConfig
     base_model_prefix = "backbone"
@@ -355,9 +394,14 @@ def find_architecture(name: str) -> Architecture:
         config = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         known = f"{', '.join(['scratch', *ARCHITECTURES])}, timm/<model>, or the folder or hub id of a VideoMAE"
-        raise InputError(f"model_name_or_path: {name!r} cannot be loaded ({first_line(error)}), expected one of {known}") from error
+        raise InputError(
+            f"model_name_or_path: {name!r} cannot be loaded ({first_line(error)}), expected one of {known}"
+        ) from error
     if not isinstance(config, VideoMAEConfig):
-        raise InputError(f"model_name_or_path: {name!r} is a {config.model_type}, of transformers' models only a videomae was expected")
+        raise InputError(
+            f"model_name_or_path: {name!r} is a {config.model_type}, of transformers' models only a videomae was "
+            "expected"
+        )
     return Architecture("videomae", config.num_frames, 4, config.image_size, {"config": config.to_dict()}, IMAGENET)
 
 
@@ -372,7 +416,9 @@ def timm_architecture(name: str) -> Architecture:
         known = False
     if not known or config is None:
         raise InputError(f"model_name_or_path: timm has no model {name!r}; timm.list_models() lists them")
-    return Architecture("frames", 8, 0, config.input_size[1], {"timm_model": name}, {"mean": list(config.mean), "std": list(config.std)})
+    return Architecture(
+        "frames", 8, 0, config.input_size[1], {"timm_model": name}, {"mean": list(config.mean), "std": list(config.std)}
+    )
 
 
 def load_video_model(
@@ -386,10 +432,11 @@ def load_video_model(
     dropout: float | None = None,
     pretrained_weights: str | None = None,
 ) -> VideoClassifier:
-    """A classifier in float32. None: as the architecture has it. Raises InputError where an option does not belong to the model.
+    """A classifier in float32. None: as the architecture has it. Raises InputError where an option does not belong to
+    the model.
 
-    pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all but the classifier
-    must fit. `hub`: what timm has for this model. A VideoMAE brings its own.
+    pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all
+    but the classifier must fit. `hub`: what timm has for this model. A VideoMAE brings its own.
     """
     architecture = find_architecture(model_name_or_path)
     options = copy.deepcopy(architecture.options)
@@ -404,11 +451,16 @@ def load_video_model(
         if num_frames % options["alpha"]:
             raise InputError(f"num_frames: {num_frames} is not a multiple of alpha, {options['alpha']}")
         if options.get("width", 64) % options.get("beta", 8):
-            raise InputError(f"beta: {options['beta']} does not divide the {options.get('width', 64)} channels of the Slow pathway")
+            raise InputError(
+                f"beta: {options['beta']} does not divide the {options.get('width', 64)} channels of the Slow pathway"
+            )
     if architecture.kind == "videomae":
         options["config"]["num_frames"] = num_frames
         if num_frames % options["config"]["tubelet_size"]:
-            raise InputError(f"num_frames: {num_frames} is not a multiple of the model's tubelet_size, {options['config']['tubelet_size']}")
+            raise InputError(
+                f"num_frames: {num_frames} is not a multiple of the model's tubelet_size, "
+                f"{options['config']['tubelet_size']}"
+            )
         if pretrained_weights:
             raise InputError(f"pretrained_weights: {model_name_or_path} brings its own weights")
     if pretrained_weights == HUB and architecture.kind != "frames":
@@ -446,12 +498,15 @@ def load_from_hub(model: VideoClassifier, name: str) -> None:
 def load_weights(backbone: nn.Module, path: str | Path) -> None:
     """Load a file of weights into a backbone; its classifier stays as it is. Runs no code from the file.
 
-    A frame classifier takes the weights of its timm model. Raises InputError for a file that is none, or of another model.
+    A frame classifier takes the weights of its timm model. Raises InputError for a file that is none, or of another
+    model.
     """
     state = read_weights(path)
-    target, head = backbone, backbone.HEAD
+    target = backbone
+    head = backbone.HEAD
     if isinstance(backbone, FrameClassifier) and not any(key.startswith("encoder.") for key in state):
-        target, classifier = backbone.encoder, backbone.encoder.pretrained_cfg["classifier"]
+        target = backbone.encoder
+        classifier = backbone.encoder.pretrained_cfg["classifier"]
         names = [classifier] if isinstance(classifier, str) else classifier
         state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{name}." for name in names))}
         head = "no classifier"
@@ -460,10 +515,16 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
     state = {key: value for key, value in state.items() if not key.startswith(head)}
     # timm's older files lack the counters of batch norm, which a fixed momentum does not read
     counters = {key: own[key] for key in wanted if key.endswith("num_batches_tracked") and key not in state}
-    wrong = [key for key in sorted(wanted.keys() | state.keys()) if key not in counters and wanted.get(key) != shape_of(state.get(key))]
+    wrong = [
+        key
+        for key in sorted(wanted.keys() | state.keys())
+        if key not in counters and wanted.get(key) != shape_of(state.get(key))
+    ]
     if wrong:
         first = f"{wrong[0]} is {shape_of(state.get(wrong[0]))}, expected {wanted.get(wrong[0])}"
-        raise InputError(f"{path}: does not fit the model, {len(wrong)} of {len(wanted)} weights differ (first: {first})")
+        raise InputError(
+            f"{path}: does not fit the model, {len(wrong)} of {len(wanted)} weights differ (first: {first})"
+        )
     target.load_state_dict({**state, **counters}, strict=False)
 
 
@@ -472,7 +533,8 @@ def shape_of(tensor: Tensor | None) -> torch.Size | None:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file, also where they lie under model_state (pytorchvideo) or state_dict. Raises InputError."""
+    """The tensors of a safetensors or torch file, also where they lie under model_state (pytorchvideo) or state_dict.
+    Raises InputError."""
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
@@ -488,7 +550,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[str]) -> VideoClassifier:
-    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other labels."""
+    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other
+    labels."""
     try:
         model = VideoClassifier.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -1,9 +1,10 @@
 """The bundled sample: officers that give the six signals, drawn with OpenCV into small mp4 files at first use.
 
-    draw_sample("hand_signal/sample/train")      # as its drawn.json says: clips_per_signal, first_number, seed, labelled
+    draw_sample("hand_signal/sample/train")  # as its drawn.json says: clips_per_signal, first_number, seed, labelled
 
-Signals 0 (right to left) and 4 (left to right) are the same strokes, one the other played backwards: a single frame, or any set of frames
-without their order, cannot tell them apart. Backgrounds, sizes, places, tempos, colours, light, blur and noise vary.
+Signals 0 (right to left) and 4 (left to right) are the same strokes, one the other played backwards: a single frame, or
+any set of frames without their order, cannot tell them apart. Backgrounds, sizes, places, tempos, colours, light, blur
+and noise vary.
 """
 
 import os
@@ -18,12 +19,15 @@ from common.files import read_json, write_json
 
 SIGNALS = 6
 RIGHT_TO_LEFT, STOP_FRONT, STOP_FRONT_AND_REAR, STOP_BOTH_SIDES, LEFT_TO_RIGHT, STOP_REAR = range(SIGNALS)
-SIZE, FRAMES, FPS = 96, 24, 12
+SIZE = 96
+FRAMES = 24
+FPS = 12
 RECIPE = "drawn.json"
 
 
 def draw_sample(folder: str | Path | None) -> None:
-    """Draw the clips that folder/drawn.json asks for and that are not there: file_N.mp4 and file_N.json, as the competition numbers them.
+    """Draw the clips that folder/drawn.json asks for and that are not there: file_N.mp4 and file_N.json, as the
+    competition numbers them.
 
     A folder without drawn.json, and None, are left alone. Raises InputError where nothing can be written.
     """
@@ -42,13 +46,17 @@ def draw_sample(folder: str | Path | None) -> None:
         write_video(folder / f"{name}.mp4", frames)
         # the competition's file has the boxes as strings, too
         sequence = {"bounding_box": [[str(value) for value in box] for box in boxes]}
-        write_json(folder / f"{name}.json", {**({"action": signal} if recipe["labelled"] else {}), "sequence": sequence})
+        write_json(
+            folder / f"{name}.json", {**({"action": signal} if recipe["labelled"] else {}), "sequence": sequence}
+        )
 
 
 def order_clips(clips_per_signal: int, seed: int) -> list[tuple[int, tuple[int, int]]]:
-    """(signal, seed of officer and scene) of each clip, in pairs in random order; signals 0 and 4 twice as often as the others.
+    """(signal, seed of officer and scene) of each clip, in pairs in random order; signals 0 and 4 twice as often as the
+    others.
 
-    A pair of 0 and 4 is one officer's strokes, forwards and backwards: file_2k and file_2k+1, which --group_by_number 2 keeps in one fold.
+    A pair of 0 and 4 is one officer's strokes, forwards and backwards: file_2k and file_2k+1, which --group_by_number 2
+    keeps in one fold.
     """
     pairs = [((RIGHT_TO_LEFT, (0, k)), (LEFT_TO_RIGHT, (0, k))) for k in range(2 * clips_per_signal)]
     for number, (a, b) in enumerate([(STOP_FRONT, STOP_FRONT_AND_REAR), (STOP_BOTH_SIDES, STOP_REAR)]):
@@ -81,10 +89,14 @@ def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, lis
         "skin": (np.array([225, 180, 150]) * random.uniform(0.45, 1.05)).clip(0, 255).tolist(),
         "reach": random.uniform(0.32, 0.4) * height,
     }
-    strokes, phase = random.uniform(0.7, 1.1), random.uniform(0, 1)
+    strokes = random.uniform(0.7, 1.1)
+    phase = random.uniform(0, 1)
     sway = random.uniform(0, 0.015, 2) * SIZE
-    light, blur, noise = random.uniform(0.8, 1.1), random.uniform(0, 0.9), random.uniform(2, 6)
-    frames, boxes = [], []
+    light = random.uniform(0.8, 1.1)
+    blur = random.uniform(0, 0.9)
+    noise = random.uniform(2, 6)
+    frames = []
+    boxes = []
     for time in np.arange(FRAMES) / FRAMES:
         frame = background.copy()
         dx, dy = sway * np.sin(2 * np.pi * (time + np.array([0.0, 0.3])))
@@ -93,19 +105,22 @@ def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, lis
         frame = frame * light + random.normal(0, noise, frame.shape)
         frames.append(frame.clip(0, 255).astype(np.uint8))
     if signal == LEFT_TO_RIGHT:  # drawn as right to left, played backwards
-        frames, boxes = frames[::-1], boxes[::-1]
+        frames = frames[::-1]
+        boxes = boxes[::-1]
     return np.stack(frames), boxes
 
 
 def hands(signal: int, phase: float) -> list[tuple[float, float]]:
-    """Where the hands are: (sideways, upwards) from their shoulders in arm lengths, the viewer's left hand first; phase 0 to 1: one
-    stroke."""
-    down, wave = (0.12, -0.95), 0.06 * np.sin(2 * np.pi * phase)
+    """Where the hands are: (sideways, upwards) from their shoulders in arm lengths, the viewer's left hand first; phase
+    0 to 1: one stroke."""
+    down = (0.12, -0.95)
+    wave = 0.06 * np.sin(2 * np.pi * phase)
     if signal in (RIGHT_TO_LEFT, LEFT_TO_RIGHT):
         # raised, stretched out across the front above the shoulders, then lowered and brought back as it hangs
         sweep = min(phase / 0.75, 1.0)
         out = np.clip(min(phase, 0.75 - phase) / 0.08, 0.0, 1.0)
-        x, y = 0.3 - np.cos(np.pi * sweep), 0.25 + 0.6 * np.sin(np.pi * sweep)
+        x = 0.3 - np.cos(np.pi * sweep)
+        y = 0.25 + 0.6 * np.sin(np.pi * sweep)
         return [(out * x + (1 - out) * down[0], out * y + (1 - out) * down[1]), down]
     if signal == STOP_FRONT:
         return [(-0.1 + wave, 0.95), down]
@@ -116,22 +131,37 @@ def hands(signal: int, phase: float) -> list[tuple[float, float]]:
     return [(-0.12, -0.95), (0.75, 0.55 + wave)]
 
 
-def draw_officer(frame: np.ndarray, officer: dict, places: list[tuple[float, float]], dx: float, dy: float) -> tuple[int, int, int, int]:
+def draw_officer(
+    frame: np.ndarray, officer: dict, places: list[tuple[float, float]], dx: float, dy: float
+) -> tuple[int, int, int, int]:
     """Draw into frame; returns the box around him."""
-    h, x, top, reach = officer["height"], officer["x"] + dx, officer["top"] + dy, officer["reach"]
+    h = officer["height"]
+    x = officer["x"] + dx
+    top = officer["top"] + dy
+    reach = officer["reach"]
     thick = max(2, round(0.075 * h))
 
     def point(px: float, py: float) -> tuple[int, int]:
         return round(px), round(py)
 
-    shoulder, hip, foot = top + 0.22 * h, top + 0.55 * h, top + h
+    shoulder = top + 0.22 * h
+    hip = top + 0.55 * h
+    foot = top + h
     for side in (-1, 1):
-        cv2.line(frame, point(x + side * 0.05 * h, hip), point(x + side * 0.08 * h, foot), officer["trousers"], thick + 1, cv2.LINE_AA)
+        cv2.line(
+            frame,
+            point(x + side * 0.05 * h, hip),
+            point(x + side * 0.08 * h, foot),
+            officer["trousers"],
+            thick + 1,
+            cv2.LINE_AA,
+        )
     cv2.rectangle(frame, point(x - 0.11 * h, shoulder - 0.02 * h), point(x + 0.11 * h, hip), officer["vest"], -1)
     cv2.circle(frame, point(x, top + 0.1 * h), max(2, round(0.07 * h)), officer["skin"], -1, cv2.LINE_AA)
     cv2.rectangle(frame, point(x - 0.08 * h, top), point(x + 0.08 * h, top + 0.06 * h), (20, 25, 60), -1)
     sleeve = [round(0.75 * value) for value in officer["vest"]]
-    xs, ys = [x - 0.12 * h, x + 0.12 * h], [top, foot]
+    xs = [x - 0.12 * h, x + 0.12 * h]
+    ys = [top, foot]
     for side, (sideways, upwards) in zip((-1, 1), places, strict=True):
         start = x + side * 0.11 * h, shoulder + 0.02 * h
         hand = start[0] + sideways * reach, start[1] - upwards * reach
@@ -149,12 +179,15 @@ def draw_officer(frame: np.ndarray, officer: dict, places: list[tuple[float, flo
 def draw_background(random: np.random.Generator) -> np.ndarray:
     """A sky, a road with stripes and some houses, float32 (SIZE, SIZE, 3)."""
     horizon = random.uniform(0.3, 0.6) * SIZE
-    sky, road = random.uniform(90, 230, 3), random.uniform(50, 130) * random.uniform(0.9, 1.1, 3)
+    sky = random.uniform(90, 230, 3)
+    road = random.uniform(50, 130) * random.uniform(0.9, 1.1, 3)
     rows = np.arange(SIZE)[:, None, None]
     image = np.where(rows < horizon, sky - 40 * rows / SIZE, road + 30 * (rows - horizon) / SIZE)
     image = np.ascontiguousarray(np.broadcast_to(image, (SIZE, SIZE, 3)), dtype=np.float32)
     for _ in range(random.integers(2, 6)):
-        x, width, height = random.uniform(-0.1, 0.9) * SIZE, random.uniform(0.1, 0.35) * SIZE, random.uniform(0.1, 0.5) * SIZE
+        x = random.uniform(-0.1, 0.9) * SIZE
+        width = random.uniform(0.1, 0.35) * SIZE
+        height = random.uniform(0.1, 0.5) * SIZE
         corners = (int(x), int(horizon - height)), (int(x + width), int(horizon))
         cv2.rectangle(image, *corners, random.uniform(30, 200, 3).tolist(), -1)
     for stripe in range(random.integers(0, 5)):

@@ -1,8 +1,10 @@
 """Predict clips with the models of one or several runs: the logits of all their folds are averaged by id.
 
 accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final --test_file hand_signal/data/test
-accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final runs/hand_signal/tune --weights 2 1 --test_file CLIPS
-accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final --test_file CLIPS --num_clips 10 --num_crops 3  # more views
+accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final runs/hand_signal/tune --weights 2 1 \
+    --test_file CLIPS
+# more views
+accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final --test_file CLIPS --num_clips 10 --num_crops 3
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,13 +22,25 @@ from data import SUBMISSION_CHECK, read_examples, submission_columns, submission
 class TaskPredictArguments(PredictArguments):
     """Fields of predict.py beside the common ones."""
 
-    per_device_eval_batch_size: int = field(default=8, metadata={"help": "views per batch and device; a video has num_clips * num_crops"})
+    per_device_eval_batch_size: int = field(
+        default=8, metadata={"help": "views per batch and device; a video has num_clips * num_crops"}
+    )
     dataloader_num_workers: int = field(default=0, metadata={"help": "processes that decode"})
-    num_clips: int | None = field(default=None, metadata={"help": "temporal clips of a video to average; default: as the run was trained"})
-    num_crops: int | None = field(default=None, metadata={"help": "crops of a frame to average, 1 or 3; default: as the run was trained"})
-    cache_dir: str | None = field(default=None, metadata={"help": "keep decoded and resized frames here, memory-mapped"})
-    skip_broken: bool = field(default=False, metadata={"help": "give clips that cannot be decoded equal probabilities, and count them"})
-    calibrate: bool = field(default=True, metadata={"help": "divide a run's logits by the temperature of its calibration.json"})
+    num_clips: int | None = field(
+        default=None, metadata={"help": "temporal clips of a video to average; default: as the run was trained"}
+    )
+    num_crops: int | None = field(
+        default=None, metadata={"help": "crops of a frame to average, 1 or 3; default: as the run was trained"}
+    )
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "keep decoded and resized frames here, memory-mapped"}
+    )
+    skip_broken: bool = field(
+        default=False, metadata={"help": "give clips that cannot be decoded equal probabilities, and count them"}
+    )
+    calibrate: bool = field(
+        default=True, metadata={"help": "divide a run's logits by the temperature of its calibration.json"}
+    )
 
 
 def main() -> None:
@@ -56,7 +70,9 @@ def main() -> None:
     temperatures = [read_temperature(run_dir) if args.calibrate else 1.0 for run_dir in args.run_dir]
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
-    parts, weights, sample_ids = [], [], None
+    parts = []
+    weights = []
+    sample_ids = None
     # the labels of the first model; load_fold wants the same of all others
     label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())
     with accelerator.main_process_first():
@@ -81,7 +97,9 @@ def main() -> None:
             preprocessing = replace(Preprocessing(**model.config.preprocessing), **views)
             check_upscale(preprocessing.upscale)
             dataset = ClipDataset(readable, preprocessing, args.cache_dir)
-            logits = predict_clips(model, dataset, accelerator, label_names, args.per_device_eval_batch_size, args.dataloader_num_workers)
+            logits = predict_clips(
+                model, dataset, accelerator, label_names, args.per_device_eval_batch_size, args.dataloader_num_workers
+            )
             parts.append(with_broken(scale(logits, temperature), ids))
             weights.append(weight / len(folds))
     logits = average(parts, weights)

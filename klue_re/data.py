@@ -37,12 +37,33 @@ LONGEST_SENTENCE = 10_000  # characters; the competition's longest has 510, so m
 SUBMISSION_FORMATS = {"competition": (None, ["pred"]), "klue": ("id", ["pred_label", "probs"])}
 
 # Zhou & Chen 2021 "An Improved Baseline for Sentence-level Relation Extraction" (arXiv 2102.01373), table 1.
-REPRESENTATIONS = ("entity_mask", "entity_marker", "entity_marker_punct", "typed_entity_marker", "typed_entity_marker_punct")
+REPRESENTATIONS = (
+    "entity_mask",
+    "entity_marker",
+    "entity_marker_punct",
+    "typed_entity_marker",
+    "typed_entity_marker_punct",
+)
 TYPED = ("entity_mask", "typed_entity_marker", "typed_entity_marker_punct")
 TERMS = ("cls", "e1", "e2", "e1*e2", "|e1-e2|", "cls*e1", "cls*e2")
 # Fields that only the heads over entity vectors have; the baseline is a stock sequence classifier.
-ENTITY_HEAD_FIELDS = ("entity_layer", "activation", "concat", "entity_pooling", "cls_pooling", "indicator_words", "dropout")
-MODEL_FIELDS = ("head", "entity_layer", "activation", "concat", "cls_pooling", "dropout")  # RBertConfig has them by the same names
+ENTITY_HEAD_FIELDS = (
+    "entity_layer",
+    "activation",
+    "concat",
+    "entity_pooling",
+    "cls_pooling",
+    "indicator_words",
+    "dropout",
+)
+MODEL_FIELDS = (
+    "head",
+    "entity_layer",
+    "activation",
+    "concat",
+    "cls_pooling",
+    "dropout",
+)  # RBertConfig has them by the same names
 
 
 @dataclass
@@ -52,39 +73,65 @@ class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArgument
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "label_file", "label_fixes", "ner_file")
 
     max_length: str = field(
-        default="128", metadata={"help": "tokens per row, or auto: the shortest that covers 99.5 %% of the training rows"}
+        default="128",
+        metadata={"help": "tokens per row, or auto: the shortest that covers 99.5 %% of the training rows"},
     )
     label_file: str | None = field(
-        default=None, metadata={"help": "JSON of label -> number, or KLUE's relation_list.json; default: label_type.json beside data.py"}
+        default=None,
+        metadata={
+            "help": "JSON of label -> number, or KLUE's relation_list.json; default: label_type.json beside data.py"
+        },
     )
-    label_fixes: str | None = field(default=None, metadata={"help": "JSON of [row, id, old label, new label] to relabel in train_file"})
-    ner_file: str | None = field(default=None, metadata={"help": "TSV of id and the types of both entities; the KLUE JSON has its own"})
+    label_fixes: str | None = field(
+        default=None, metadata={"help": "JSON of [row, id, old label, new label] to relabel in train_file"}
+    )
+    ner_file: str | None = field(
+        default=None, metadata={"help": "TSV of id and the types of both entities; the KLUE JSON has its own"}
+    )
     entity_representation: Literal[REPRESENTATIONS] = field(
-        default="entity_marker_punct", metadata={"help": "how the sentence shows its entities (arXiv 2102.01373, table 1)"}
+        default="entity_marker_punct",
+        metadata={"help": "how the sentence shows its entities (arXiv 2102.01373, table 1)"},
     )
     ner_as: Literal["text", "special_tokens", "embedding"] | None = field(
-        default=None, metadata={"help": "how the model reads entity types; default: as the paper of the entity_representation has it"}
+        default=None,
+        metadata={
+            "help": "how the model reads entity types; default: as the paper of the entity_representation has it"
+        },
     )
     long_examples: Literal["drop", "window"] = field(
-        default="window", metadata={"help": "rows longer than max_length: not trained on, or cut to the text around both entities"}
+        default="window",
+        metadata={"help": "rows longer than max_length: not trained on, or cut to the text around both entities"},
     )
     head: Literal["rbert", "baseline", "indicators"] = field(
         default="rbert",
         metadata={"help": "R-BERT, a stock sequence classifier, or R-BERT with the words around the entities too"},
     )
-    entity_layer: Literal["shared", "split"] = field(default="split", metadata={"help": "one layer for both entities, or one for each"})
-    activation: Literal["tanh", "gelu"] = field(default="tanh", metadata={"help": "in front of the fully connected layers"})
-    concat: list[str] = field(default_factory=lambda: ["cls", "e1", "e2"], metadata={"help": f"what is classified: {' '.join(TERMS)}"})
+    entity_layer: Literal["shared", "split"] = field(
+        default="split", metadata={"help": "one layer for both entities, or one for each"}
+    )
+    activation: Literal["tanh", "gelu"] = field(
+        default="tanh", metadata={"help": "in front of the fully connected layers"}
+    )
+    concat: list[str] = field(
+        default_factory=lambda: ["cls", "e1", "e2"], metadata={"help": f"what is classified: {' '.join(TERMS)}"}
+    )
     entity_pooling: Literal["mean", "first", "marker"] = field(
-        default="mean", metadata={"help": "an entity's vector: mean of its tokens, its first token, or its opening marker"}
+        default="mean",
+        metadata={"help": "an entity's vector: mean of its tokens, its first token, or its opening marker"},
     )
     cls_pooling: Literal["pooler", "first", "mean"] = field(
-        default="first", metadata={"help": "the sentence's vector: the encoder's pooler (where there is one), the first token, the mean"}
+        default="first",
+        metadata={
+            "help": "the sentence's vector: the encoder's pooler (where there is one), the first token, the mean"
+        },
     )
-    indicator_words: int = field(default=3, metadata={"help": "head indicators: words in front of the first and behind the second entity"})
+    indicator_words: int = field(
+        default=3, metadata={"help": "head indicators: words in front of the first and behind the second entity"}
+    )
     dropout: float = field(default=0.1, metadata={"help": "in front of each layer of the head"})
     submission_format: Literal[tuple(SUBMISSION_FORMATS)] = field(
-        default="competition", metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"}
+        default="competition",
+        metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"},
     )
 
 
@@ -94,13 +141,18 @@ def check_options(args: TaskArguments) -> None:
         raise InputError(f"concat: {unknown[0]!r} is not one of {' '.join(TERMS)}")
     if not args.concat or len(set(args.concat)) < len(args.concat):
         raise InputError(f"concat: {' '.join(args.concat)!r}, expected one term or more, each once")
-    defaults = {item.name: item.default_factory() if item.name == "concat" else item.default for item in dataclasses.fields(args)}
+    defaults = {
+        item.name: item.default_factory() if item.name == "concat" else item.default
+        for item in dataclasses.fields(args)
+    }
     changed = [name for name in ENTITY_HEAD_FIELDS if getattr(args, name) != defaults[name]]
     if args.head == "baseline" and (changed or args.ner_as == "embedding"):
         name = [*changed, "ner_as"][0]
         value = " ".join(defaults[name]) if name == "concat" else defaults[name]
         leave = f"leave it at {value}" if name in changed else "leave it out"
-        raise InputError(f"{name}: head baseline does not have it, expected head rbert or indicators; with baseline {leave}")
+        raise InputError(
+            f"{name}: head baseline does not have it, expected head rbert or indicators; with baseline {leave}"
+        )
     if args.head == "rbert" and "indicator_words" in changed:
         raise InputError("indicator_words: only head indicators has them")
     if not 0 <= args.dropout < 1:
@@ -109,20 +161,31 @@ def check_options(args: TaskArguments) -> None:
         raise InputError("entity_pooling: entity_mask has no markers, expected mean or first")
     typed = args.entity_representation in TYPED
     if args.ner_as == "embedding" and typed:
-        raise InputError(f"ner_as: {args.entity_representation} has the types in its text, for an embedding take entity_marker(_punct)")
+        raise InputError(
+            f"ner_as: {args.entity_representation} has the types in its text, for an embedding take "
+            "entity_marker(_punct)"
+        )
     if args.ner_as in ("text", "special_tokens") and not typed:
-        raise InputError(f"ner_as: {args.entity_representation} has no types in its text, expected one of {', '.join(TYPED)}")
+        raise InputError(
+            f"ner_as: {args.entity_representation} has no types in its text, expected one of {', '.join(TYPED)}"
+        )
 
 
 def read_label_names(path: str | Path) -> list[str]:
-    """Label names in the order of their numbers, from {label: number} or {"relations": [label, ...]}. Raises InputError."""
+    """Label names in the order of their numbers, from {label: number} or {"relations": [label, ...]}. Raises
+    InputError."""
     content = read_json_data(path)
     if isinstance(content, dict) and isinstance(content.get("relations"), list) and all_text(content["relations"]):
         if len(set(content["relations"])) < len(content["relations"]):
-            raise InputError(f"{path}: {Counter(content['relations']).most_common(1)[0][0]!r:.80} stands twice among the relations")
+            raise InputError(
+                f"{path}: {Counter(content['relations']).most_common(1)[0][0]!r:.80} stands twice among the relations"
+            )
         content = {label: number for number, label in enumerate(content["relations"])}
     if not isinstance(content, dict) or len(content) < 2 or any(type(number) is not int for number in content.values()):
-        raise InputError(f'{path}: an object of label: number, or {{"relations": [label, ...]}}, with two labels or more was expected')
+        raise InputError(
+            f'{path}: an object of label: number, or {{"relations": [label, ...]}}, with two labels or more was '
+            "expected"
+        )
     if sorted(content.values()) != list(range(len(content))):
         raise InputError(f"{path}: the numbers of the {len(content)} labels are not 0 to {len(content) - 1}, each once")
     if reserved := {label for label in UNLABELLED if label in content}:
@@ -135,13 +198,18 @@ def all_text(values: list) -> bool:
 
 
 def read_tsv(path: str | Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line on which the row begins, its fields by column) of a tab-separated file without a header, CSV quotes undone."""
-    reader, row = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", strict=True), 1
+    """(line on which the row begins, its fields by column) of a tab-separated file without a header, CSV quotes
+    undone."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", strict=True)
+    row = 1
     try:
         for fields in reader:
             if fields:
                 if len(fields) != len(columns):
-                    raise InputError(f"{path}, row {row}: {len(fields)} fields, expected {len(columns)} with tabs ({' '.join(columns)})")
+                    raise InputError(
+                        f"{path}, row {row}: {len(fields)} fields, expected {len(columns)} with tabs "
+                        f"({' '.join(columns)})"
+                    )
                 yield row, dict(zip(columns, fields, strict=True))
             row = reader.line_num + 1
     except csv.Error as error:
@@ -154,7 +222,9 @@ def read_ner(path: str | Path) -> dict[str, tuple[str, str]]:
     for row, fields in read_tsv(path, ["id", "type1", "type2"]):
         if fields["id"] in types:
             raise InputError(f"{path}, row {row}, column id: {fields['id']!r:.80} is repeated")
-        first, second = (entity_type(fields[column], f"{path}, row {row}, column {column}") for column in ("type1", "type2"))
+        first, second = (
+            entity_type(fields[column], f"{path}, row {row}, column {column}") for column in ("type1", "type2")
+        )
         types[fields["id"]] = first, second
     return types
 
@@ -167,10 +237,13 @@ def entity_type(text: str, where: str) -> str:
     return kind
 
 
-def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple[str, str]]) -> tuple[list[RelationExample], str]:
+def read_examples(
+    path: str | Path, label_names: list[str], ner: dict[str, tuple[str, str]]
+) -> tuple[list[RelationExample], str]:
     """The rows of a TSV or KLUE JSON file in order, and a sentence that counts them and the offsets that were repaired.
 
-    ner: types by id, which go before the file's own. A row's group is its sentence. Raises InputError that names file, row and column.
+    ner: types by id, which go before the file's own. A row's group is its sentence. Raises InputError that names file,
+    row and column.
     """
     path = Path(path)
     if path.suffix.lower() not in (".tsv", ".txt", ".json"):
@@ -180,11 +253,14 @@ def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple
     first_row: dict[str, int] = {}
     repaired: list[int] = []
     for row, fields in rows:
-        where, sentence = f"{path}, row {row}", fields["sentence"]
+        where = f"{path}, row {row}"
+        sentence = fields["sentence"]
         if not fields["id"].strip():
             raise InputError(f"{where}, column id: is empty")
         if fields["id"] in first_row:
-            raise InputError(f"{where}, column id: {fields['id']!r:.80} is repeated, expected in row {first_row[fields['id']]} only")
+            raise InputError(
+                f"{where}, column id: {fields['id']!r:.80} is repeated, expected in row {first_row[fields['id']]} only"
+            )
         first_row[fields["id"]] = row
         if len(sentence) > LONGEST_SENTENCE:
             much = f"has {len(sentence):,} characters, more than {LONGEST_SENTENCE:,}; is a quote left open?"
@@ -192,7 +268,9 @@ def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple
         types = ner.get(fields["id"], (fields.get("type1"), fields.get("type2")))
         entities = []
         for number, kind in enumerate(types, start=1):
-            start = find_entity(sentence, fields[f"entity{number}"], fields[f"e{number}_start"], fields[f"e{number}_end"], where, number)
+            start = find_entity(
+                sentence, fields[f"entity{number}"], fields[f"e{number}_start"], fields[f"e{number}_end"], where, number
+            )
             stated = int(fields[f"e{number}_start"]), int(fields[f"e{number}_end"])
             entities.append(Entity(start, start + len(fields[f"entity{number}"]) - 1, kind))
             if stated != (entities[-1].start, entities[-1].end) and row not in repaired:
@@ -208,12 +286,15 @@ def read_examples(path: str | Path, label_names: list[str], ner: dict[str, tuple
 
 
 def find_entity(sentence: str, entity: str, start: str, end: str, where: str, number: int) -> int:
-    """Where the entity begins: at its stated offset if it stands there, else at the nearest place where it does. Raises InputError."""
+    """Where the entity begins: at its stated offset if it stands there, else at the nearest place where it does. Raises
+    InputError."""
     if not entity.strip():
         raise InputError(f"{where}, column entity{number}: is empty")
     for name, value in (("start", start), ("end", end)):
         if not (value.isdecimal() and value.isascii() and len(value) < 10):
-            raise InputError(f"{where}, column e{number}_{name}: {value!r:.80}, a character position from 0 was expected")
+            raise InputError(
+                f"{where}, column e{number}_{name}: {value!r:.80}, a character position from 0 was expected"
+            )
     if sentence[int(start) : int(end) + 1] == entity:
         return int(start)
     places = [place for place in range(len(sentence)) if sentence.startswith(entity, place)]
@@ -229,7 +310,9 @@ def label_number(label: object, label_names: list[str], where: str) -> int:
         return -1
     if label not in label_names:
         nearest = difflib.get_close_matches(str(label), label_names, n=1, cutoff=0.0)[0]
-        raise InputError(f"{where}: {label!r:.80} is not one of the {len(label_names)} labels of label_file (nearest: {nearest})")
+        raise InputError(
+            f"{where}: {label!r:.80} is not one of the {len(label_names)} labels of label_file (nearest: {nearest})"
+        )
     return label_names.index(label)
 
 
@@ -237,7 +320,9 @@ def read_klue_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(entry, counted from 1, and its fields by TSV column, with type1 and type2) of klue-re-v1.1_*.json."""
     entries = read_json_data(path)
     if not isinstance(entries, list):
-        raise InputError(f"{path}: a list of objects with guid, sentence, subject_entity, object_entity and label was expected")
+        raise InputError(
+            f"{path}: a list of objects with guid, sentence, subject_entity, object_entity and label was expected"
+        )
     for row, entry in enumerate(entries, start=1):
         where = f"{path}, row {row}"
         fields = {
@@ -264,13 +349,17 @@ def get(entry: object, key: str, kind: type, where: str) -> Any:
         found = "is missing" if key not in entry else f"is {type(value).__name__}"
         raise InputError(f"{where}, column {key}: {found}, {kind.__name__} was expected")
     if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters were expected")
+        raise InputError(
+            f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters were expected"
+        )
     return value
 
 
 def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_names: list[str]) -> str:
     """Relabel the rows of [[row, id, old label, new label], ...], found by id, and say how many. Raises InputError."""
-    fixes, by_id, applied = read_json_data(path), {example.id: example for example in examples}, 0
+    fixes = read_json_data(path)
+    by_id = {example.id: example for example in examples}
+    applied = 0
     if not isinstance(fixes, list):
         raise InputError(f"{path}: a list of [row, id, old label, new label] was expected")
     for row, fix in enumerate(fixes, start=1):
@@ -287,7 +376,9 @@ def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_n
             continue
         if by_id[example_id].label != old:
             found = label_names[by_id[example_id].label] if by_id[example_id].label >= 0 else "unknown"
-            raise InputError(f"{path}, row {row}, column old: {example_id} has label {found} in train_file, expected {labels[0]}")
+            raise InputError(
+                f"{path}, row {row}, column old: {example_id} has label {found} in train_file, expected {labels[0]}"
+            )
         by_id[example_id].label = new
         applied += 1
     if fixes and not applied:
@@ -298,15 +389,20 @@ def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_n
 def drop_rows(
     splits: list[tuple[np.ndarray, np.ndarray | None]], dropped: np.ndarray, labels: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """The splits without the dropped rows, (N,) bool, to train on; they are still predicted. Raises InputError where too few are left."""
+    """The splits without the dropped rows, (N,) bool, to train on; they are still predicted. Raises InputError where
+    too few are left."""
     splits = [(train_idx[~dropped[train_idx]], eval_idx) for train_idx, eval_idx in splits]
     if any(len(np.unique(labels[train_idx])) < 2 for train_idx, _ in splits):
-        raise InputError("long_examples: drop leaves a fold with fewer than two classes to train on; raise max_length, or take window")
+        raise InputError(
+            "long_examples: drop leaves a fold with fewer than two classes to train on; raise max_length, or take "
+            "window"
+        )
     return splits
 
 
 def submission_columns(logits: Logits, submission_format: str) -> dict[str, list[str]]:
-    """The columns of SUBMISSION_FORMATS: label numbers, or label names and the probabilities of all labels as a JSON list."""
+    """The columns of SUBMISSION_FORMATS: label numbers, or label names and the probabilities of all labels as a JSON
+    list."""
     numbers = logits.logits.argmax(axis=1)
     if submission_format == "competition":
         return {"pred": [str(number) for number in numbers]}

@@ -1,7 +1,7 @@
 """What the model reads of a sentence with two entities: marked text, and which token belongs to what.
 
-A sentence is cut where an entity begins or ends; between the pieces stand markers, and all are separated by spaces, so that no token
-belongs half to an entity. (In Korean this separates an entity from the particle behind it.)
+A sentence is cut where an entity begins or ends; between the pieces stand markers, and all are separated by spaces, so
+that no token belongs half to an entity. (In Korean this separates an entity from the particle behind it.)
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,9 @@ class EntityFormat:
     head: str
     entity_representation: str
     ner_as: str | None  # text, special_tokens, embedding; None: types are not read
-    ner_types: list[str]  # of special tokens and of the embedding's rows 1, 2, ...; row 0 is for all tokens outside of entities
+    ner_types: list[
+        str
+    ]  # of special tokens and of the embedding's rows 1, 2, ...; row 0 is for all tokens outside of entities
     entity_pooling: str
     indicator_words: int
 
@@ -47,10 +49,14 @@ class EntityFormat:
             check_types(examples)
             types = {entity.type for example in examples for entity in (example.e1, example.e2)}
         elif args.ner_file:
-            print_once(f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding")
+            print_once(
+                f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding"
+            )
         if ner_as == "text":
             types = set()  # words of the vocabulary: any type can be read
-        return cls(args.head, args.entity_representation, ner_as, sorted(types), args.entity_pooling, args.indicator_words)
+        return cls(
+            args.head, args.entity_representation, ner_as, sorted(types), args.entity_pooling, args.indicator_words
+        )
 
     def special_tokens(self) -> list[str]:
         """Markers and types that become tokens of the vocabulary."""
@@ -97,7 +103,10 @@ def check_types(examples: Sequence[RelationExample], known: Sequence[str] = ()) 
                     "name a --ner_file (id, type of entity 1, type of entity 2) that has all rows, or take KLUE's JSON"
                 )
             if known and entity.type not in known:
-                raise InputError(f"ner_file: id {example.id} has type {entity.type!r:.80}, and the model knows only {', '.join(known)}")
+                raise InputError(
+                    f"ner_file: id {example.id} has type {entity.type!r:.80}, and the model knows only "
+                    f"{', '.join(known)}"
+                )
 
 
 @dataclass
@@ -123,10 +132,13 @@ class MarkedRow:
 
 def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]]:
     """The pieces of the marked sentence in order, each with what its tokens are (their id still 0)."""
-    sentence, entities = example.segments[0], {1: example.e1, 2: example.e2}
+    sentence = example.segments[0]
+    entities = {1: example.e1, 2: example.e2}
     masked = form.entity_representation == "entity_mask"
     first, second = sorted(entities.values(), key=lambda entity: (entity.start, entity.end))
-    points = sorted({0, len(sentence)} | {point for entity in entities.values() for point in (entity.start, entity.end + 1)})
+    points = sorted(
+        {0, len(sentence)} | {point for entity in entities.values() for point in (entity.start, entity.end + 1)}
+    )
     pieces: list[tuple[str, Token]] = []
     for start, end in zip(points, [*points[1:], len(sentence)], strict=True):
         closing = [number for number, entity in entities.items() if entity.end + 1 == start]
@@ -134,7 +146,9 @@ def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]
         for number in sorted(closing, key=lambda number: (-entities[number].start, -number)):  # the inner one first
             pieces.append((form.markers(number, entities[number].type)[1], Token(0, marker=-1)))
         for number in sorted(opening, key=lambda number: (-entities[number].end, number)):  # the outer one first
-            token = Token(0, e1=masked and number == 1, e2=masked and number == 2, marker=number)  # a mask is also the entity
+            token = Token(
+                0, e1=masked and number == 1, e2=masked and number == 2, marker=number
+            )  # a mask is also the entity
             pieces.append((form.markers(number, entities[number].type)[0], token))
         inside = [number for number, entity in entities.items() if entity.start <= start <= entity.end]
         text = sentence[start:end]
@@ -149,11 +163,12 @@ def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]
 def around(text: str, start: int, first: Entity, second: Entity, form: EntityFormat) -> list[tuple[str, Token]]:
     """A piece outside of both entities, cut into what indicates the relation (head indicators) and what does not.
 
-    Indicators are the words between the entities, and indicator_words in front of the first and behind the last. Tao et al. 2019
-    "Enhancing Relation Extraction Using Syntactic Indicators and Sentential Contexts" (arXiv 1912.01858) choose them by syntax, which
-    needs a parser; here they are chosen by position.
+    Indicators are the words between the entities, and indicator_words in front of the first and behind the last. Tao et
+    al. 2019 "Enhancing Relation Extraction Using Syntactic Indicators and Sentential Contexts" (arXiv 1912.01858)
+    choose them by syntax, which needs a parser; here they are chosen by position.
     """
-    words, near = text.split(), form.indicator_words
+    words = text.split()
+    near = form.indicator_words
     if form.head != "indicators":
         parts = [(text, False)]
     elif start < first.start:
@@ -172,8 +187,11 @@ def marked_text(example: RelationExample, form: EntityFormat) -> str:
     return " ".join(text for text, _ in mark(example, form) if text not in special)
 
 
-def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase) -> list[MarkedRow]:
-    """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding, or an entity has no token.
+def mark_and_tokenize(
+    examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase
+) -> list[MarkedRow]:
+    """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding, or an
+    entity has no token.
 
     What looks like a token of the tokenizer's own inside a sentence ([SEP]) is read as text.
     """
@@ -183,14 +201,22 @@ def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, t
     special = set(form.special_tokens())
     ids_of: dict[tuple[str, bool], list[int]] = {}  # by text and whether it is a marker
     for is_marker in (True, False):
-        texts = list(dict.fromkeys(text for pieces in marked for text, token in pieces if bool(token.marker) == is_marker))
+        texts = list(
+            dict.fromkeys(text for pieces in marked for text, token in pieces if bool(token.marker) == is_marker)
+        )
         if texts:
-            # a space in front: all pieces but the sentence's first word follow one (tokenizers of bytes tell the difference)
+            # a space in front: all pieces but the sentence's first word follow one (tokenizers of bytes tell the
+            # difference)
             spaced = [text if is_marker and text in special else f" {text}" for text in texts]
             how = {"add_special_tokens": False, "split_special_tokens": not is_marker, "verbose": False}
             ids_of |= zip(((text, is_marker) for text in texts), tokenizer(spaced, **how)["input_ids"], strict=True)
-    if unknown := sorted({text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}):
-        print_once(f"warning: the tokenizer does not know all of the markers {', '.join(unknown)}; take another entity_representation")
+    if unknown := sorted(
+        {text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}
+    ):
+        print_once(
+            f"warning: the tokenizer does not know all of the markers {', '.join(unknown)}; take another "
+            "entity_representation"
+        )
     rows = []
     for example, pieces in zip(examples, marked, strict=True):
         tokens = []
@@ -199,13 +225,18 @@ def mark_and_tokenize(examples: Sequence[RelationExample], form: EntityFormat, t
             tokens += [Token(number, token.e1, token.e2, token.marker, token.indicator, token.ner) for number in ids]
         for number, seen in ((1, any(token.e1 for token in tokens)), (2, any(token.e2 for token in tokens))):
             if not seen:
-                raise InputError(f"id {example.id}: entity {number} has no token, its characters are none that the tokenizer keeps")
+                raise InputError(
+                    f"id {example.id}: entity {number} has no token, its characters are none that the tokenizer keeps"
+                )
         rows.append(MarkedRow(example.id, example.label, tokens))
     return rows
 
 
-def find_max_length(rows: Sequence[MarkedRow], tokenizer: PreTrainedTokenizerBase, max_length: str) -> tuple[int, np.ndarray]:
-    """(tokens per row, (N,) bool: the rows that are longer) for max_length, a number or `auto`, over the training rows."""
+def find_max_length(
+    rows: Sequence[MarkedRow], tokenizer: PreTrainedTokenizerBase, max_length: str
+) -> tuple[int, np.ndarray]:
+    """(tokens per row, (N,) bool: the rows that are longer) for max_length, a number or `auto`, over the training
+    rows."""
     special = PairFormat.of(tokenizer).num_special(1)
     lengths = np.array([len(row.tokens) + special for row in rows])
     length = choose_max_length(lengths, tokenizer, max_length, special)
@@ -220,7 +251,8 @@ def check_room(rows: Sequence[MarkedRow], tokenizer: PreTrainedTokenizerBase, ma
 
 
 def window(row: MarkedRow, room: int) -> list[Token]:
-    """At most `room` tokens of the row, in order: all markers, then the entities from their beginnings, then what is nearest to them.
+    """At most `room` tokens of the row, in order: all markers, then the entities from their beginnings, then what is
+    nearest to them.
 
     Raises InputError where the markers and the first token of each entity need more.
     """
@@ -240,21 +272,29 @@ def window(row: MarkedRow, room: int) -> list[Token]:
             ranks.append(len(row.tokens) + int(np.abs(kept - i).min()))
     needed = sum(rank <= 1 for rank in ranks)
     if needed > room:
-        raise InputError(f"max_length: too short for the markers and entities of id {row.id}, {needed} tokens beside [CLS] and [SEP]")
+        raise InputError(
+            f"max_length: too short for the markers and entities of id {row.id}, {needed} tokens beside [CLS] and [SEP]"
+        )
     return [row.tokens[i] for i in sorted(np.argsort(ranks, kind="stable")[:room])]
 
 
 def tokenize(
-    rows: Sequence[MarkedRow], form: EntityFormat, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
+    rows: Sequence[MarkedRow],
+    form: EntityFormat,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache_file: str | Path,
 ) -> datasets.Dataset:
     """Rows of id, labels, what the tokenizer gives, and numbers per token, memory-mapped from cache_file.
 
-    The numbers are e1_mask and e2_mask (1: this token's state is averaged into the entity's vector), indicator_mask (head indicators) and
-    ner_ids (ner_as embedding). The baseline has none of them. Nothing is padded: common.text.Collator does.
+    The numbers are e1_mask and e2_mask (1: this token's state is averaged into the entity's vector), indicator_mask
+    (head indicators) and ner_ids (ner_as embedding). The baseline has none of them. Nothing is padded:
+    common.text.Collator does.
     """
     pair_format = PairFormat.of(tokenizer)
     room = max_length - pair_format.num_special(1)
-    before, behind = len(pair_format.prefix), len(pair_format.suffix)
+    before = len(pair_format.prefix)
+    behind = len(pair_format.suffix)
 
     def columns(tokens: list[Token]) -> dict[str, list[int]]:
         if form.head == "baseline":
@@ -269,13 +309,19 @@ def tokenize(
     def encoded() -> Any:
         for row in rows:
             tokens = window(row, room)
-            yield {"id": row.id, **pair_format.join([[token.id for token in tokens]]), **columns(tokens), "labels": row.label}
+            yield {
+                "id": row.id,
+                **pair_format.join([[token.id for token in tokens]]),
+                **columns(tokens),
+                "labels": row.label,
+            }
 
     return write_rows(encoded(), cache_file)
 
 
 def pooling_mask(tokens: list[Token], number: int, entity_pooling: str) -> list[int]:
-    """1 for the tokens whose states make up the vector of entity 1 or 2: all of its own, its first, or its (first) opening marker."""
+    """1 for the tokens whose states make up the vector of entity 1 or 2: all of its own, its first, or its (first)
+    opening marker."""
     if entity_pooling == "marker":
         mask = [token.marker == number for token in tokens]
     else:

@@ -1,5 +1,6 @@
-"""The metrics of KLUE-RE, as fractions: Park et al. 2021 "KLUE: Korean Language Understanding Evaluation" (arXiv 2105.09680), and
-klue_re_micro_f1 and klue_re_auprc in klue_baseline/metrics/functional.py of github.com/KLUE-benchmark/KLUE-baseline."""
+"""The metrics of KLUE-RE, as fractions: Park et al. 2021 "KLUE: Korean Language Understanding Evaluation" (arXiv
+2105.09680), and klue_re_micro_f1 and klue_re_auprc in klue_baseline/metrics/functional.py of
+github.com/KLUE-benchmark/KLUE-baseline."""
 
 import numpy as np
 from scipy.special import softmax
@@ -13,13 +14,17 @@ NO_RELATION = ("no_relation", "관계_없음")
 def relation_metrics(logits: Logits) -> dict[str, float]:
     """KLUE's metrics over the rows with a label; there is at least one.
 
-    klue_micro_f1   over all labels but no_relation: a no_relation row counts only where it was given a relation; 0 where no row has or
+    klue_micro_f1   over all labels but no_relation: a no_relation row counts only where it was given a relation; 0
+                    where no row has or
                     was given one
-    klue_auprc      area under the precision-recall curve (trapezoidal) of each label, no_relation too, unweighted mean. KLUE's code gives
-                    0.5 for a label without rows; such labels are left out here (KLUE's own evaluation sets have rows of all)
+    klue_auprc      area under the precision-recall curve (trapezoidal) of each label, no_relation too, unweighted mean.
+                    KLUE's code gives
+                    0.5 for a label without rows; such labels are left out here (KLUE's own evaluation sets have rows of
+                    all)
     """
     known = logits.labels >= 0
-    labels, values = logits.labels[known], logits.logits[known].astype(np.float64)
+    labels = logits.labels[known]
+    values = logits.logits[known].astype(np.float64)
     relations = [number for number, name in enumerate(logits.label_names) if name not in NO_RELATION]
     probabilities = softmax(values, axis=1)
     areas = []

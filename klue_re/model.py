@@ -1,8 +1,10 @@
-"""R-BERT over any encoder of transformers: Wu & He 2019 "Enriching Pre-trained Language Model with Entity Information for Relation
-Classification" (arXiv 1905.08284), section 3.2, and its variations.
+"""R-BERT over any encoder of transformers: Wu & He 2019 "Enriching Pre-trained Language Model with Entity Information
+for Relation Classification" (arXiv 1905.08284), section 3.2, and its variations.
 
-model = load_relation_model("klue/roberta-large", label_names, tokenizer, {"head": "rbert", "concat": ["cls", "e1", "e2", "|e1-e2|"]})
-model.save_pretrained(folder); RBertForRelationExtraction.from_pretrained(folder)   # or AutoModelForSequenceClassification
+model = load_relation_model("klue/roberta-large", label_names, tokenizer, {"head": "rbert", "concat": ["cls", "e1",
+"e2", "|e1-e2|"]})
+model.save_pretrained(folder); RBertForRelationExtraction.from_pretrained(folder)   # or
+AutoModelForSequenceClassification
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ from common.errors import InputError
 from common.text import BROKEN_FILES, load_model, scratch_config, unavailable
 
 ACTIVATIONS = {"tanh": torch.tanh, "gelu": F.gelu}
-# Of the sentence's and both entities' vectors, (B, H) each. Products and differences: Reimers & Gurevych 2019 (Sentence-BERT), table 6.
+# Of the sentence's and both entities' vectors, (B, H) each. Products and differences: Reimers & Gurevych 2019
+# (Sentence-BERT), table 6.
 CONCATENATIONS = {
     "cls": lambda cls, e1, e2: cls,
     "e1": lambda cls, e1, e2: e1,
@@ -41,8 +44,8 @@ CONCATENATIONS = {
 class RBertConfig(PretrainedConfig):
     """The encoder's own configuration as a dict, and the options of the head; see RelationHead for these.
 
-    cls_pooling: pooler (the encoder's; it must have one), first or mean. num_ner_types: rows of an embedding of entity types that is
-    added to the word embeddings, beside row 0 for all other tokens; 0: there is none.
+    cls_pooling: pooler (the encoder's; it must have one), first or mean. num_ner_types: rows of an embedding of entity
+    types that is added to the word embeddings, beside row 0 for all other tokens; 0: there is none.
     """
 
     model_type = "r_bert"
@@ -72,11 +75,12 @@ class RBertConfig(PretrainedConfig):
 
 
 class RelationHead(nn.Module):
-    """From the vectors of the sentence and of both entities, (B, H) each, to logits (B, C): equations 1 to 4 of the paper.
+    """From the vectors of the sentence and of both entities, (B, H) each, to logits (B, C): equations 1 to 4 of the
+    paper.
 
-    H'_0 = W_0 a(H_0) + b_0, H'_1 = W_1 a(H_1) + b_1, H'_2 = W_2 a(H_2) + b_2, with a = tanh in the paper, and W_1 = W_2, b_1 = b_2 there
-    (entity_layer shared); logits = W_3 [H'_0; H'_1; H'_2] + b_3, or another concatenation. Dropout in front of each of these layers.
-    indicators: a fourth vector of its own layer, at the end of the concatenation.
+    H'_0 = W_0 a(H_0) + b_0, H'_1 = W_1 a(H_1) + b_1, H'_2 = W_2 a(H_2) + b_2, with a = tanh in the paper, and W_1 =
+    W_2, b_1 = b_2 there (entity_layer shared); logits = W_3 [H'_0; H'_1; H'_2] + b_3, or another concatenation. Dropout
+    in front of each of these layers. indicators: a fourth vector of its own layer, at the end of the concatenation.
     """
 
     def __init__(self, hidden_size: int, num_labels: int, config: RBertConfig):
@@ -85,11 +89,16 @@ class RelationHead(nn.Module):
         self.concat = config.concat
         self.dropout = nn.Dropout(config.dropout)
         shared = {"e1": "entity", "e2": "entity"} if config.entity_layer == "shared" else {}
-        # vector -> its layer; a vector that no term reads has none (its weights would get no gradients, and stop a run on several GPUs)
-        self.layer_of = {name: shared.get(name, name) for name in ("cls", "e1", "e2") if any(name in term for term in config.concat)}
+        # vector -> its layer; a vector that no term reads has none (its weights would get no gradients, and stop a run
+        # on several GPUs)
+        self.layer_of = {
+            name: shared.get(name, name) for name in ("cls", "e1", "e2") if any(name in term for term in config.concat)
+        }
         if config.head == "indicators":
             self.layer_of["indicators"] = "indicators"
-        self.layers = nn.ModuleDict({name: nn.Linear(hidden_size, hidden_size) for name in dict.fromkeys(self.layer_of.values())})
+        self.layers = nn.ModuleDict(
+            {name: nn.Linear(hidden_size, hidden_size) for name in dict.fromkeys(self.layer_of.values())}
+        )
         self.classifier = nn.Linear(hidden_size * (len(config.concat) + (config.head == "indicators")), num_labels)
 
     def forward(self, cls: Tensor, e1: Tensor, e2: Tensor, indicators: Tensor | None = None) -> Tensor:
@@ -103,7 +112,8 @@ class RelationHead(nn.Module):
 
 
 class RBertForRelationExtraction(PreTrainedModel):
-    """An encoder and a RelationHead. encoder: a pretrained one, or None for random weights (which from_pretrained then replaces)."""
+    """An encoder and a RelationHead. encoder: a pretrained one, or None for random weights (which from_pretrained then
+    replaces)."""
 
     config_class = RBertConfig
     base_model_prefix = "encoder"
@@ -137,7 +147,8 @@ class RBertForRelationExtraction(PreTrainedModel):
         output_hidden_states: None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput:
-        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as klue_re/entities.py's tokenize() gives it.
+        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as klue_re/entities.py's
+        tokenize() gives it.
 
         The last four are not used: peft passes them to every classifier.
         """
@@ -155,7 +166,8 @@ class RBertForRelationExtraction(PreTrainedModel):
         ner_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
     ) -> list[Tensor]:
-        """The head's inputs, (B, H) each: H_0, the entities' averages in equations 1 and 2, and (head indicators) the indicators'."""
+        """The head's inputs, (B, H) each: H_0, the entities' averages in equations 1 and 2, and (head indicators) the
+        indicators'."""
         inputs = {"attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
@@ -174,13 +186,15 @@ class RBertForRelationExtraction(PreTrainedModel):
 
 
 def mean_over(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, H) means of the states (B, T, H) where mask (B, T) is 1; zeros where it is 0 everywhere (nothing between two entities, say)."""
+    """(B, H) means of the states (B, T, H) where mask (B, T) is 1; zeros where it is 0 everywhere (nothing between two
+    entities, say)."""
     mask = mask.to(states.dtype)
     return torch.einsum("bth,bt->bh", states, mask) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def has_pooler(encoder: PreTrainedModel) -> bool:
-    """Whether the family has a pooler over the first token (BERT, RoBERTa, XLM-R do; ELECTRA, DeBERTa, DistilBERT do not)."""
+    """Whether the family has a pooler over the first token (BERT, RoBERTa, XLM-R do; ELECTRA, DeBERTa, DistilBERT do
+    not)."""
     return "pooler" in dict(encoder.named_children())
 
 
@@ -194,9 +208,10 @@ def load_relation_model(
 ) -> PreTrainedModel:
     """A relation classifier in float32 over a pretrained encoder (`scratch`: BERT of 2 layers with random weights).
 
-    options: those of RBertConfig; {"head": "baseline"} gives AutoModelForSequenceClassification. special_tokens: of the tokenizer, new to
-    the encoder; each begins as the mean of the pieces of its text. cls_pooling pooler becomes first where the encoder has no pretrained
-    pooler, which is said. Raises InputError where there is no such model, or where weights of its encoder are missing.
+    options: those of RBertConfig; {"head": "baseline"} gives AutoModelForSequenceClassification. special_tokens: of the
+    tokenizer, new to the encoder; each begins as the mean of the pieces of its text. cls_pooling pooler becomes first
+    where the encoder has no pretrained pooler, which is said. Raises InputError where there is no such model, or where
+    weights of its encoder are missing.
     """
     if options["head"] == "baseline":
         model = load_model(name_or_path, label_names, tokenizer, trust_remote_code)
@@ -218,7 +233,10 @@ def load_relation_model(
         raise unavailable(name_or_path, error) from error
     missing = {name for name in info["missing_keys"] if not name.startswith("pooler.")}
     if missing:
-        raise InputError(f"model_name_or_path: {name_or_path} lacks {len(missing)} weights of its encoder, {sorted(missing)[0]} for one")
+        raise InputError(
+            f"model_name_or_path: {name_or_path} lacks {len(missing)} weights of its encoder, {sorted(missing)[0]} "
+            "for one"
+        )
     options = dict(options)
     if options.get("cls_pooling") == "pooler" and (info["missing_keys"] or not has_pooler(encoder)):
         options["cls_pooling"] = "first"
@@ -227,16 +245,21 @@ def load_relation_model(
         encoder.resize_token_embeddings(len(tokenizer))
     initialize_tokens(encoder, tokenizer, special_tokens)
     try:
-        return RBertForRelationExtraction(RBertConfig(encoder_config=encoder.config.to_dict(), **options, **names), encoder)
+        return RBertForRelationExtraction(
+            RBertConfig(encoder_config=encoder.config.to_dict(), **options, **names), encoder
+        )
     except BROKEN_FILES as error:  # the code that a repository brings cannot be rebuilt from its configuration alone
         raise unavailable(name_or_path, error) from error
 
 
 @torch.no_grad()
-def initialize_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, special_tokens: Sequence[str]) -> None:
+def initialize_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, special_tokens: Sequence[str]
+) -> None:
     """Give each new token the mean embedding of the pieces of its text ([E1-PER]: those of "E1 PER").
 
-    transformers would start them all at nearly the same vector, and so they would stay where word embeddings are frozen.
+    transformers would start them all at nearly the same vector, and so they would stay where word embeddings are
+    frozen.
     """
     weight = model.get_input_embeddings().weight
     for token in special_tokens:

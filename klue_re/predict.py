@@ -1,8 +1,10 @@
 """Predict a file with the models of one or several runs: the logits of all their folds are averaged by id.
 
 accelerate launch klue_re/predict.py --run_dir runs/klue_re/final --test_file klue_re/data/test.tsv
-accelerate launch klue_re/predict.py --run_dir runs/klue_re/final runs/klue_re/best --weights 1 2 --test_file T.tsv --ner_file N.tsv
-accelerate launch klue_re/predict.py --run_dir runs/klue_re/final --test_file klue_re/data/train.tsv    # with labels: metrics too
+accelerate launch klue_re/predict.py --run_dir runs/klue_re/final runs/klue_re/best --weights 1 2 \
+    --test_file T.tsv --ner_file N.tsv
+# with labels: metrics too
+accelerate launch klue_re/predict.py --run_dir runs/klue_re/final --test_file klue_re/data/train.tsv
 """
 
 from dataclasses import dataclass, field
@@ -21,9 +23,12 @@ from data import SUBMISSION_FORMATS, read_examples, read_ner, submission_columns
 class TaskPredictArguments(TextPredictArguments):
     """Fields of predict.py beside the common ones."""
 
-    ner_file: str | None = field(default=None, metadata={"help": "TSV of id and the types of both entities, where the models read types"})
+    ner_file: str | None = field(
+        default=None, metadata={"help": "TSV of id and the types of both entities, where the models read types"}
+    )
     submission_format: Literal[tuple(SUBMISSION_FORMATS)] = field(
-        default="competition", metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"}
+        default="competition",
+        metadata={"help": "pred (label numbers in the test file's order), or KLUE's id, pred_label, probs"},
     )
 
 
@@ -46,7 +51,9 @@ def main() -> None:
 
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
-    parts, weights, sample_ids = [], [], None
+    parts = []
+    weights = []
+    sample_ids = None
     # the labels of the first model; load_fold wants the same of all others
     label_names = list(read_json(runs[0][0][0] / "config.json").get("id2label", {}).values())
     ner = read_ner(args.ner_file) if args.ner_file else {}
@@ -58,7 +65,8 @@ def main() -> None:
                 model, tokenizer = load_fold(fold, accelerator.device, label_names, PREPROCESSING)
                 if rows is None:  # the folds of a run share tokenizer and preprocessing
                     how = dict(model.config.preprocessing)
-                    max_length, entity_format = how.pop("max_length"), EntityFormat(**how)
+                    max_length = how.pop("max_length")
+                    entity_format = EntityFormat(**how)
                     examples, note = read_examples(args.test_file, label_names, ner)
                     print_once(note)
                     examples = examples[: args.max_predict_samples]
@@ -67,7 +75,9 @@ def main() -> None:
                         sample_ids = find_sample_ids(args, [row.id for row in examples], columns, id_column)
                     marked = mark_and_tokenize(examples, entity_format, tokenizer)
                     rows = tokenize(marked, entity_format, tokenizer, max_length, Path(cache) / f"{len(parts)}.arrow")
-                parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, label_names, args.tokens_per_batch))
+                parts.append(
+                    predict_logits(model, rows, Collator(tokenizer), accelerator, label_names, args.tokens_per_batch)
+                )
                 weights.append(weight / len(folds))
     logits = average(parts, weights)
 

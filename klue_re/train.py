@@ -1,8 +1,9 @@
-"""Relation of two entities in a sentence (KLUE-RE, 42 labels): train, predict the test file, write the submission and a report.
+"""Relation of two entities in a sentence (KLUE-RE, 42 labels): train, predict the test file, write the submission and a
+report.
 
-accelerate launch klue_re/train.py                                          # the competition's files in klue_re/data/, else the sample
+accelerate launch klue_re/train.py  # the competition's files in klue_re/data/, else the sample
 accelerate launch klue_re/train.py --config klue_re/configs/tune.yaml --train_file T.tsv --eval_file D.tsv
-accelerate launch klue_re/train.py --config klue_re/configs/final.yaml --fold 0      # one fold; then --resume collects all
+accelerate launch klue_re/train.py --config klue_re/configs/final.yaml --fold 0  # one fold; then --resume collects all
 accelerate launch klue_re/train.py --config klue_re/configs/final.yaml --resume
 accelerate launch klue_re/train.py --config klue_re/configs/best.yaml --ner_file klue_re/data/ner.tsv
 """
@@ -74,13 +75,17 @@ def main() -> None:
         print_once("\n".join(notes))
         id_column, columns = SUBMISSION_FORMATS[args.submission_format]
         for name, rows in examples.items():
-            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
+            check_examples(
+                rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1
+            )
         sample_ids = None
         if "test" in examples:
             sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], columns, id_column)
 
-    # Split: rows of one group (the same sentence) stay together. Without folds and without an eval_file, a tenth is held back.
-    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    # Split: rows of one group (the same sentence) stay together. Without folds and without an eval_file, a tenth is
+    # held back.
+    labels = labels_of(examples["train"])
+    groups = np.array([row.group for row in examples["train"]])
     splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
     if args.adversarial_validation:
         from common.shift import compare_files
@@ -92,7 +97,9 @@ def main() -> None:
     with run.phase("tokenize"):
         entity_format = EntityFormat.of(args, [row for rows in examples.values() for row in rows])
         special_tokens = entity_format.special_tokens()
-        scratch = args.model_name_or_path == "scratch"  # its vocabulary is made of these texts, and must hold the markers
+        scratch = (
+            args.model_name_or_path == "scratch"
+        )  # its vocabulary is made of these texts, and must hold the markers
         texts = [marked_text(row, entity_format) for row in examples["train"]] if scratch else []
         tokenizer = load_tokenizer(args.model_name_or_path, texts, special_tokens, args.trust_remote_code)
         marked = {name: mark_and_tokenize(rows, entity_format, tokenizer) for name, rows in examples.items()}
@@ -108,7 +115,9 @@ def main() -> None:
         def make_model():
             options = {name: getattr(args, name) for name in MODEL_FIELDS}
             options["num_ner_types"] = len(entity_format.ner_types) if entity_format.ner_as == "embedding" else 0
-            model = load_relation_model(args.model_name_or_path, label_names, tokenizer, options, special_tokens, args.trust_remote_code)
+            model = load_relation_model(
+                args.model_name_or_path, label_names, tokenizer, options, special_tokens, args.trust_remote_code
+            )
             if args.freeze_word_embeddings:
                 model.get_input_embeddings().weight.requires_grad_(False)
             # What predict.py must do to a row travels with the weights.
@@ -117,7 +126,10 @@ def main() -> None:
 
         model = make_model()  # or damaged weights would be found too late
         run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
-        datasets = {name: tokenize(rows, entity_format, tokenizer, max_length, run.cache_file(name)) for name, rows in marked.items()}
+        datasets = {
+            name: tokenize(rows, entity_format, tokenizer, max_length, run.cache_file(name))
+            for name, rows in marked.items()
+        }
         run.write_features(measure(examples["train"], datasets["train"], len(label_names), model))
         del model
     collate = Collator(tokenizer)
@@ -126,19 +138,33 @@ def main() -> None:
     for fold, (train_idx, eval_idx) in enumerate(splits):
         if run.is_done(fold) or args.fold not in (None, fold):
             continue
-        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        train_idx = train_idx[
+            resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)
+        ]
         eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
         training_args.seed = seed + fold
         with run.phase("train"):
             train_rows = datasets["train"].select(train_idx)
-            trainer, info = train_fold(make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), label_names)
+            trainer, info = train_fold(
+                make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), label_names
+            )
         with run.phase("predict"):
             parts = {name: datasets[name] for name in ("eval", "test") if name in datasets}
             if eval_idx is not None:
                 parts["held_out"] = eval_rows
-            logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, label_names) for name, rows in parts.items()}
+            logits = {
+                name: predict_logits(trainer.model, rows, collate, trainer.accelerator, label_names)
+                for name, rows in parts.items()
+            }
         save_fold(
-            run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer, relation_metrics
+            run,
+            fold,
+            trainer.accelerator.unwrap_model(trainer.model),
+            logits,
+            info,
+            "text-classification",
+            tokenizer,
+            relation_metrics,
         )
         del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
@@ -147,7 +173,14 @@ def main() -> None:
         results = collect(run, [row.id for row in examples["train"]], len(splits), notes, relation_metrics)
         if "test" in results and run.state.is_main_process:
             path = run.dir / "submission.csv"
-            submit(path, results["test"], sample_ids, args, lambda test: submission_columns(test, args.submission_format), id_column)
+            submit(
+                path,
+                results["test"],
+                sample_ids,
+                args,
+                lambda test: submission_columns(test, args.submission_format),
+                id_column,
+            )
         push_folds(run, training_args)
     run.finish()
     print_once(f"done: {run.dir}")

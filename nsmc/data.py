@@ -27,8 +27,11 @@ COMPETITION_FILES = {
     "test_file": "ko_data.csv",
     "sample_submission_file": "ko_sample.csv",
 }
-ID_COLUMN, SUBMISSION_COLUMNS = "Id", ["Predicted"]
-SUBMISSION_CHECK = {"label_names": LABEL_NAMES}  # what the columns beside the id hold: options of common.submission.check_submission()
+ID_COLUMN = "Id"
+SUBMISSION_COLUMNS = ["Predicted"]
+SUBMISSION_CHECK = {
+    "label_names": LABEL_NAMES
+}  # what the columns beside the id hold: options of common.submission.check_submission()
 PREPROCESSING = ("max_length",)  # what a model's config.json says of its rows
 NSMC_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
 KAGGLE_COLUMNS = ["Id", "Sentence"]
@@ -40,22 +43,27 @@ class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArgument
     """Fields of train.py beside TrainingArguments."""
 
     drop_duplicates: bool = field(
-        default=False, metadata={"help": "train on one row of each text, and on none of a text that carries both labels"}
+        default=False,
+        metadata={"help": "train on one row of each text, and on none of a text that carries both labels"},
     )
 
 
 def read_examples(path: str | Path) -> list[TextExample]:
-    """The rows of an NSMC file or of the Kaggle file, in order; its first line says which it is, and whether it is a TSV or a CSV.
+    """The rows of an NSMC file or of the Kaggle file, in order; its first line says which it is, and whether it is a
+    TSV or a CSV.
 
-    An empty text stays a row. Rows whose texts differ only in case, width and white space are one group. Prints the number of rows, the
-    encoding and the number of empty texts. Raises InputError that names file, row and column.
+    An empty text stays a row. Rows whose texts differ only in case, width and white space are one group. Prints the
+    number of rows, the encoding and the number of empty texts. Raises InputError that names file, row and column.
     """
     path = Path(path)
     content, encoding = read_korean(path)
     header, *rows = read_tsv(content) if "\t" in content.partition("\n")[0] else read_csv(path, content)
     columns = header[1]
     if columns not in (NSMC_COLUMNS, [*NSMC_COLUMNS, "label"], KAGGLE_COLUMNS):
-        wanted = f"{','.join(NSMC_COLUMNS)} and, if labelled, label, or {','.join(KAGGLE_COLUMNS)}, separated by tabs or commas"
+        wanted = (
+            f"{','.join(NSMC_COLUMNS)} and, if labelled, label, or {','.join(KAGGLE_COLUMNS)}, separated by tabs "
+            "or commas"
+        )
         raise InputError(f"{path}, row 1: columns are {','.join(columns)!r:.200}, expected {wanted}")
     reviews: list[TextExample] = []
     first_row: dict[str, int] = {}
@@ -68,7 +76,9 @@ def read_examples(path: str | Path) -> list[TextExample]:
         if not row_id.strip():
             raise InputError(f"{where}, column {columns[0]}: is empty")
         if row_id in first_row:
-            raise InputError(f"{where}, column {columns[0]}: {row_id!r:.80} is repeated, expected in row {first_row[row_id]} only")
+            raise InputError(
+                f"{where}, column {columns[0]}: {row_id!r:.80} is repeated, expected in row {first_row[row_id]} only"
+            )
         first_row[row_id] = row
         if len(document) > LONGEST_DOCUMENT:
             much = f"has {len(document):,} characters, more than {LONGEST_DOCUMENT:,}; is a quote left open?"
@@ -79,7 +89,9 @@ def read_examples(path: str | Path) -> list[TextExample]:
         group = group_of.setdefault(same_text(text), row_id)
         reviews.append(TextExample(row_id, [text], LABEL_NAMES.index(label[0]) if label else -1, group))
     empty = sum(not review.segments[0].strip() for review in reviews)
-    print_once(f"{path.name}: {len(reviews):,} rows, {encoding}" + f", {empty} of them with an empty text" * (empty > 0))
+    print_once(
+        f"{path.name}: {len(reviews):,} rows, {encoding}" + f", {empty} of them with an empty text" * (empty > 0)
+    )
     return reviews
 
 
@@ -95,7 +107,8 @@ def read_korean(path: Path) -> tuple[str, str]:
 
 
 def is_mostly_utf8(data: bytes) -> bool:
-    """Whether Hangul in UTF-8 makes up more than half of the bytes beyond ASCII (in cp949 text, by chance, about one in a hundred)."""
+    """Whether Hangul in UTF-8 makes up more than half of the bytes beyond ASCII (in cp949 text, by chance, about one in
+    a hundred)."""
     hangul = re.findall(rb"[\xea-\xed][\x80-\xbf]{2}", data)
     return 3 * len(hangul) > len(data.translate(None, bytes(range(128)))) / 2
 
@@ -108,7 +121,8 @@ def read_tsv(content: str) -> list[tuple[int, list[str]]]:
 
 def read_csv(path: Path, content: str) -> list[tuple[int, list[str]]]:
     """The same of a CSV file. Raises InputError where it is none."""
-    reader, row = csv.reader(io.StringIO(content, newline=""), strict=True), 1
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    row = 1
     rows = []
     try:
         for fields in reader:
@@ -125,8 +139,9 @@ QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 def unquote(text: str) -> str:
     """One layer of CSV quoting less; a text that is not quoted stays as it is.
 
-    NSMC's files quote a document that holds a quotation mark as CSV does, and the result once more, so that 'say "hi"' begins with three
-    and ends with seven. Called twice, this gives the text as its author typed it, also from copies that were quoted once or not at all.
+    NSMC's files quote a document that holds a quotation mark as CSV does, and the result once more, so that 'say "hi"'
+    begins with three and ends with seven. Called twice, this gives the text as its author typed it, also from copies
+    that were quoted once or not at all.
     """
     match = QUOTED.fullmatch(text)
     return match[1].replace('""', '"') if match else text
@@ -140,9 +155,11 @@ def same_text(text: str) -> str:
 def drop_duplicates(
     examples: list[TextExample], splits: list[tuple[np.ndarray, np.ndarray | None]]
 ) -> tuple[list[tuple[np.ndarray, np.ndarray | None]], str]:
-    """The splits with less to train on, and a sentence that counts it: of each text its first row, and none where labels contradict.
+    """The splits with less to train on, and a sentence that counts it: of each text its first row, and none where
+    labels contradict.
 
-    Held-out rows stay: every row of the file is still predicted. Raises InputError where a fold is left with fewer than two classes.
+    Held-out rows stay: every row of the file is still predicted. Raises InputError where a fold is left with fewer than
+    two classes.
     """
     labels_of_text: dict[str, set[int]] = defaultdict(set)
     for example in examples:
@@ -153,7 +170,9 @@ def drop_duplicates(
     splits = [(train_idx[(clear & first)[train_idx]], eval_idx) for train_idx, eval_idx in splits]
     if any(len({examples[i].label for i in train_idx}) < 2 for train_idx, _ in splits):
         raise InputError("drop_duplicates: leaves a fold with fewer than two classes to train on")
-    counts = f"{(clear & ~first).sum():,} repeats and {(~clear).sum():,} rows of {len(contradicting)} texts with both labels"
+    counts = (
+        f"{(clear & ~first).sum():,} repeats and {(~clear).sum():,} rows of {len(contradicting)} texts with both labels"
+    )
     return splits, f"drop_duplicates: {counts} are not trained on"
 
 

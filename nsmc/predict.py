@@ -2,7 +2,8 @@
 
 accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ko_data.csv
 accelerate launch nsmc/predict.py --run_dir runs/nsmc/final runs/nsmc/tune --weights 2 1 --test_file T.csv
-accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ratings_test.txt     # with labels: metrics too
+# with labels: metrics too
+accelerate launch nsmc/predict.py --run_dir runs/nsmc/final --test_file nsmc/data/ratings_test.txt
 """
 
 from pathlib import Path
@@ -12,7 +13,15 @@ from common.args import parse_predict_args
 from common.errors import run_main
 from common.fields import TextPredictArguments
 
-from data import ID_COLUMN, LABEL_NAMES, PREPROCESSING, SUBMISSION_CHECK, SUBMISSION_COLUMNS, read_examples, submission_columns
+from data import (
+    ID_COLUMN,
+    LABEL_NAMES,
+    PREPROCESSING,
+    SUBMISSION_CHECK,
+    SUBMISSION_COLUMNS,
+    read_examples,
+    submission_columns,
+)
 
 
 def main() -> None:
@@ -29,7 +38,9 @@ def main() -> None:
 
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
-    parts, weights, sample_ids = [], [], None
+    parts = []
+    weights = []
+    sample_ids = None
     with TemporaryDirectory() as cache:
         for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
             rows = None
@@ -40,8 +51,15 @@ def main() -> None:
                     check_examples(examples, args.test_file)
                     if not parts:
                         sample_ids = find_sample_ids(args, [row.id for row in examples], SUBMISSION_COLUMNS, ID_COLUMN)
-                    rows = tokenize(examples, tokenizer, model.config.preprocessing["max_length"], Path(cache) / f"{len(parts)}.arrow")
-                parts.append(predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch))
+                    rows = tokenize(
+                        examples,
+                        tokenizer,
+                        model.config.preprocessing["max_length"],
+                        Path(cache) / f"{len(parts)}.arrow",
+                    )
+                parts.append(
+                    predict_logits(model, rows, Collator(tokenizer), accelerator, LABEL_NAMES, args.tokens_per_batch)
+                )
                 weights.append(weight / len(folds))
     logits = average(parts, weights)
 

@@ -1,6 +1,7 @@
-"""Sentiment of a movie review (NSMC, Naver, 2 classes): train, predict the test file, write the submission and a report.
+"""Sentiment of a movie review (NSMC, Naver, 2 classes): train, predict the test file, write the submission and a
+report.
 
-accelerate launch nsmc/train.py                                          # the competition's files in nsmc/data/, else the sample
+accelerate launch nsmc/train.py  # the competition's files in nsmc/data/, else the sample
 accelerate launch nsmc/train.py --config nsmc/configs/tune.yaml --train_file T.txt --eval_file D.txt
 accelerate launch nsmc/train.py --config nsmc/configs/final.yaml --fold 0      # one fold; then --resume collects all
 accelerate launch nsmc/train.py --config nsmc/configs/final.yaml --resume
@@ -58,13 +59,17 @@ def main() -> None:
             if path
         }
         for name, rows in examples.items():
-            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
+            check_examples(
+                rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1
+            )
         sample_ids = None
         if "test" in examples:
             sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], SUBMISSION_COLUMNS, ID_COLUMN)
 
-    # Split: rows of one group (the same text) stay together. Without folds and without an eval_file, a tenth is held back.
-    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    # Split: rows of one group (the same text) stay together. Without folds and without an eval_file, a tenth is held
+    # back.
+    labels = labels_of(examples["train"])
+    groups = np.array([row.group for row in examples["train"]])
     splits = make_splits(labels, groups, LABEL_NAMES, args, has_eval="eval" in examples)
     if args.drop_duplicates:
         splits, note = drop_duplicates(examples["train"], splits)
@@ -93,7 +98,9 @@ def main() -> None:
 
         model = make_model()  # or damaged weights would be found too late
         run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
-        datasets = {name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()}
+        datasets = {
+            name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()
+        }
         run.write_features(measure(examples["train"], datasets["train"], len(LABEL_NAMES), model))
         del model
     collate = Collator(tokenizer)
@@ -102,18 +109,27 @@ def main() -> None:
     for fold, (train_idx, eval_idx) in enumerate(splits):
         if run.is_done(fold) or args.fold not in (None, fold):
             continue
-        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        train_idx = train_idx[
+            resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)
+        ]
         eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
         training_args.seed = seed + fold
         with run.phase("train"):
             train_rows = datasets["train"].select(train_idx)
-            trainer, info = train_fold(make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), LABEL_NAMES)
+            trainer, info = train_fold(
+                make_model, train_rows, eval_rows, collate, args, training_args, run.fold_dir(fold), LABEL_NAMES
+            )
         with run.phase("predict"):
             parts = {name: datasets[name] for name in ("eval", "test") if name in datasets}
             if eval_idx is not None:
                 parts["held_out"] = eval_rows
-            logits = {name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES) for name, rows in parts.items()}
-        save_fold(run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer)
+            logits = {
+                name: predict_logits(trainer.model, rows, collate, trainer.accelerator, LABEL_NAMES)
+                for name, rows in parts.items()
+            }
+        save_fold(
+            run, fold, trainer.accelerator.unwrap_model(trainer.model), logits, info, "text-classification", tokenizer
+        )
         del trainer  # with its optimizer, before the next fold needs the memory
     training_args.seed = seed
 

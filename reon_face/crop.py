@@ -1,7 +1,9 @@
-"""Find the face in every image or video of a folder once, and keep crops of some 6 KB as Parquet shards: large collections become small.
+"""Find the face in every image or video of a folder once, and keep crops of some 6 KB as Parquet shards: large
+collections become small.
 
 python reon_face/crop.py --input IMAGES --output_dir CROPS
-python reon_face/crop.py --input IMAGES --output_dir CROPS --detector face_detection_yunet_2023mar.onnx --size 224 --num_workers 8
+python reon_face/crop.py --input IMAGES --output_dir CROPS --detector face_detection_yunet_2023mar.onnx --size 224 \
+    --num_workers 8
 python reon_face/crop.py --input VIDEOS --output_dir CROPS --every 5
 accelerate launch reon_face/train.py --config reon_face/configs/wished.yaml --train_file CROPS
 
@@ -36,10 +38,16 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
-IMAGES, VIDEOS = 512, 8  # per shard: a shard is what one process does, and what a kill loses; a video's faces are many
+IMAGES = 512  # per shard: a shard is what one process does, and what a kill loses; a video's faces are many
+VIDEOS = 8
 WHOLE = 0.9  # of the frames that a video promises
 JPEG_QUALITY = 92
-REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
 @dataclass(frozen=True)
@@ -71,16 +79,34 @@ class Job:
 
 def main() -> None:
     parser = ArgumentParser("crop.py", __doc__)
-    parser.add_argument("--input", required=True, help="folder of images or videos; labels and persons as train.py reads them")
+    parser.add_argument(
+        "--input", required=True, help="folder of images or videos; labels and persons as train.py reads them"
+    )
     parser.add_argument("--output_dir", required=True, help="folder for the shards")
-    parser.add_argument("--detector", default="haar", help="haar (in OpenCV), none (the whole frame), or YuNet's ONNX file (default: haar)")
-    parser.add_argument("--choose", default="largest", choices=("largest", "central"), help="which of several faces (default: largest)")
-    parser.add_argument("--padding", type=float, help="share of a face's box that is added on each side (default: 0.1; detector none: 0)")
-    parser.add_argument("--no_align", action="store_true", help="do not turn faces upright (only YuNet says where the eyes are)")
+    parser.add_argument(
+        "--detector",
+        default="haar",
+        help="haar (in OpenCV), none (the whole frame), or YuNet's ONNX file (default: haar)",
+    )
+    parser.add_argument(
+        "--choose", default="largest", choices=("largest", "central"), help="which of several faces (default: largest)"
+    )
+    parser.add_argument(
+        "--padding",
+        type=float,
+        help="share of a face's box that is added on each side (default: 0.1; detector none: 0)",
+    )
+    parser.add_argument(
+        "--no_align", action="store_true", help="do not turn faces upright (only YuNet says where the eyes are)"
+    )
     parser.add_argument("--size", type=int, default=160, help="height and width of a crop in pixels (default: 160)")
     parser.add_argument("--every", type=int, default=1, help="videos: only each n-th frame (default: 1)")
-    parser.add_argument("--subject_pattern", help="regular expression over the path whose group is the person, as for train.py")
-    parser.add_argument("--sources_per_shard", type=int, help=f"images or videos per shard (default: {IMAGES} images, {VIDEOS} videos)")
+    parser.add_argument(
+        "--subject_pattern", help="regular expression over the path whose group is the person, as for train.py"
+    )
+    parser.add_argument(
+        "--sources_per_shard", type=int, help=f"images or videos per shard (default: {IMAGES} images, {VIDEOS} videos)"
+    )
     parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args()
 
@@ -101,20 +127,25 @@ def main() -> None:
     run(jobs, args.num_workers)
     parts = [read_json(job.record) for job in jobs]
     shards = [job.shard.name for job, part in zip(jobs, parts, strict=True) if part["rows"]]
-    no_face, broken = [name for part in parts for name in part["no_face"]], {k: v for part in parts for k, v in part["broken"].items()}
+    no_face = [name for part in parts for name in part["no_face"]]
+    broken = {k: v for part in parts for k, v in part["broken"].items()}
     rows = sum(part["rows"] for part in parts)
     done = {"label_names": labels, "shards": shards, "rows": rows, "no_face": no_face, "broken": broken}
     write_json(path, {**record, "status": "done", **done})
     size = sum((Path(args.output_dir) / shard).stat().st_size for shard in shards)
     read = sum(part["bytes"] for part in parts)
     print(f"{rows:,} faces in {len(shards)} shards, {size / 2**20:.1f} MiB from {read / 2**20:.1f} MiB")
-    print(f"no face: {len(no_face):,} images or frames, cannot be decoded: {len(broken):,} files; both are listed in {path}")
+    print(
+        f"no face: {len(no_face):,} images or frames, cannot be decoded: {len(broken):,} files; both are listed in "
+        f"{path}"
+    )
     if not rows:
         raise InputError(f"{args.input}: no face was found in {record['sources']} images or videos")
 
 
 def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
-    """The shards of a folder, and its labels. Sources of all labels take turns, so that each shard has all. Raises InputError."""
+    """The shards of a folder, and its labels. Sources of all labels take turns, so that each shard has all. Raises
+    InputError."""
     for key in ("every", "sources_per_shard", "num_workers"):
         check_number(key, getattr(args, key), 1)
     check_number("size", args.size, 16, 2048)
@@ -132,17 +163,25 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     for source in sources:
         of_label.setdefault(label_and_subject(source, pattern)[0] or "", []).append(source.as_posix())
     if "" in of_label and len(of_label) > 1:
-        raise InputError(f"{folder}: holds images ({of_label[''][0]}) beside folders of labels, expected only one of them")
+        raise InputError(
+            f"{folder}: holds images ({of_label[''][0]}) beside folders of labels, expected only one of them"
+        )
     # each source at its share of the way through its label: all labels end together
-    ordered = sorted((number / len(names), label, name) for label, names in of_label.items() for number, name in enumerate(names))
+    ordered = sorted(
+        (number / len(names), label, name) for label, names in of_label.items() for number, name in enumerate(names)
+    )
     names = [name for _, _, name in ordered]
     padding = args.padding if args.padding is not None else 0.0 if args.detector == "none" else FaceCrop.padding
     crop = FaceCrop(Path(args.detector).name, args.choose, padding, not args.no_align)
     shared = (str(folder), args.output_dir, crop, args.detector, args.size, args.every, args.subject_pattern)
     if args.sources_per_shard is None:
-        args.sources_per_shard = VIDEOS if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources) else IMAGES
+        args.sources_per_shard = (
+            VIDEOS if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources) else IMAGES
+        )
     n = args.sources_per_shard
-    return [Job(i // n, tuple(names[i : i + n]), *shared) for i in range(0, len(names), n)], sorted(set(of_label) - {""})
+    return [Job(i // n, tuple(names[i : i + n]), *shared) for i in range(0, len(names), n)], sorted(
+        set(of_label) - {""}
+    )
 
 
 def fingerprint_of(jobs: Sequence[Job]) -> str:
@@ -179,7 +218,8 @@ def run(jobs: Sequence[Job], num_workers: int) -> None:
             return
         # a clean process each: OpenCV's threads do not survive a fork
         context = multiprocessing.get_context("spawn")
-        done, shown = context.Value("q", 0), 0
+        done = context.Value("q", 0)
+        shown = 0
         processes = min(num_workers, len(missing))
         with ProcessPoolExecutor(processes, context, initializer=keep_counter, initargs=(done,)) as pool:
             waiting = {pool.submit(crop_counted, job) for job in missing}
@@ -212,7 +252,9 @@ def crop_shard(job: Job) -> Iterator[None]:
     from datasets import Features, Image, List, Value
 
     cv2.setNumThreads(1)  # a process per core is what is parallel here
-    text, pattern, detector = Value("string"), compile_pattern(job.subject_pattern), load_detector(job.detector)
+    text = Value("string")
+    pattern = compile_pattern(job.subject_pattern)
+    detector = load_detector(job.detector)
     features = Features(
         {
             "id": text,
@@ -226,7 +268,9 @@ def crop_shard(job: Job) -> Iterator[None]:
             "sha256": text,
         }
     )
-    no_face, broken, read = [], {}, 0
+    no_face = []
+    broken = {}
+    read = 0
 
     def rows_of(source: str) -> Iterator[dict]:
         """The faces of one source; what has none, or is broken, is noted."""
@@ -263,9 +307,11 @@ class ShardWriter(ExitStack):
 
     def __init__(self, path: Path, schema: "pyarrow.Schema"):
         super().__init__()
-        self.path, self.schema = path, schema
+        self.path = path
+        self.schema = schema
         self.rows: list[dict] = []
-        self.writer, self.written = None, 0
+        self.writer = None
+        self.written = 0
 
     def add(self, row: dict) -> None:
         self.rows.append(row)
@@ -288,14 +334,20 @@ class ShardWriter(ExitStack):
 
 def encode(row_id: str, crop: np.ndarray, face: Face, reduced: int) -> dict:
     jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    return {"id": row_id, "image": {"bytes": jpeg, "path": None}, "box": [value * reduced for value in face.box], "score": face.score}
+    return {
+        "id": row_id,
+        "image": {"bytes": jpeg, "path": None},
+        "box": [value * reduced for value in face.box],
+        "score": face.score,
+    }
 
 
 def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray, int]]:
     """(-1, image, reduced) of an image, (number, frame, 1) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
 
-    JPEGs are decoded at a half, a quarter or an eighth of their size (reduced: 2, 4, 8) as long as the longer side keeps LONGEST_SIDE
-    pixels. Raises InputError where nothing can be decoded and, after its last frame, for a video that breaks off.
+    JPEGs are decoded at a half, a quarter or an eighth of their size (reduced: 2, 4, 8) as long as the longer side
+    keeps LONGEST_SIDE pixels. Raises InputError where nothing can be decoded and, after its last frame, for a video
+    that breaks off.
     """
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         data = np.fromfile(path, np.uint8)
@@ -305,7 +357,8 @@ def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray, int
             raise InputError("cannot be decoded as an image")
         yield -1, image, reduced
         return
-    video, number = cv2.VideoCapture(str(path)), 0
+    video = cv2.VideoCapture(str(path))
+    number = 0
     promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
     while video.grab():
         if number % every == 0:

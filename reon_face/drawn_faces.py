@@ -1,11 +1,13 @@
-"""The bundled sample: faces of drawn people with seven emotions, in frames larger than the face, drawn with OpenCV at first use.
+"""The bundled sample: faces of drawn people with seven emotions, in frames larger than the face, drawn with OpenCV at
+first use.
 
     draw_sample("reon_face/sample/train")        # as its drawn.json says
     image = draw_face(subject=3, emotion="happy", intensity=1.0, size=128)
     draw_video("actor.mp4", [("neutral", 0.5), ("happy", 1.0)], subject=3)
 
-A person (head shape, skin, hair, size of eyes and mouth, glasses, beard) is a function of the subject's number alone; brows, eyes and mouth
-follow the emotion by its intensity from 0 (neutral) to 1. OpenCV's Haar cascade finds about five of six of these faces.
+A person (head shape, skin, hair, size of eyes and mouth, glasses, beard) is a function of the subject's number alone;
+brows, eyes and mouth follow the emotion by its intensity from 0 (neutral) to 1. OpenCV's Haar cascade finds about five
+of six of these faces.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,8 @@ from common.files import atomic_write, read_json
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 RECIPE = "drawn.json"
-# brow: height of the inner and of the outer end (1 up), eye: how far open, gaze (1 down), mouth: corners (1 up), open, width, nose: wrinkle
+# brow: height of the inner and of the outer end (1 up), eye: how far open, gaze (1 down), mouth: corners (1 up), open,
+# width, nose: wrinkle
 POSES = {
     "neutral": {"inner": 0.0, "outer": 0.0, "eye": 1.0, "corner": 0.0, "open": 0.0, "wide": 1.0, "wrinkle": 0.0},
     "angry": {"inner": -1.0, "outer": 0.6, "eye": 0.75, "corner": -0.35, "open": 0.12, "wide": 0.9, "wrinkle": 0.3},
@@ -34,30 +37,57 @@ SKINS = [(150, 190, 235), (130, 170, 220), (105, 145, 200), (75, 110, 165), (60,
 HAIRS = [(25, 25, 30), (30, 45, 75), (45, 80, 130), (60, 60, 65), (90, 130, 170)]
 
 
-def draw_face(subject: int, emotion: str, intensity: float, size: int, wobble: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+def draw_face(
+    subject: int, emotion: str, intensity: float, size: int, wobble: Sequence[float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
     """A face with hair and neck on a plain ground, (size, size, 3) uint8 BGR; the face fills about half of it.
 
     intensity: 0 neutral, 1 the whole expression. wobble: sideways and downwards in shares of size, turn in degrees.
     """
     person = np.random.default_rng([7, subject])
     skin = np.array(SKINS[person.integers(len(SKINS))], float) * person.uniform(0.93, 1.05)
-    hair, ground = HAIRS[person.integers(len(HAIRS))], person.uniform(90, 200, 3)
-    width, height = person.uniform(0.21, 0.25), person.uniform(0.29, 0.33)
-    eye_apart, eye_size, eye_high = person.uniform(0.09, 0.105), person.uniform(0.032, 0.042), person.uniform(0.05, 0.07)
-    mouth_wide, brow_thick = person.uniform(0.075, 0.095), person.uniform(0.014, 0.024)
-    glasses, beard, long_hair = person.random() < 0.15, person.random() < 0.15, person.random() < 0.5
+    hair = HAIRS[person.integers(len(HAIRS))]
+    ground = person.uniform(90, 200, 3)
+    width = person.uniform(0.21, 0.25)
+    height = person.uniform(0.29, 0.33)
+    eye_apart = person.uniform(0.09, 0.105)
+    eye_size = person.uniform(0.032, 0.042)
+    eye_high = person.uniform(0.05, 0.07)
+    mouth_wide = person.uniform(0.075, 0.095)
+    brow_thick = person.uniform(0.014, 0.024)
+    glasses = person.random() < 0.15
+    beard = person.random() < 0.15
+    long_hair = person.random() < 0.5
     pose = {key: (1 - intensity) * POSES["neutral"][key] + intensity * value for key, value in POSES[emotion].items()}
 
     s = 4 * 128  # drawn large and reduced, so that lines are soft
     image = np.full((s, s, 3), ground, np.uint8)
-    cx, cy = 0.5, 0.5
+    cx = 0.5
+    cy = 0.5
 
     def at(x: float, y: float) -> tuple[int, int]:
         return round((cx + x) * s), round((cy + y) * s)
 
-    def oval(x: float, y: float, rx: float, ry: float, color: Sequence[float], start: float = 0, end: float = 360, thick: int = -1) -> None:
+    def oval(
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        color: Sequence[float],
+        start: float = 0,
+        end: float = 360,
+        thick: int = -1,
+    ) -> None:
         cv2.ellipse(
-            image, at(x, y), (max(1, round(rx * s)), max(1, round(ry * s))), 0, start, end, tuple(map(float, color)), thick, cv2.LINE_AA
+            image,
+            at(x, y),
+            (max(1, round(rx * s)), max(1, round(ry * s))),
+            0,
+            start,
+            end,
+            tuple(map(float, color)),
+            thick,
+            cv2.LINE_AA,
         )
 
     def curve(points: Sequence[tuple[float, float]], color: Sequence[float], thick: float) -> None:
@@ -81,12 +111,15 @@ def draw_face(subject: int, emotion: str, intensity: float, size: int, wobble: S
     if beard:
         oval(0, 0.2, width * 0.75, 0.11, 0.5 * skin + 0.5 * np.array(hair))
     for side in (-1, 1):
-        x, y, opening = side * eye_apart, -eye_high, eye_size * 0.62 * pose["eye"]
+        x = side * eye_apart
+        y = -eye_high
+        opening = eye_size * 0.62 * pose["eye"]
         oval(x, y - 0.005, eye_size * 1.7, eye_size * 1.5, dark)  # the socket is darker than forehead and cheek
         oval(x, y, eye_size * 1.25, opening, (240, 240, 240))
         oval(x, y, min(eye_size * 0.62, opening * 1.05), min(eye_size * 0.62, opening * 1.05), (40, 40, 45))
         oval(x, y, eye_size * 1.25, opening, (30, 30, 35), 180, 360, round(0.009 * s))
-        inner, outer = (x - side * eye_size * 1.1, x + side * eye_size * 1.5)
+        inner = x - side * eye_size * 1.1
+        outer = x + side * eye_size * 1.5
         high = y - eye_size * 1.75
         ends = (
             (inner, high - 0.03 * pose["inner"]),
@@ -100,19 +133,27 @@ def draw_face(subject: int, emotion: str, intensity: float, size: int, wobble: S
     curve([(-0.035, 0.07), (0, 0.09), (0.035, 0.07)], dark * 0.8, 0.012)
     for line in (-1, 0, 1) if pose["wrinkle"] > 0.2 else ():
         curve(
-            [(-0.022, -0.035 + 0.02 * line), (0, -0.05 + 0.02 * line), (0.022, -0.035 + 0.02 * line)], dark * 0.75, 0.006 * pose["wrinkle"]
+            [(-0.022, -0.035 + 0.02 * line), (0, -0.05 + 0.02 * line), (0.022, -0.035 + 0.02 * line)],
+            dark * 0.75,
+            0.006 * pose["wrinkle"],
         )
-    half, y, lift, opening = mouth_wide * pose["wide"], 0.155, 0.035 * pose["corner"], 0.065 * pose["open"]
+    half = mouth_wide * pose["wide"]
+    y = 0.155
+    lift = 0.035 * pose["corner"]
+    opening = 0.065 * pose["open"]
     lips = skin * np.array([0.62, 0.55, 0.8])
     if opening > 0.004:
         t = np.linspace(-1, 1, 24)
         upper = np.stack([half * t, y - lift * t**2 - opening * 0.45 * (1 - t**2) + lift * 0.4], 1)
-        lower = np.stack([half * t, y - lift * t**2 + (opening * 0.9 + 0.3 * abs(lift)) * (1 - t**2) + lift * 0.4], 1)[::-1]
+        lower = np.stack([half * t, y - lift * t**2 + (opening * 0.9 + 0.3 * abs(lift)) * (1 - t**2) + lift * 0.4], 1)[
+            ::-1
+        ]
         outline = np.array([at(px, py) for px, py in np.concatenate([upper, lower])], np.int32)
         cv2.fillPoly(image, [outline], (45, 30, 70), cv2.LINE_AA)
         if pose["corner"] > 0.3:
             teeth = np.array(
-                [at(px * 0.85, py + 0.006) for px, py in upper] + [at(px * 0.85, py + 0.02) for px, py in upper[::-1]], np.int32
+                [at(px * 0.85, py + 0.006) for px, py in upper] + [at(px * 0.85, py + 0.02) for px, py in upper[::-1]],
+                np.int32,
             )
             cv2.fillPoly(image, [teeth], (235, 240, 240), cv2.LINE_AA)
         cv2.polylines(image, [outline], True, tuple(map(float, lips)), round(0.014 * s), cv2.LINE_AA)
@@ -125,17 +166,28 @@ def draw_face(subject: int, emotion: str, intensity: float, size: int, wobble: S
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def draw_frame(subject: int, emotion: str, intensity: float, height: int, width: int, random: np.random.Generator) -> np.ndarray:
-    """A frame (height, width, 3) uint8 BGR with one face somewhere in it, before boxes and lines, with noise and some light."""
+def draw_frame(
+    subject: int, emotion: str, intensity: float, height: int, width: int, random: np.random.Generator
+) -> np.ndarray:
+    """A frame (height, width, 3) uint8 BGR with one face somewhere in it, before boxes and lines, with noise and some
+    light."""
     frame = np.full((height, width, 3), random.uniform(60, 210, 3), np.float32)
     for _ in range(6):
-        corner, extent = random.uniform(-0.2, 1, 2) * (width, height), random.uniform(0.1, 0.5, 2) * (width, height)
-        cv2.rectangle(frame, corner.astype(int).tolist(), (corner + extent).astype(int).tolist(), random.uniform(40, 220, 3).tolist(), -1)
+        corner = random.uniform(-0.2, 1, 2) * (width, height)
+        extent = random.uniform(0.1, 0.5, 2) * (width, height)
+        cv2.rectangle(
+            frame,
+            corner.astype(int).tolist(),
+            (corner + extent).astype(int).tolist(),
+            random.uniform(40, 220, 3).tolist(),
+            -1,
+        )
     frame = cv2.GaussianBlur(frame, (0, 0), 0.01 * height)
     size = round(random.uniform(0.7, 0.95) * min(height, width))
     wobble = (*random.uniform(-0.02, 0.02, 2), random.uniform(-6, 6))
     face = draw_face(subject, emotion, intensity, size, wobble).astype(np.float32)
-    x, y = random.integers(0, width - size + 1), random.integers(0, height - size + 1)
+    x = random.integers(0, width - size + 1)
+    y = random.integers(0, height - size + 1)
     mask = np.zeros((size, size, 1), np.float32)
     cv2.ellipse(mask, (size // 2, size // 2), (round(0.42 * size), round(0.5 * size)), 0, 0, 360, 1.0, -1)
     mask = cv2.GaussianBlur(mask, (0, 0), 0.02 * size)[..., None]
@@ -145,7 +197,8 @@ def draw_frame(subject: int, emotion: str, intensity: float, height: int, width:
 
 
 def draw_crop(subject: int, emotion: str, intensity: float, size: int, random: np.random.Generator) -> np.ndarray:
-    """The face alone, (size, size, 3) uint8 BGR, as a detector would cut it out: a little off, turned, with noise and some light."""
+    """The face alone, (size, size, 3) uint8 BGR, as a detector would cut it out: a little off, turned, with noise and
+    some light."""
     wobble = (*random.uniform(-0.02, 0.02, 2), random.uniform(-6, 6))
     drawn = draw_face(subject, emotion, intensity, round(size / 0.56), wobble)
     left, top = ((len(drawn) - size) / 2 + random.uniform(-0.03, 0.03, 2) * size).round().astype(int)
@@ -156,15 +209,17 @@ def draw_crop(subject: int, emotion: str, intensity: float, size: int, random: n
 def draw_sample(folder: str | Path | None) -> None:
     """Draw the images that folder/drawn.json asks for and that are not there.
 
-    drawn.json: subjects and first_subject, images (of each emotion and subject), seed, labelled, and size of faces or height and width of
-    frames. Labelled images are <emotion>/s<subject>_<number>.jpg, others image_<number>.jpg in random order. A folder without drawn.json,
-    and None, are left alone. Raises InputError where nothing can be written.
+    drawn.json: subjects and first_subject, images (of each emotion and subject), seed, labelled, and size of faces or
+    height and width of frames. Labelled images are <emotion>/s<subject>_<number>.jpg, others image_<number>.jpg in
+    random order. A folder without drawn.json, and None, are left alone. Raises InputError where nothing can be written.
     """
     if folder is None or not (Path(folder) / RECIPE).is_file():
         return
     folder, recipe = Path(folder), read_json(Path(folder) / RECIPE)
     subjects = range(recipe["first_subject"], recipe["first_subject"] + recipe["subjects"])
-    wanted = [(emotion, subject, number) for emotion in EMOTIONS for subject in subjects for number in range(recipe["images"])]
+    wanted = [
+        (emotion, subject, number) for emotion in EMOTIONS for subject in subjects for number in range(recipe["images"])
+    ]
     if recipe["labelled"]:
         paths = [folder / emotion / f"s{subject}_{number}.jpg" for emotion, subject, number in wanted]
     else:
@@ -204,14 +259,17 @@ def draw_video(
     width: int = 320,
     seed: int = 0,
 ) -> None:
-    """A person who goes through (emotion, intensity) in equal times, each rising from neutral and falling back, as mp4 (mp4v).
+    """A person who goes through (emotion, intensity) in equal times, each rising from neutral and falling back, as mp4
+    (mp4v).
 
     The head moves a little, as seed says. Raises InputError where the file cannot be written.
     """
     random = np.random.default_rng([11, seed])
-    phases, ground = random.uniform(0, 2 * np.pi, 3), random.uniform(60, 200, 3)
+    phases = random.uniform(0, 2 * np.pi, 3)
+    ground = random.uniform(60, 200, 3)
     size = round(0.85 * min(height, width))
-    left, top = round(random.uniform(0.2, 0.8) * (width - size)), (height - size) // 2
+    left = round(random.uniform(0.2, 0.8) * (width - size))
+    top = (height - size) // 2
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
     if not writer.isOpened():
         raise InputError(f"{path}: cannot be written")

@@ -1,7 +1,8 @@
 """A trained model as ONNX, for the page in web/ and for onnxruntime: fp32, fp16, int8; each is compared with PyTorch.
 
 python reon_face/export.py runs/reon_face/final/fold0 --output_dir exported
-python reon_face/export.py runs/reon_face/final/fold0 --precision fp32 fp16 int8 --calibration_file CROPS --eval_file MORE_CROPS
+python reon_face/export.py runs/reon_face/final/fold0 --precision fp32 fp16 int8 --calibration_file CROPS \
+    --eval_file MORE_CROPS
 """
 
 import sys
@@ -30,13 +31,22 @@ NOISE = 16  # random crops where no images are given
 class ExportArguments:
     """Fields of reon_face/export.py."""
 
-    output_dir: str = field(default="exported", metadata={"help": "<precision>/model.onnx and model.json, and export.json go here"})
-    precision: list[str] = field(default_factory=lambda: ["fp32"], metadata={"help": "one or several of fp32, fp16, int8"})
-    calibration_file: str | None = field(
-        default=None, metadata={"help": "images or crops as train.py reads them; the ranges of int8 are measured on them"}
+    output_dir: str = field(
+        default="exported", metadata={"help": "<precision>/model.onnx and model.json, and export.json go here"}
     )
-    eval_file: str | None = field(default=None, metadata={"help": "labelled images or crops: parity and accuracy are measured on them"})
-    max_calibration_samples: int = field(default=256, metadata={"help": "use this many of calibration_file, spread over it"})
+    precision: list[str] = field(
+        default_factory=lambda: ["fp32"], metadata={"help": "one or several of fp32, fp16, int8"}
+    )
+    calibration_file: str | None = field(
+        default=None,
+        metadata={"help": "images or crops as train.py reads them; the ranges of int8 are measured on them"},
+    )
+    eval_file: str | None = field(
+        default=None, metadata={"help": "labelled images or crops: parity and accuracy are measured on them"}
+    )
+    max_calibration_samples: int = field(
+        default=256, metadata={"help": "use this many of calibration_file, spread over it"}
+    )
     max_eval_samples: int | None = field(default=None, metadata={"help": "use this many of eval_file, spread over it"})
     torch_num_threads: int | None = field(default=None, metadata={"help": "CPU threads; default: torch's"})
 
@@ -47,7 +57,8 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         return show_help(parser, __doc__)
     args, positional = parser.parse(sys.argv[1:])
-    model_dir, output_dir = Path(positional.model_dir), Path(args.output_dir)
+    model_dir = Path(positional.model_dir)
+    output_dir = Path(args.output_dir)
     check_arguments(args, model_dir)
 
     # torch and transformers are imported only now: --help answers at once
@@ -89,13 +100,16 @@ def main() -> None:
             write_model(output_dir / precision, converted, precision, label_names, asdict(preprocessing))
             models[precision] = load_onnx(output_dir / precision).probabilities
 
-    found, labels = {name: [] for name in models}, []
+    found = {name: [] for name in models}
+    labels = []
     for pixel_values, of_batch in chain([first], batches):  # all images at once do not fit into memory
         labels.append(of_batch)
         for name, probabilities in models.items():
             found[name].append(probabilities(pixel_values))
-    found, labels = {name: np.concatenate(parts) for name, parts in found.items()}, np.concatenate(labels)
-    expected, labelled = found.pop("pytorch"), (labels >= 0).all()
+    found = {name: np.concatenate(parts) for name, parts in found.items()}
+    labels = np.concatenate(labels)
+    expected = found.pop("pytorch")
+    labelled = (labels >= 0).all()
     report = {"model_dir": str(model_dir.resolve()), "rows": len(labels), "eval_file": args.eval_file, "precisions": {}}
     if labelled:
         report["pytorch_accuracy"] = accuracy(expected, labels)
@@ -126,7 +140,9 @@ def check_arguments(args: ExportArguments, model_dir: Path) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision: {precision} is not one of {', '.join(PRECISIONS)}")
     if "int8" in args.precision and args.calibration_file is None:
-        raise InputError("precision: int8 needs a --calibration_file, images on which the ranges of its numbers are measured")
+        raise InputError(
+            "precision: int8 needs a --calibration_file, images on which the ranges of its numbers are measured"
+        )
     if "int8" not in args.precision and args.calibration_file is not None:
         raise InputError("calibration_file: only int8 is calibrated; add it to --precision")
     check_number("max_calibration_samples", args.max_calibration_samples, 1)
@@ -142,9 +158,11 @@ def check_arguments(args: ExportArguments, model_dir: Path) -> None:
         raise InputError(f"{model_dir}: holds no config.json, a model's folder was expected{hint}")
 
 
-def read_batches(path: str, config, label_names: list[str], limit: int | None) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
-    """pixel_values (B, 3, S, S) float32 and labels (B,), -1 where unknown, of images as predict.py reads them; limit: rows at most, spread
-    over all.
+def read_batches(
+    path: str, config, label_names: list[str], limit: int | None
+) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """pixel_values (B, 3, S, S) float32 and labels (B,), -1 where unknown, of images as predict.py reads them; limit:
+    rows at most, spread over all.
 
     Raises InputError where an image cannot be decoded.
     """
@@ -198,11 +216,18 @@ def convert_fp16(source: Path, target: Path) -> None:
 
 
 def convert_int8(source: Path, target: Path, pixel_values) -> None:
-    """Static quantisation (QDQ): weights int8 per channel, activations uint8 with the ranges seen on pixel_values (N, 3, S, S).
+    """Static quantisation (QDQ): weights int8 per channel, activations uint8 with the ranges seen on pixel_values (N,
+    3, S, S).
 
     Weights use 7 bits: processors without VNNI add products of 8 bits with saturation.
     """
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
@@ -234,7 +259,10 @@ def write_model(folder: Path, source: Path, precision: str, label_names: list[st
 
     with atomic_write(folder / "model.onnx", "wb") as file:
         file.write(source.read_bytes())
-    write_json(folder / "model.json", {"model": "model.onnx", "precision": precision, "label_names": label_names, **preprocessing})
+    write_json(
+        folder / "model.json",
+        {"model": "model.onnx", "precision": precision, "label_names": label_names, **preprocessing},
+    )
 
 
 def accuracy(probabilities, labels) -> float:
@@ -242,7 +270,10 @@ def accuracy(probabilities, labels) -> float:
 
 
 def describe(precision: str, result: dict) -> str:
-    text = f"{precision}: {result['bytes'] / 1e6:.2f} MB, largest difference of a probability {result['max_probability_difference']:.2e}"
+    text = (
+        f"{precision}: {result['bytes'] / 1e6:.2f} MB, largest difference of a probability "
+        f"{result['max_probability_difference']:.2e}"
+    )
     text += f", same label in {result['same_label']:.1%}"
     return text + (f", accuracy {result['accuracy']:.4f}" if "accuracy" in result else "")
 

@@ -4,9 +4,12 @@
     face = choose_face(detector(image), *image.shape[:2])
     crop = crop_face(image, face, size=112, padding=0.1, align=True)
 
-The crop: a square around the centre (cx, cy) of the box, side = max(width, height) * (1 + 2 * padding). Where landmarks are known and align
-is on, it is turned by angle = atan2(dy, dx) of the line from the left to the right eye of the image, so that the eyes are level; else
-angle = 0. Each output pixel is the mean of k x k bilinear samples, k = max(1, ceil(side / size)), of which number (i, j), counted from 0
+The crop: a square around the centre (cx, cy) of the box, side = max(width, height) * (1 + 2 * padding). Where landmarks
+are known and align
+is on, it is turned by angle = atan2(dy, dx) of the line from the left to the right eye of the image, so that the eyes
+are level; else
+angle = 0. Each output pixel is the mean of k x k bilinear samples, k = max(1, ceil(side / size)), of which number (i,
+j), counted from 0
 over the whole grid of size * k by size * k, lies at
 
     u = ((i + 0.5) / (size * k) - 0.5) * side,    v = ((j + 0.5) / (size * k) - 0.5) * side
@@ -35,7 +38,8 @@ SAME_FACE = 0.2  # intersection over union with the face of the frame before
 class Face:
     """box: x1, y1, x2, y2 in pixels (the first pixel reaches from 0 to 1). score: the detector's own, higher is surer.
 
-    landmarks: (5, 2) pixels or None; eye on the image's left, eye on its right, nose, mouth corner on the left, on the right.
+    landmarks: (5, 2) pixels or None; eye on the image's left, eye on its right, nose, mouth corner on the left, on the
+    right.
     """
 
     box: tuple[float, float, float, float]
@@ -51,8 +55,8 @@ class Face:
 class FaceCrop:
     """How a frame becomes a crop; travels with crops (crop.json) and with a model (config.json, key face_crop).
 
-    detector: as in load_detector; choose: as in choose_face; padding, align: as in crop_face. A model that was trained on faces that others
-    cropped gets the defaults.
+    detector: as in load_detector; choose: as in choose_face; padding, align: as in crop_face. A model that was trained
+    on faces that others cropped gets the defaults.
     """
 
     detector: str = "haar"
@@ -119,7 +123,8 @@ class YuNetDetector:
 
 
 def shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The image with its longer side at most LONGEST_SIDE, and by how much its pixels must be multiplied to be those of the original."""
+    """The image with its longer side at most LONGEST_SIDE, and by how much its pixels must be multiplied to be those of
+    the original."""
     scale = max(1.0, max(image.shape[:2]) / LONGEST_SIDE)
     if scale == 1.0:
         return image, scale
@@ -127,11 +132,13 @@ def shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
-def choose_face(faces: Sequence[Face], height: int, width: int, how: str = "largest", previous: Face | None = None) -> Face | None:
+def choose_face(
+    faces: Sequence[Face], height: int, width: int, how: str = "largest", previous: Face | None = None
+) -> Face | None:
     """One face of an image, None where there is none.
 
-    how: "largest" or "central" (its centre nearest to the image's). previous: the face of the frame before; the face that overlaps it most
-    is taken, if any does by an intersection over union of SAME_FACE.
+    how: "largest" or "central" (its centre nearest to the image's). previous: the face of the frame before; the face
+    that overlaps it most is taken, if any does by an intersection over union of SAME_FACE.
     """
     if not faces:
         return None
@@ -140,15 +147,19 @@ def choose_face(faces: Sequence[Face], height: int, width: int, how: str = "larg
         if overlap(nearest, previous) >= SAME_FACE:
             return nearest
     if how == "central":
-        return min(faces, key=lambda face: math.hypot(face.box[0] + face.box[2] - width, face.box[1] + face.box[3] - height))
+        return min(
+            faces, key=lambda face: math.hypot(face.box[0] + face.box[2] - width, face.box[1] + face.box[3] - height)
+        )
     return max(faces, key=lambda face: face.area)
 
 
 def moved(face: Face, right: float, down: float, size: float) -> Face:
     """The face with its box moved by shares of its width and height, and made larger or smaller about its centre."""
     x1, y1, x2, y2 = face.box
-    x, y = (x1 + x2) / 2 + right * (x2 - x1), (y1 + y2) / 2 + down * (y2 - y1)
-    half_width, half_height = (x2 - x1) / 2 * size, (y2 - y1) / 2 * size
+    x = (x1 + x2) / 2 + right * (x2 - x1)
+    y = (y1 + y2) / 2 + down * (y2 - y1)
+    half_width = (x2 - x1) / 2 * size
+    half_height = (y2 - y1) / 2 * size
     return replace(face, box=(x - half_width, y - half_height, x + half_width, y + half_height))
 
 
@@ -161,7 +172,8 @@ def overlap(a: Face, b: Face) -> float:
 
 
 def crop_face(image: np.ndarray, face: Face, size: int, padding: float, align: bool) -> np.ndarray:
-    """The square around a face, (size, size, 3) uint8 in the image's own order of colours; the geometry is this module's docstring.
+    """The square around a face, (size, size, 3) uint8 in the image's own order of colours; the geometry is this
+    module's docstring.
 
     image: (H, W, 3) uint8. padding: share of the box's longer side that is added on each of the four sides.
     """
@@ -173,12 +185,18 @@ def crop_face(image: np.ndarray, face: Face, size: int, padding: float, align: b
         angle = math.atan2(right_y - left_y, right_x - left_x)
     samples = size * max(1, math.ceil(side / size))
     step = side / samples  # pixels of the image from one sample to the next
-    cos, sin = step * math.cos(angle), step * math.sin(angle)
+    cos = step * math.cos(angle)
+    sin = step * math.sin(angle)
     middle = (samples - 1) / 2
     # OpenCV's coordinates: 0 is the centre of the first pixel
-    x, y = (x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5
+    x = (x1 + x2) / 2 - 0.5
+    y = (y1 + y2) / 2 - 0.5
     to_image = np.array([[cos, -sin, x - middle * (cos - sin)], [sin, cos, y - middle * (sin + cos)]])
     crop = cv2.warpAffine(
-        image, to_image, (samples, samples), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        image,
+        to_image,
+        (samples, samples),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return crop if samples == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)

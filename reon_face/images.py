@@ -1,4 +1,5 @@
-"""From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in memory."""
+"""From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in
+memory."""
 
 from functools import cache, lru_cache
 from io import BytesIO
@@ -48,7 +49,8 @@ def read_group(path: str, number: int) -> list[bytes]:
 
 
 def open_image(path: str, row: int) -> Image.Image:
-    """An RGB image, upright as its EXIF says: a file, or row `row` of a shard. Raises InputError where it cannot be decoded."""
+    """An RGB image, upright as its EXIF says: a file, or row `row` of a shard. Raises InputError where it cannot be
+    decoded."""
     try:
         source = path if row < 0 else BytesIO(read_row(path, row))
         with Image.open(source) as image:
@@ -58,10 +60,11 @@ def open_image(path: str, row: int) -> Image.Image:
 
 
 class FaceCollator:
-    """Rows of to_dataset() -> pixel_values (B, 3, S, S) float32 and labels (B,), by timm's transforms for the model's config.
+    """Rows of to_dataset() -> pixel_values (B, 3, S, S) float32 and labels (B,), by timm's transforms for the model's
+    config.
 
-    args: the task's arguments, for training: random crops, mirror images, colours, erasing; None: resized only. Raises InputError for a
-    policy that timm does not know.
+    args: the task's arguments, for training: random crops, mirror images, colours, erasing; None: resized only. Raises
+    InputError for a policy that timm does not know.
     """
 
     def __init__(self, model_config: Any, args: Any = None):
@@ -84,7 +87,9 @@ class FaceCollator:
                     **shared,
                 )
             except (AssertionError, ValueError, KeyError, IndexError) as error:
-                raise InputError(f"auto_augment: {args.auto_augment!r} is not one of timm's ({first_line(error)})") from error
+                raise InputError(
+                    f"auto_augment: {args.auto_augment!r} is not one of timm's ({first_line(error)})"
+                ) from error
         self.repeat_single = args is not None
 
     def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
@@ -98,9 +103,11 @@ class FaceCollator:
 
 
 class FaceBatchSampler(LengthBatchSampler):
-    """Random batches as LengthBatchSampler makes them, but from shards so that neighbouring batches need the same row groups.
+    """Random batches as LengthBatchSampler makes them, but from shards so that neighbouring batches need the same row
+    groups.
 
-    rows: of to_dataset(). The row groups are shuffled; as many as hold shuffle_rows rows are shuffled together. Files are shuffled all.
+    rows: of to_dataset(). The row groups are shuffled; as many as hold shuffle_rows rows are shuffled together. Files
+    are shuffled all.
     """
 
     def __init__(self, rows: datasets.Dataset, batch_size: int, seed: int, shuffle_rows: int, **shared: int):

@@ -2,7 +2,8 @@
 
 model = load_image_model("efficientnet_b0", label_names, asdict(FaceCrop()), image_size=112)
 model.save_pretrained("fold0")
-AutoModelForImageClassification.from_pretrained("fold0"); AutoImageProcessor.from_pretrained("fold0"); preprocessing_of("fold0")
+AutoModelForImageClassification.from_pretrained("fold0"); AutoImageProcessor.from_pretrained("fold0");
+preprocessing_of("fold0")
 """
 
 from collections.abc import Sequence
@@ -22,17 +23,19 @@ from common.args import is_folder
 from common.errors import InputError, first_line
 from common.files import read_json
 
-SCRATCH, SCRATCH_SIZE = "test_efficientnet", 64  # timm's smallest EfficientNet, 0.4 M weights
+SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
+SCRATCH_SIZE = 64
 CLASSIFIER_STD = 0.01
 PREFIX = "timm_model."  # of the weights that transformers saves
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What turns a frame into pixel_values: crop the face to image_size x image_size pixels, divide by 255, subtract mean, divide by std.
+    """What turns a frame into pixel_values: crop the face to image_size x image_size pixels, divide by 255, subtract
+    mean, divide by std.
 
-    interpolation: timm's name, for crops of another size. mean, std: three numbers each, of RGB from 0 to 1. face_crop: how the face is
-    found and cut out, the fields of FaceCrop in faces.py.
+    interpolation: timm's name, for crops of another size. mean, std: three numbers each, of RGB from 0 to 1. face_crop:
+    how the face is found and cut out, the fields of FaceCrop in faces.py.
     """
 
     image_size: int
@@ -59,11 +62,11 @@ def load_image_model(
 ) -> TimmWrapperForImageClassification:
     """A classifier in float32 of timm's architecture, ready to train.
 
-    name_or_path: a timm name; a folder that holds config.json and model.safetensors, timm's (what `local-dir:` reads) or a trained fold's;
-    or `scratch`, a small EfficientNet. start: "imagenet", the weights that come with it (from the hub for a name; `scratch` has none),
-    "scratch", random ones, or the folder of a fold of the same architecture. The classifier is kept where the weights have the same labels,
-    else new. face_crop: the fields of FaceCrop. image_size: None, the model's own. Raises InputError where weights or architecture cannot
-    be had.
+    name_or_path: a timm name; a folder that holds config.json and model.safetensors, timm's (what `local-dir:` reads)
+    or a trained fold's; or `scratch`, a small EfficientNet. start: "imagenet", the weights that come with it (from the
+    hub for a name; `scratch` has none), "scratch", random ones, or the folder of a fold of the same architecture. The
+    classifier is kept where the weights have the same labels, else new. face_crop: the fields of FaceCrop. image_size:
+    None, the model's own. Raises InputError where weights or architecture cannot be had.
     """
     labels = list(label_names)
     architecture, config = find_architecture(name_or_path)
@@ -75,11 +78,15 @@ def load_image_model(
         network = timm.create_model(architecture, num_classes=len(labels), **options)
         new_classifier(network)
         if start == "imagenet" and name_or_path != "scratch" and not is_folder(name_or_path):
-            network.load_state_dict(timm.create_model(architecture, pretrained=True, num_classes=len(labels), **options).state_dict())
+            network.load_state_dict(
+                timm.create_model(architecture, pretrained=True, num_classes=len(labels), **options).state_dict()
+            )
             new_classifier(network)
     except (OSError, RuntimeError, ValueError, TypeError, HfHubHTTPError) as error:
         hint = "name a folder of weights, or --start scratch"
-        raise InputError(f"model_name_or_path: {name_or_path} cannot be had from timm ({first_line(error)}); {hint}") from error
+        raise InputError(
+            f"model_name_or_path: {name_or_path} cannot be had from timm ({first_line(error)}); {hint}"
+        ) from error
     if start == "imagenet" and is_folder(name_or_path):
         load_weights(network, Path(name_or_path), architecture, labels)
     elif start not in ("imagenet", "scratch"):
@@ -100,8 +107,8 @@ def load_image_model(
 
 
 def new_classifier(network: torch.nn.Module) -> None:
-    """Small random weights. timm's EfficientNets draw them from +- 1 / sqrt(classes), meant for a thousand: with seven the first losses are
-    near 6 in place of ln 7 = 1.9, and the first steps spoil pretrained weights."""
+    """Small random weights. timm's EfficientNets draw them from +- 1 / sqrt(classes), meant for a thousand: with seven
+    the first losses are near 6 in place of ln 7 = 1.9, and the first steps spoil pretrained weights."""
     classifier = network.get_classifier()
     if isinstance(classifier, torch.nn.Linear):
         torch.nn.init.normal_(classifier.weight, std=CLASSIFIER_STD)
@@ -112,20 +119,36 @@ def find_architecture(name_or_path: str) -> tuple[str, dict]:
     """timm's name and pretrained_cfg of a model. Raises InputError where there is none."""
     if is_folder(name_or_path):
         config = read_json(Path(name_or_path) / "config.json")
-        architecture, settings = config.get("architecture"), config.get("pretrained_cfg")
+        architecture = config.get("architecture")
+        settings = config.get("pretrained_cfg")
         if not isinstance(architecture, str) or not isinstance(settings, dict):
-            raise InputError(f"{name_or_path}/config.json: names no architecture and pretrained_cfg, expected a model of timm")
+            raise InputError(
+                f"{name_or_path}/config.json: names no architecture and pretrained_cfg, expected a model of timm"
+            )
         return architecture, settings
     architecture = SCRATCH if name_or_path == "scratch" else name_or_path
     if not timm.is_model(architecture):
-        raise InputError(f"model_name_or_path: {name_or_path} is neither a folder nor a model that timm {timm.__version__} knows")
+        raise InputError(
+            f"model_name_or_path: {name_or_path} is neither a folder nor a model that timm {timm.__version__} knows"
+        )
     settings = timm.get_pretrained_cfg(architecture).to_dict()
-    wanted = ("input_size", "interpolation", "mean", "std", "crop_mode", "fixed_input_size", "first_conv", "classifier", "pool_size")
+    wanted = (
+        "input_size",
+        "interpolation",
+        "mean",
+        "std",
+        "crop_mode",
+        "fixed_input_size",
+        "first_conv",
+        "classifier",
+        "pool_size",
+    )
     return architecture, {key: settings[key] for key in wanted if key in settings}
 
 
 def load_weights(network: torch.nn.Module, folder: Path, architecture: str, labels: list[str]) -> None:
-    """Put a folder's weights into the network; those of another set of labels' classifier stay as they are. Raises InputError."""
+    """Put a folder's weights into the network; those of another set of labels' classifier stay as they are. Raises
+    InputError."""
     found, _ = find_architecture(str(folder))
     if found != architecture:
         raise InputError(f"{folder}: is a {found}, expected a {architecture} (model_name_or_path)")
@@ -140,18 +163,27 @@ def load_weights(network: torch.nn.Module, folder: Path, architecture: str, labe
 
 
 def preprocessing_of(model_dir: str | Path) -> Preprocessing:
-    """What a saved model expects, from its config.json. Raises InputError where it was not trained by this task's train.py."""
+    """What a saved model expects, from its config.json. Raises InputError where it was not trained by this task's
+    train.py."""
     config = read_json(Path(model_dir) / "config.json")
     try:
-        timm_config, crop = config["pretrained_cfg"], config["face_crop"]
-        size, mean, std = timm_config["input_size"][-1], tuple(timm_config["mean"]), tuple(timm_config["std"])
+        timm_config = config["pretrained_cfg"]
+        crop = config["face_crop"]
+        size = timm_config["input_size"][-1]
+        mean = tuple(timm_config["mean"])
+        std = tuple(timm_config["std"])
         return Preprocessing(size, mean, std, timm_config["interpolation"], crop)
     except (KeyError, TypeError) as error:
-        raise InputError(f"{model_dir}/config.json: has no face_crop or no pretrained_cfg; is it another task's model?") from error
+        raise InputError(
+            f"{model_dir}/config.json: has no face_crop or no pretrained_cfg; is it another task's model?"
+        ) from error
 
 
-def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[str]) -> TimmWrapperForImageClassification:
-    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other labels."""
+def load_fold(
+    folder: str | Path, device: torch.device, label_names: Sequence[str]
+) -> TimmWrapperForImageClassification:
+    """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other
+    labels."""
     preprocessing_of(folder)
     try:
         model = TimmWrapperForImageClassification.from_pretrained(folder, dtype=torch.float32)

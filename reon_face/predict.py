@@ -1,7 +1,8 @@
 """Predict images with the models of one or several runs: the logits of all their folds are averaged by id.
 
 accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_file reon_face/data/test
-accelerate launch reon_face/predict.py --run_dir runs/reon_face/final runs/reon_face/tune --weights 2 1 --test_file IMAGES
+accelerate launch reon_face/predict.py --run_dir runs/reon_face/final runs/reon_face/tune --weights 2 1 \
+    --test_file IMAGES
 accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_file CROPS     # with labels: metrics too
 """
 
@@ -13,7 +14,15 @@ from common.checks import check_number
 from common.errors import run_main
 from common.fields import PredictArguments
 
-from data import SUBMISSION_CHECK, announce, check_images, read_examples, submission_columns, submission_format, warn_of_other_crops
+from data import (
+    SUBMISSION_CHECK,
+    announce,
+    check_images,
+    read_examples,
+    submission_columns,
+    submission_format,
+    warn_of_other_crops,
+)
 
 
 @dataclass
@@ -42,7 +51,9 @@ def main() -> None:
     check_number("per_device_eval_batch_size", args.per_device_eval_batch_size, 1)
     runs = [(finished_folds(run_dir), read_config(run_dir)) for run_dir in args.run_dir]
     accelerator = start_accelerator(runs[0][1])
-    parts, weights, sample_ids = [], [], None
+    parts = []
+    weights = []
+    sample_ids = None
     # the labels of the first model; load_fold wants the same of all others
     config = read_json(runs[0][0][0] / "config.json")
     label_names = config.get("label_names", [])
@@ -60,7 +71,11 @@ def main() -> None:
     for (folds, _), weight in zip(runs, args.weights or [1.0] * len(runs), strict=True):
         for fold in folds:
             model = load_fold(fold, accelerator.device, label_names)
-            parts.append(predict_logits(model, rows, FaceCollator(model.config), accelerator, label_names, args.per_device_eval_batch_size))
+            parts.append(
+                predict_logits(
+                    model, rows, FaceCollator(model.config), accelerator, label_names, args.per_device_eval_batch_size
+                )
+            )
             weights.append(weight / len(folds))
     logits = average(parts, weights)
 

@@ -1,4 +1,5 @@
-"""How close a user's performance comes to an actor's: a score from 0 to 100, the curves of both, and the moments that cost most.
+"""How close a user's performance comes to an actor's: a score from 0 to 100, the curves of both, and the moments that
+cost most.
 
 python reon_face/score.py ACTOR.mp4 USER.mp4 --model runs/reon_face/final
 python reon_face/score.py ACTOR.mp4 USER.mp4 --model EXPORTED --alignment offset --distance js --output_dir scores/kim
@@ -24,19 +25,25 @@ class ScoreArguments:
 
     model: str = field(metadata={"help": "a run, one of its folds, or a folder that export.py wrote"})
     alignment: Literal["dtw", "offset", "none"] = field(
-        default="dtw", metadata={"help": "the user may be early or late by an amount that changes (dtw) or stays (offset)"}
+        default="dtw",
+        metadata={"help": "the user may be early or late by an amount that changes (dtw) or stays (offset)"},
     )
     distance: Literal["l1", "js"] = field(
         default="l1", metadata={"help": "of two distributions: half the sum of absolute differences, or Jensen-Shannon"}
     )
-    smoothing: float = field(default=0.3, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"})
+    smoothing: float = field(
+        default=0.3, metadata={"help": "seconds: standard deviation of the Gaussian kernel, 0.01 to 1"}
+    )
     max_shift: float = field(default=1.0, metadata={"help": "seconds that the user may be early or late, 0 to 5"})
     face_pixels: int = field(
         default=FACE_PIXELS,
-        metadata={"help": "faces are compared at this height and width, so that the sharper camera has no other expression"},
+        metadata={
+            "help": "faces are compared at this height and width, so that the sharper camera has no other expression"
+        },
     )
     detector: str | None = field(
-        default=None, metadata={"help": "haar, none or YuNet's .onnx file; default: the one that made the model's training crops"}
+        default=None,
+        metadata={"help": "haar, none or YuNet's .onnx file; default: the one that made the model's training crops"},
     )
     output_dir: str = field(default="runs/reon_face/score", metadata={"help": "score.json and score.png go here"})
     torch_num_threads: int | None = field(default=None, metadata={"help": "CPU threads; default: torch's"})
@@ -69,7 +76,9 @@ def main() -> None:
     set_threads(args.torch_num_threads, True)
     classifier = load_classifier(args.model)
     detector = load_detector(args.detector or classifier.preprocessing.face_crop["detector"])
-    (actor, _), (user, _) = (watch(Path(path), detector, classifier, args.face_pixels) for path in (videos.actor, videos.user))
+    (actor, _), (user, _) = (
+        watch(Path(path), detector, classifier, args.face_pixels) for path in (videos.actor, videos.user)
+    )
     how = Comparison(args.alignment, args.distance, args.smoothing, args.max_shift)
     try:
         result = compare(actor, user, how)
@@ -129,7 +138,10 @@ def find_notes(actor, user, result) -> list[str]:
     seen = np.concatenate([curve[~np.isnan(curve[:, 0])] for curve in (result.actor, result.user)])
     spread = distances(seen, np.full_like(seen, 1 / seen.shape[1]), "l1").mean()
     if spread < NEAR_UNIFORM:
-        notes.append("the model gives all emotions nearly equal probabilities, so that any two videos get a high score; train it longer")
+        notes.append(
+            "the model gives all emotions nearly equal probabilities, so that any two videos get a high score; train "
+            "it longer"
+        )
     return notes
 
 

@@ -1,4 +1,5 @@
-"""Training in stages: each on a part of the data, from the weights of the last, measured on the same rows and on all parts so far."""
+"""Training in stages: each on a part of the data, from the weights of the last, measured on the same rows and on all
+parts so far."""
 
 import copy
 import dataclasses
@@ -29,13 +30,22 @@ from common.training import FoldTrainer, train_fold
 from images import FaceBatchSampler, FaceCollator
 
 # what a stage may set, as TrainingArguments has it
-OWN = ("per_device_train_batch_size", "num_train_epochs", "learning_rate", "optim", "lr_scheduler_type", "warmup_steps", "weight_decay")
+OWN = (
+    "per_device_train_batch_size",
+    "num_train_epochs",
+    "learning_rate",
+    "optim",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+)
 EARLIER_ROWS = 2000  # of an earlier part are measured after each stage
 
 
 @dataclass
 class Stage:
-    """part: (number from 0, of how many), all rows: (0, 1). start: imagenet, scratch, a run's folder, or None: the stage before."""
+    """part: (number from 0, of how many), all rows: (0, 1). start: imagenet, scratch, a run's folder, or None: the
+    stage before."""
 
     part: tuple[int, int]
     start: str | None
@@ -69,8 +79,14 @@ def parse_stages(stages: Sequence[str | dict] | None, start: str, training_args:
             float(values.get("momentum", 0))
         except (ValueError, TypeError) as error:
             raise InputError(f"{where}: {' '.join(str(error).split())}") from error
-        if not (stage_args.learning_rate > 0 and stage_args.num_train_epochs > 0 and stage_args.per_device_train_batch_size > 0):
-            raise InputError(f"{where}: learning_rate, num_train_epochs and per_device_train_batch_size must be above 0")
+        if not (
+            stage_args.learning_rate > 0
+            and stage_args.num_train_epochs > 0
+            and stage_args.per_device_train_batch_size > 0
+        ):
+            raise InputError(
+                f"{where}: learning_rate, num_train_epochs and per_device_train_batch_size must be above 0"
+            )
         check_optimizer(stage_args)
         part = parse_part(values.get("part", "all"), where)
         parsed.append(Stage(part, values.get("start", start if number == 1 else None), stage_args))
@@ -88,7 +104,8 @@ def parse_part(text: str, where: str) -> tuple[int, int]:
 
 
 def part_rows(part: tuple[int, int], labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint. Raises InputError for too many parts."""
+    """Row numbers of a part: whole groups, all labels alike. The parts of one size are disjoint. Raises InputError for
+    too many parts."""
     if part[1] == 1:
         return np.arange(len(labels))
     try:
@@ -108,7 +125,9 @@ class FaceTrainer(FoldTrainer):
     def get_train_dataloader(self) -> DataLoader:
         a = self.args
         shared = {"accumulation": a.gradient_accumulation_steps, "rank": a.process_index, "world_size": a.world_size}
-        self.batches = FaceBatchSampler(self.train_dataset, a.train_batch_size, a.seed, self.task.shuffle_rows, **shared)
+        self.batches = FaceBatchSampler(
+            self.train_dataset, a.train_batch_size, a.seed, self.task.shuffle_rows, **shared
+        )
         return DataLoader(
             self.train_dataset,
             batch_sampler=self.batches,
@@ -160,14 +179,18 @@ def train_stages(
     fold_dir: Path,
     label_names: list[str],
 ) -> tuple[FoldTrainer, dict[str, Any]]:
-    """Train one fold through all stages, or go on where it stopped: what common.training.train_fold() returns for the last.
+    """Train one fold through all stages, or go on where it stopped: what common.training.train_fold() returns for the
+    last.
 
-    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. collate: of rows that are measured. The log
-    history is that of all stages, epochs counted on; `stages` says of each its name, where it ends, and the accuracy after it on eval_rows
-    and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a model's folder with stage.json.
+    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. collate: of rows that are
+    measured. The log history is that of all stages, epochs counted on; `stages` says of each its name, where it ends,
+    and the accuracy after it on eval_rows and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a
+    model's folder with stage.json.
     """
     labels = read_column(train_rows, "labels")
-    history, records, epochs = [], [], 0.0
+    history = []
+    records = []
+    epochs = 0.0
     before = None  # folder of the stage before
     measured = {}  # name of a part -> rows
     for number, stage in enumerate(stages, start=1):
@@ -220,8 +243,12 @@ def train_stages(
 
 
 def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
-    """How many of these rows a fold's model of a K-fold run was trained on: the held-out rows of the run's other folds are known."""
-    parts = {path.parent.name: set(Logits.load(path).ids.tolist()) for path in Path(run_dir).glob("fold*/held_out_logits.npz")}
+    """How many of these rows a fold's model of a K-fold run was trained on: the held-out rows of the run's other folds
+    are known."""
+    parts = {
+        path.parent.name: set(Logits.load(path).ids.tolist())
+        for path in Path(run_dir).glob("fold*/held_out_logits.npz")
+    }
     own = parts.pop(f"fold{fold}", set())
     return len(set(ids) & set().union(*parts.values()) - own)
 
@@ -237,8 +264,12 @@ def stage_notes(fold: int, stages: Sequence[dict]) -> list[str]:
     for number, stage in enumerate(stages, start=1):
         line = f"fold {fold}, stage {number} ({stage['name']})" if len(stages) > 1 else f"fold {fold}"
         if stage["images_per_second"] is not None:
-            line += f": {stage['images_per_second']:.0f} images/s, {stage['wait_share']:.1%} of the time waiting for data"
+            line += (
+                f": {stage['images_per_second']:.0f} images/s, {stage['wait_share']:.1%} of the time waiting for data"
+            )
         if "accuracy" in stage:
-            line += "; accuracy after it: " + ", ".join(f"{name} {value:.4f}" for name, value in stage["accuracy"].items())
+            line += "; accuracy after it: " + ", ".join(
+                f"{name} {value:.4f}" for name, value in stage["accuracy"].items()
+            )
         lines.append(line)
     return lines

@@ -1,10 +1,15 @@
-"""Emotion of a face (RE:ON, 7 classes): train in one or several stages, predict the test images, write the submission and a report.
+"""Emotion of a face (RE:ON, 7 classes): train in one or several stages, predict the test images, write the submission
+and a report.
 
-accelerate launch reon_face/train.py                                       # images in reon_face/data/, else the drawn sample
-accelerate launch reon_face/train.py --config reon_face/configs/tune.yaml --train_file IMAGES --model_name_or_path WEIGHTS
-accelerate launch reon_face/train.py --config reon_face/configs/final.yaml --fold 0      # one fold; then --resume collects all
-accelerate launch reon_face/train.py --config reon_face/configs/source_stages.yaml --train_file CROPS    # the source's four stages
-accelerate launch reon_face/train.py --config reon_face/configs/wished.yaml --train_file CROPS           # what its author wished for
+accelerate launch reon_face/train.py  # images in reon_face/data/, else the drawn sample
+accelerate launch reon_face/train.py --config reon_face/configs/tune.yaml --train_file IMAGES \
+    --model_name_or_path WEIGHTS
+# one fold; then --resume collects all
+accelerate launch reon_face/train.py --config reon_face/configs/final.yaml --fold 0
+# the source's four stages
+accelerate launch reon_face/train.py --config reon_face/configs/source_stages.yaml --train_file CROPS
+# what its author wished for
+accelerate launch reon_face/train.py --config reon_face/configs/wished.yaml --train_file CROPS
 """
 
 from dataclasses import asdict
@@ -63,12 +68,17 @@ def main() -> None:
                 draw_sample(path)
         rows, label_names = read_examples(args.train_file, subject_pattern=args.subject_pattern)
         examples = {"train": rows[: args.max_train_samples]}
-        for name, path, limit in [("eval", args.eval_file, args.max_eval_samples), ("test", args.test_file, args.max_predict_samples)]:
+        for name, path, limit in [
+            ("eval", args.eval_file, args.max_eval_samples),
+            ("test", args.test_file, args.max_predict_samples),
+        ]:
             if path:
                 examples[name] = read_examples(path, label_names, groups=False)[0][:limit]
         crop = face_crop_of(args.train_file)
         for name, rows in examples.items():
-            check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1)
+            check_examples(
+                rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=2 if name == "train" else 1
+            )
             check_images(rows)
             warn_of_other_crops(getattr(args, f"{name}_file"), crop)
             announce(getattr(args, f"{name}_file"), rows, label_names)
@@ -79,20 +89,28 @@ def main() -> None:
             id_column, columns = submission_format(label_names)
             sample_ids = find_sample_ids(args, [row.id for row in examples["test"]], columns, id_column)
 
-    # Split: images of one person, and identical images, stay together. Without folds and without an eval_file, a tenth is held back.
-    labels, groups = labels_of(examples["train"]), np.array([row.group for row in examples["train"]])
+    # Split: images of one person, and identical images, stay together. Without folds and without an eval_file, a tenth
+    # is held back.
+    labels = labels_of(examples["train"])
+    groups = np.array([row.group for row in examples["train"]])
     splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
 
     def make_model(start, fold=0):
         if start not in ("imagenet", "scratch") and not is_model(start):  # a run: fold k goes on from its fold k
             folds = {path.name: path for path in finished_folds(start)}
             if f"fold{fold}" not in folds:
-                raise InputError(f"start: {start} has no finished fold{fold}, expected as many folds as here ({args.num_folds})")
+                raise InputError(
+                    f"start: {start} has no finished fold{fold}, expected as many folds as here ({args.num_folds})"
+                )
             start = str(folds[f"fold{fold}"])
         options = {key: getattr(args, key) for key in ("image_size", "drop_rate", "drop_path_rate")}
-        return load_image_model(args.model_name_or_path, label_names, crop or asdict(FaceCrop()), start=start, **options)
+        return load_image_model(
+            args.model_name_or_path, label_names, crop or asdict(FaceCrop()), start=start, **options
+        )
 
-    for fold, (train_idx, eval_idx) in enumerate(splits):  # or damaged weights and impossible parts would be found too late
+    for fold, (train_idx, eval_idx) in enumerate(
+        splits
+    ):  # or damaged weights and impossible parts would be found too late
         for stage in stages:
             part_rows(stage.part, labels[train_idx], groups[train_idx], args.fold_seed)
         for start in {stage.start for stage in stages} - {None}:
@@ -101,10 +119,12 @@ def main() -> None:
             seen = 0 if eval_idx is None else seen_before(start, fold, [examples["train"][i].id for i in eval_idx])
             if seen:
                 notes.append(
-                    f"fold {fold}: {start} was trained on {seen} of its {len(eval_idx)} held-out images: their scores are optimistic"
+                    f"fold {fold}: {start} was trained on {seen} of its {len(eval_idx)} held-out images: their scores "
+                    "are optimistic"
                 )
                 print_once(f"warning: {notes[-1]}")
-    collate, batch_size = FaceCollator(model.config), training_args.per_device_eval_batch_size
+    collate = FaceCollator(model.config)
+    batch_size = training_args.per_device_eval_batch_size
     FaceCollator(model.config, args)
     run.start({f"{name}_file": len(rows) for name, rows in examples.items()})
     datasets = {name: to_dataset(rows) for name, rows in examples.items()}
@@ -114,7 +134,9 @@ def main() -> None:
     for fold, (train_idx, eval_idx) in enumerate(splits):
         if run.is_done(fold) or args.fold not in (None, fold):
             continue
-        train_idx = train_idx[resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        train_idx = train_idx[
+            resample(labels[train_idx], args.oversample_ratio, args.undersample_ratio, args.fold_seed)
+        ]
         eval_rows = datasets["eval"] if eval_idx is None else datasets["train"].select(eval_idx)
         training_args.seed = seed + fold
         with run.phase("train"):

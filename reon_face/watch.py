@@ -1,4 +1,5 @@
-"""From a video file to a performance: the frames on a grid of time, the face followed from one to the next, and a model's probabilities.
+"""From a video file to a performance: the frames on a grid of time, the face followed from one to the next, and a
+model's probabilities.
 
 classifier = load_classifier("runs/reon_face/final")         # a run, a model folder, or what export.py wrote
 performance, looks = watch(Path("actor.mp4"), load_detector("haar"), classifier)
@@ -37,7 +38,8 @@ class Classifier:
 
 
 def load_classifier(path: str | Path) -> Classifier:
-    """The models of a run (the logits of its folds are averaged), one saved model, or an exported model.onnx with its model.json.
+    """The models of a run (the logits of its folds are averaged), one saved model, or an exported model.onnx with its
+    model.json.
 
     Raises InputError where there is none, or where the folds of a run expect other crops.
     """
@@ -77,7 +79,8 @@ def load_onnx(folder: Path) -> Classifier:
     description = read_json(folder / "model.json")
     try:
         preprocessing = Preprocessing(**{key: description[key] for key in Preprocessing.__dataclass_fields__})
-        label_names, file = list(description["label_names"]), folder / description["model"]
+        label_names = list(description["label_names"])
+        file = folder / description["model"]
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder}/model.json: has no {error}, expected the file that export.py writes") from error
     options = onnxruntime.SessionOptions()
@@ -101,8 +104,8 @@ def in_batches(logits: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarr
 
 
 def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, image (H, W, 3) uint8 RGB) of the frame on display at the moments 0, 1 / RATE, ... of a video; a frame that stays on display
-    has the same number. The last moment is the last before the end of the last frame.
+    """(number, image (H, W, 3) uint8 RGB) of the frame on display at the moments 0, 1 / RATE, ... of a video; a frame
+    that stays on display has the same number. The last moment is the last before the end of the last frame.
 
     Raises InputError that names the file where it is no video, or is damaged.
     """
@@ -111,7 +114,11 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
             if not container.streams.video:
                 raise ValueError("it holds no video stream")
             stream = container.streams.video[0]
-            moment, number, shown, start, end = 0, 0, None, None, 0.0
+            moment = 0
+            number = 0
+            shown = None
+            start = None
+            end = 0.0
             for frame in container.decode(stream):
                 if frame.time is None:
                     raise ValueError("its frames have no times")
@@ -121,7 +128,9 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
                     yield number, to_image(shown)
                     moment += 1
                 interval = frame.duration * stream.time_base if frame.duration else 1 / (stream.average_rate or RATE)
-                number, shown, end = number + 1, frame, time + float(interval)
+                number = number + 1
+                shown = frame
+                end = time + float(interval)
             if shown is None:
                 raise ValueError("it holds no frames")
             if number < WHOLE * stream.frames:
@@ -145,26 +154,39 @@ def to_image(frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
 
 
-def watch(path: Path, detector: Detector, classifier: Classifier, face_pixels: int = FACE_PIXELS) -> tuple[Performance, list[Face | None]]:
+def watch(
+    path: Path, detector: Detector, classifier: Classifier, face_pixels: int = FACE_PIXELS
+) -> tuple[Performance, list[Face | None]]:
     """The performance in a video, and the face at each of its moments.
 
-    The probabilities of a frame are the mean over VIEWS of its face. face_pixels: a crop shows no more than so many pixels a side. What a
-    classifier says changes with the sharpness of a face, so both videos are compared at the size of the coarser. A frame without a face has
-    probabilities of NaN. Raises InputError where the file cannot be decoded.
+    The probabilities of a frame are the mean over VIEWS of its face. face_pixels: a crop shows no more than so many
+    pixels a side. What a classifier says changes with the sharpness of a face, so both videos are compared at the size
+    of the coarser. A frame without a face has probabilities of NaN. Raises InputError where the file cannot be decoded.
     """
-    crop, size = classifier.preprocessing.face_crop, classifier.preprocessing.image_size
+    crop = classifier.preprocessing.face_crop
+    size = classifier.preprocessing.image_size
     whole = Face((0, 0, face_pixels, face_pixels), 1.0)
-    faces, rows, last, previous = [], [], 0, None
+    faces = []
+    rows = []
+    last = 0
+    previous = None
     for number, image in read_frames(path):
         if number != last:
             probabilities = np.full(len(classifier.label_names), np.nan)
-            found = choose_face(detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous)
+            found = choose_face(
+                detector(np.ascontiguousarray(image[..., ::-1])), *image.shape[:2], crop["choose"], previous
+            )
             if found is not None:
                 previous = found
-                views = [crop_face(image, moved(found, *v), min(size, face_pixels), crop["padding"], crop["align"]) for v in VIEWS]
+                views = [
+                    crop_face(image, moved(found, *v), min(size, face_pixels), crop["padding"], crop["align"])
+                    for v in VIEWS
+                ]
                 if size > face_pixels:
                     views = [crop_face(view, whole, size, padding=0, align=False) for view in views]
-                probabilities = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(views))).mean(axis=0)
+                probabilities = classifier.probabilities(classifier.preprocessing.pixel_values(np.stack(views))).mean(
+                    axis=0
+                )
         last = number
         faces.append(found)
         rows.append(probabilities)

@@ -1,4 +1,5 @@
-"""Models and videos for the tests of reon_face/score.py, export.py and web/: random weights that tell drawn expressions apart."""
+"""Models and videos for the tests of reon_face/score.py, export.py and web/: random weights that tell drawn expressions
+apart."""
 
 import sys
 from dataclasses import asdict
@@ -26,7 +27,8 @@ def drawn_crops(count, seed=0, size=SIZE):
 
 
 def save_model(folder, seed=0, detector="haar"):
-    """A model of random weights whose logits over drawn faces have mean 0 and standard deviation 1.5; returns the folder."""
+    """A model of random weights whose logits over drawn faces have mean 0 and standard deviation 1.5; returns the
+    folder."""
     torch.manual_seed(seed)
     model = load_image_model("scratch", EMOTIONS, asdict(FaceCrop(detector=detector)), start="scratch").eval()
     classifier = model.timm_model.get_classifier()

@@ -1,4 +1,5 @@
-"""What the tests of the scripts share: a command that must succeed, and a process that runs many command lines and says how each ended."""
+"""What the tests of the scripts share: a command that must succeed, and a process that runs many command lines and says
+how each ended."""
 
 import json
 import os
@@ -12,7 +13,8 @@ from common.logits import Logits
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-# Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a traceback.
+# Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a
+# traceback.
 WORKER = """
 import json, os, sys
 from common.search_child import run
@@ -35,7 +37,8 @@ os._exit(0)  # an interpreter that ends in order collects all of torch's objects
 
 
 class Worker:
-    """A Python process that runs the scripts of a task folder in turn: importing torch for each command line would take minutes."""
+    """A Python process that runs the scripts of a task folder in turn: importing torch for each command line would take
+    minutes."""
 
     def __init__(self, task_dir: Path, log_dir: Path):
         self.task_dir, self.printed = task_dir, ""
@@ -43,10 +46,13 @@ class Worker:
         self.stdout.touch()
         with open(self.stderr, "wb") as file:
             command = [sys.executable, "-c", WORKER, str(self.stdout)]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT
+            )
 
     def run(self, folder: Path, script: str, *argv: object) -> tuple[int, str]:
-        """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in `printed`."""
+        """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in
+        `printed`."""
         starts = [path.stat().st_size for path in (self.stdout, self.stderr)]
         task = {"folder": str(folder), "argv": [str(self.task_dir / script), *map(str, argv)]}
         self.process.stdin.write(json.dumps(task) + "\n")
@@ -114,9 +120,11 @@ print("torch imported:", "torch" in sys.modules)
 
 def snapshot(folder: Path) -> dict[str, tuple]:
     """Every file and folder below, with what changes when it is written."""
-    return {str(p.relative_to(folder)): (p.lstat().st_size, p.lstat().st_mtime_ns) for p in folder.rglob("*") if not p.is_dir()} | {
-        str(p.relative_to(folder)): () for p in folder.rglob("*") if p.is_dir()
-    }
+    return {
+        str(p.relative_to(folder)): (p.lstat().st_size, p.lstat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if not p.is_dir()
+    } | {str(p.relative_to(folder)): () for p in folder.rglob("*") if p.is_dir()}
 
 
 def assert_refused(worker: Worker, folder: Path, script: str, argv: list[str], fragments: list[str]) -> None:

@@ -4,7 +4,10 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from common.adversarial import AWP, FGM
 
-ATTACKS = {"fgm": lambda model: FGM(model, epsilon=0.5), "awp": lambda model: AWP(model, epsilon=0.05, learning_rate=0.1)}
+ATTACKS = {
+    "fgm": lambda model: FGM(model, epsilon=0.5),
+    "awp": lambda model: AWP(model, epsilon=0.05, learning_rate=0.1),
+}
 IDS, LABELS = torch.tensor([[2, 5, 6, 3], [2, 7, 8, 3]]), torch.tensor([0, 2])
 
 

@@ -65,7 +65,9 @@ def test_without_config_final_is_taken_where_the_competitions_file_is_and_demo_e
     assert args.train_file == str(task / "data" / "train.json")
 
 
-def test_paths_of_a_preset_belong_to_the_task_folder_and_those_of_the_command_line_to_the_current_one(task, monkeypatch, tmp_path):
+def test_paths_of_a_preset_belong_to_the_task_folder_and_those_of_the_command_line_to_the_current_one(
+    task, monkeypatch, tmp_path
+):
     assert parse(task)[0].train_file == str(task / "sample" / "a.json")
     (tmp_path / "b.json").write_text("[]")
     monkeypatch.chdir(tmp_path)
@@ -132,7 +134,9 @@ def test_a_command_line_with_a_fault_is_one_clear_error(task, argv, message):
 
 
 def test_the_resolved_config_passed_back_resolves_to_itself(task, tmp_path):
-    config = resolved_config(*parse(task, "--weight_decay", "0.1", "--num_folds", "3", "--fold", "1", "--output_dir", "x"))
+    config = resolved_config(
+        *parse(task, "--weight_decay", "0.1", "--num_folds", "3", "--fold", "1", "--output_dir", "x")
+    )
     assert config["weight_decay"] == 0.1 and not {"fold", "output_dir", "resume", "config"} & set(config)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert resolved_config(*parse(task, "--config", str(tmp_path / "config.yaml"))) == config
@@ -144,7 +148,11 @@ def test_output_dir_is_open_unless_the_user_names_one(task):
 
 def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_is_named(task):
     _, training = parse(task, "--early_stopping_patience", "2")
-    assert (training.load_best_model_at_end, training.metric_for_best_model, training.greater_is_better) == (True, "accuracy", True)
+    assert (training.load_best_model_at_end, training.metric_for_best_model, training.greater_is_better) == (
+        True,
+        "accuracy",
+        True,
+    )
     _, training = parse(task, "--early_stopping_patience", "2", "--load_best_model_at_end")
     assert (training.metric_for_best_model, training.greater_is_better) == ("loss", False)
 
@@ -185,7 +193,9 @@ def test_a_list_in_a_preset_is_the_same_list_as_on_the_command_line(task):
 
 def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task):
     def parse_notes(*argv):
-        return parse_train_args(ArgumentsWithNotes, task, {**FILES, "note_file": "notes.txt"}, "doc", list(argv))[0].note_file
+        return parse_train_args(ArgumentsWithNotes, task, {**FILES, "note_file": "notes.txt"}, "doc", list(argv))[
+            0
+        ].note_file
 
     (task / "sample" / "notes.txt").write_text("x")
     own = preset(task, "train_file: sample/a.json\nnote_file: sample/notes.txt\n")
@@ -201,8 +211,14 @@ def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task
 
 def test_the_error_is_the_last_line_of_a_log_of_both_outputs(tmp_path):
     program = (
-        "from common.errors import InputError, run_main\ndef main():\n    print('epoch 1')\n    raise InputError('no more')\nrun_main(main)"
+        "from common.errors import InputError, run_main\ndef main():\n    print('epoch 1')\n    raise "
+        "InputError('no more')\nrun_main(main)"
     )
     with open(tmp_path / "log.txt", "w") as log:
-        assert subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log, env=ENVIRONMENT, check=False).returncode == 2
+        assert (
+            subprocess.run(
+                [sys.executable, "-c", program], stdout=log, stderr=log, env=ENVIRONMENT, check=False
+            ).returncode
+            == 2
+        )
     assert (tmp_path / "log.txt").read_text() == "epoch 1\nerror: no more\n"

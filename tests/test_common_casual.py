@@ -14,7 +14,9 @@ PRIOR = Prior()
 
 def hill(top_rate, top_epoch, noise=0.0, seed=0):
     """(A, E) accuracies with one top, steep at low and at high rates, and a ridge of equal rate x epochs."""
-    rates, epochs = np.meshgrid(np.log(RATES / RATES[top_rate]), np.log(np.arange(1, EPOCHS + 1) / top_epoch), indexing="ij")
+    rates, epochs = np.meshgrid(
+        np.log(RATES / RATES[top_rate]), np.log(np.arange(1, EPOCHS + 1) / top_epoch), indexing="ij"
+    )
     scores = 0.8 - 0.02 * (rates + epochs) ** 2 - 0.01 * rates**2
     return scores + noise * np.random.default_rng(seed).standard_normal(scores.shape)
 
@@ -23,7 +25,9 @@ def run(scores, start, prior=PRIOR, closed=()):
     curves, order = {}, []
     while (step := next_step(ARMS, EPOCHS, curves, start, closed, prior)) is not None:
         assert step.arm not in closed
-        assert step.target == len(curves.get(step.arm, ())) + 1 <= EPOCHS  # an epoch is trained once, after those before it
+        assert (
+            step.target == len(curves.get(step.arm, ())) + 1 <= EPOCHS
+        )  # an epoch is trained once, after those before it
         curves[step.arm] = scores[step.arm, : step.target].tolist()
         order.append((step.arm, step.target))
         assert len(order) <= scores.size
@@ -99,7 +103,11 @@ def test_sampler_and_pruner_choose_what_next_step_chooses(direction, sign):
     order = []
     while (step := sampler.next_step(study, {trial.number for trial in study.trials})) is not None:
         number = next((t.number for t in study.trials if t.params == ARMS[step.arm]), None)
-        trial = study.ask(sampler.infer_relative_search_space(study, None)) if number is None else optuna.trial.Trial(study, number)
+        trial = (
+            study.ask(sampler.infer_relative_search_space(study, None))
+            if number is None
+            else optuna.trial.Trial(study, number)
+        )
         assert trial.params == ARMS[step.arm]
         trial.report(sign * scores[step.arm, step.target - 1], step.target)
         order.append((step.arm, step.target))

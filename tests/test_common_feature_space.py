@@ -2,7 +2,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, BertConfig, DebertaV2Config, ElectraConfig, ModernBertConfig, RobertaConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DebertaV2Config,
+    ElectraConfig,
+    ModernBertConfig,
+    RobertaConfig,
+)
 
 from common.feature_space import FeatureSpaceOversampler
 
@@ -67,7 +74,9 @@ def test_number_of_synthetic_rows_brings_each_class_to_its_target_on_average(met
         drawn += recorder.labels.bincount(minlength=3)
     expected = torch.tensor([(max(COUNTS) / n) ** ratio - 1 for n in COUNTS])
     assert drawn[0] == 0
-    assert torch.allclose(drawn / 200, expected, atol=0.12)  # 200 rows of each class; 4 standard errors of a coin are 0.14
+    assert torch.allclose(
+        drawn / 200, expected, atol=0.12
+    )  # 200 rows of each class; 4 standard errors of a coin are 0.14
 
 
 def test_first_batch_has_no_neighbours_and_draws_nothing():

@@ -9,7 +9,12 @@ from common.files import folder_sha256
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, content in {"a/0.jpg": b"image", "a/file_0.json": b'{"action": 0}', "b/1.jpg": b"other", "s.parquet": bytes(9)}.items():
+    for name, content in {
+        "a/0.jpg": b"image",
+        "a/file_0.json": b'{"action": 0}',
+        "b/1.jpg": b"other",
+        "s.parquet": bytes(9),
+    }.items():
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).write_bytes(content)
     return tmp_path / "data"

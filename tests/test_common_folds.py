@@ -47,7 +47,10 @@ def test_more_folds_than_groups_is_an_error_and_rare_labels_are_named(capsys):
     with pytest.raises(InputError, match="larger than the number of groups"):
         split_folds(labels, groups, 4, 0)
     labels[labels == 1] = [1, 0, 0, 0, 0, 0]
-    assert len(make_splits(labels, groups, ["joy", "fear"], SimpleNamespace(num_folds=3, fold_seed=0), has_eval=False)) == 3
+    assert (
+        len(make_splits(labels, groups, ["joy", "fear"], SimpleNamespace(num_folds=3, fold_seed=0), has_eval=False))
+        == 3
+    )
     assert capsys.readouterr().out == "1 labels occur in fewer than 3 groups, some folds lack them: fear\n"
 
 

@@ -99,8 +99,13 @@ def test_the_head_alone_can_have_another_rate(name, tmp_path):
 
 
 def test_peft_in_front_of_the_names_changes_no_rate():
-    encoder = torch.nn.ModuleDict({"pooler": torch.nn.Linear(2, 2), "layer": torch.nn.ModuleList([torch.nn.Linear(2, 2)])})
+    encoder = torch.nn.ModuleDict(
+        {"pooler": torch.nn.Linear(2, 2), "layer": torch.nn.ModuleList([torch.nn.Linear(2, 2)])}
+    )
     plain = torch.nn.ModuleDict({"encoder": encoder, "classifier": torch.nn.Linear(2, 2)})
     wrapped = torch.nn.ModuleDict({"base_model": torch.nn.ModuleDict({"model": plain})})
-    rates = [[(group["lr"], len(group["params"])) for group in parameter_groups(model, 1.0, 0.5, 0.0, ())] for model in (plain, wrapped)]
+    rates = [
+        [(group["lr"], len(group["params"])) for group in parameter_groups(model, 1.0, 0.5, 0.0, ())]
+        for model in (plain, wrapped)
+    ]
     assert rates[0] == rates[1] == [(1.0, 4), (0.5, 2)]

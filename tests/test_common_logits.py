@@ -49,7 +49,13 @@ def write_npy(path):
 
 def write_objects(path):
     with path.open("wb") as file:
-        np.savez(file, ids=np.array(["a", None], dtype=object), logits=np.zeros((2, 2)), labels=np.zeros(2, dtype=int), label_names=NAMES)
+        np.savez(
+            file,
+            ids=np.array(["a", None], dtype=object),
+            logits=np.zeros((2, 2)),
+            labels=np.zeros(2, dtype=int),
+            label_names=NAMES,
+        )
 
 
 def write_other_arrays(path):
@@ -72,7 +78,16 @@ def write_nothing(path):
     pass
 
 
-WRITERS = [write_text, write_empty, write_cut, write_npy, write_objects, write_other_arrays, write_other_shape, write_infinite]
+WRITERS = [
+    write_text,
+    write_empty,
+    write_cut,
+    write_npy,
+    write_objects,
+    write_other_arrays,
+    write_other_shape,
+    write_infinite,
+]
 
 
 @pytest.mark.parametrize("write", [*WRITERS, write_label_out_of_range, write_nothing])

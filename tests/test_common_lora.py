@@ -1,6 +1,13 @@
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, DebertaV2Config, ElectraConfig, ModernBertConfig, RobertaConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DebertaV2Config,
+    ElectraConfig,
+    ModernBertConfig,
+    RobertaConfig,
+)
 
 from common.lora import add_lora, merge_lora
 
@@ -52,10 +59,14 @@ def test_logits_do_not_change_when_lora_is_added(name):
 def test_low_rank_pairs_on_every_encoder_linear_and_the_whole_head_are_trained(name):
     plain = build(name)
     prefix = plain.base_model_prefix
-    encoder = {key for key, module in plain.named_modules() if isinstance(module, torch.nn.Linear) and key.startswith(prefix)}
+    encoder = {
+        key for key, module in plain.named_modules() if isinstance(module, torch.nn.Linear) and key.startswith(prefix)
+    }
     head = {key for key, _ in plain.named_parameters() if not key.startswith(prefix)}
     model = add_lora(plain, r=4, alpha=8, dropout=0.1)
-    trained = {key.removeprefix("base_model.model.") for key, parameter in model.named_parameters() if parameter.requires_grad}
+    trained = {
+        key.removeprefix("base_model.model.") for key, parameter in model.named_parameters() if parameter.requires_grad
+    }
     pairs = {f"{key}.{side}.default.weight" for key in encoder for side in ("lora_A", "lora_B")}
     assert {key.replace("modules_to_save.default.", "") for key in trained} == pairs | head
 

@@ -30,7 +30,9 @@ def test_weights_multiply_rows_and_do_not_renormalise_the_batch(batch):
 def test_smoothing_is_the_cross_entropy_with_smoothed_targets(batch):
     logits, labels = batch
     target = 0.9 * F.one_hot(labels, 4) + 0.1 / 4
-    assert torch.allclose(classification_loss(logits, labels, label_smoothing=0.1), -(target * logits.log_softmax(1)).sum(1))
+    assert torch.allclose(
+        classification_loss(logits, labels, label_smoothing=0.1), -(target * logits.log_softmax(1)).sum(1)
+    )
 
 
 def test_focal_loss_is_equation_4(batch):

@@ -67,7 +67,9 @@ def test_evaluate_metrics_fed_in_batches_equal_compute_metrics():
     for rows in (slice(0, 16), slice(16, 30)):
         metric.add_batch(predictions=logits[rows], references=labels[rows])
     expected = compute_metrics(logits, labels, NAMES)
-    assert metric.compute() == {key: expected[key] for key in ("accuracy", "macro_f1", "weighted_f1", "log_loss", "auprc")}
+    assert metric.compute() == {
+        key: expected[key] for key in ("accuracy", "macro_f1", "weighted_f1", "log_loss", "auprc")
+    }
 
 
 def test_paired_difference_is_surer_than_two_separate_accuracies():

@@ -21,7 +21,8 @@ PRESET = {"model_name_or_path": "owner/tiny", "max_length": 32, "learning_rate":
 
 
 class Hub(BaseHTTPRequestHandler):
-    """/api/models/<id>/..., /<id>/resolve/<commit>/<file> of the folders in `repositories`; what was asked stands in `asked`."""
+    """/api/models/<id>/..., /<id>/resolve/<commit>/<file> of the folders in `repositories`; what was asked stands in
+    `asked`."""
 
     repositories: dict = {}
     asked: list = []
@@ -42,7 +43,10 @@ class Hub(BaseHTTPRequestHandler):
             content = (folder / rest.split("/", 2)[2]).read_bytes()
             return self.answer(200, content, {"ETag": f'"{hash(content)}"', "X-Repo-Commit": COMMIT})
         if rest.startswith("tree/"):
-            files = [{"type": "file", "path": str(p.relative_to(folder)), "oid": "0", "size": p.stat().st_size} for p in all_files(folder)]
+            files = [
+                {"type": "file", "path": str(p.relative_to(folder)), "oid": "0", "size": p.stat().st_size}
+                for p in all_files(folder)
+            ]
             return self.answer(200, json.dumps(files).encode())
         siblings = [{"rfilename": str(p.relative_to(folder))} for p in all_files(folder)]
         self.answer(200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
@@ -65,10 +69,13 @@ def all_files(folder):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """The server's URL. owner/tiny has more files than loading needs, owner/old only torch's weights, owner/empty none."""
+    """The server's URL. owner/tiny has more files than loading needs, owner/old only torch's weights, owner/empty
+    none."""
     base = tmp_path_factory.mktemp("hub")
     tokenizer = train_tokenizer(["how is the weather today", "fine, thank you"])
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
     for name in ("tiny", "old", "empty"):
         BertForSequenceClassification(config).save_pretrained(base / name)
         tokenizer.save_pretrained(base / name)
@@ -86,7 +93,9 @@ def hub(tmp_path_factory):
 
 def start(folder, endpoint, *command):
     environment = {**ENVIRONMENT, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
-    return subprocess.run([sys.executable, *map(str, command)], cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=folder, capture_output=True, text=True, env=environment, check=False
+    )
 
 
 def fetch(folder, endpoint, preset):
@@ -107,14 +116,28 @@ def fetched(hub, tmp_path_factory):
 
 
 def test_the_folder_holds_what_loading_needs_and_nothing_else(fetched):
-    assert {str(path.relative_to(fetched)) for path in all_files(fetched)} == {"final.yaml", *(f"tiny/{name}" for name in NEEDED)}
+    assert {str(path.relative_to(fetched)) for path in all_files(fetched)} == {
+        "final.yaml",
+        *(f"tiny/{name}" for name in NEEDED),
+    }
     assert yaml.safe_load((fetched / "final.yaml").read_text()) == {**PRESET, "model_name_or_path": "./tiny"}
 
 
 def test_a_run_with_the_moved_folders_preset_asks_the_hub_nothing(fetched, hub, tmp_path):
     Hub.asked.clear()
     sample = ROOT / "friends" / "sample" / "train.json"
-    options = ["--train_file", sample, "--max_train_samples", 32, "--max_steps", 1, "--torch_num_threads", 1, "--output_dir", "run"]
+    options = [
+        "--train_file",
+        sample,
+        "--max_train_samples",
+        32,
+        "--max_steps",
+        1,
+        "--torch_num_threads",
+        1,
+        "--output_dir",
+        "run",
+    ]
     result = start(tmp_path, hub, ROOT / "friends/train.py", "--config", fetched / "final.yaml", *options)
     assert result.returncode == 0, result.stderr
     assert not Hub.asked
@@ -126,7 +149,9 @@ def test_a_run_with_the_moved_folders_preset_asks_the_hub_nothing(fetched, hub, 
 def test_a_repository_without_safetensors_gives_torchs_weights(hub, tmp_path):
     result = fetch(tmp_path, hub, {**PRESET, "model_name_or_path": "owner/old"})
     assert result.returncode == 0, result.stderr
-    assert {path.name for path in all_files(tmp_path / "offline" / "old")} == NEEDED - {"model.safetensors"} | {"pytorch_model.bin"}
+    assert {path.name for path in all_files(tmp_path / "offline" / "old")} == NEEDED - {"model.safetensors"} | {
+        "pytorch_model.bin"
+    }
 
 
 BAD = {
@@ -179,12 +204,31 @@ def test_arguments_that_make_no_sense_are_refused(preset, folder, fragment, monk
         ("hand_signal", {"model_name_or_path": "slowfast_r50_8x8"}, [], {}),
         ("hand_signal", {"model_name_or_path": "timm/resnet18"}, [], {}),
         (
-            *("hand_signal", {"model_name_or_path": "timm/resnet18", "pretrained_weights": "hub"}, ["timm/resnet18.a1_in1k"]),
+            *(
+                "hand_signal",
+                {"model_name_or_path": "timm/resnet18", "pretrained_weights": "hub"},
+                ["timm/resnet18.a1_in1k"],
+            ),
             {"pretrained_weights": "./resnet18/model.safetensors"},
         ),
-        ("hand_signal", {"model_name_or_path": "resnet18"}, ["timm/resnet18.a1_in1k"], {"model_name_or_path": "./resnet18"}),
-        ("hand_signal", {"model_name_or_path": "owner/videomae"}, ["owner/videomae"], {"model_name_or_path": "./videomae"}),
-        ("friends", {"model_name_or_path": "bert-large-cased"}, ["bert-large-cased"], {"model_name_or_path": "./bert-large-cased"}),
+        (
+            "hand_signal",
+            {"model_name_or_path": "resnet18"},
+            ["timm/resnet18.a1_in1k"],
+            {"model_name_or_path": "./resnet18"},
+        ),
+        (
+            "hand_signal",
+            {"model_name_or_path": "owner/videomae"},
+            ["owner/videomae"],
+            {"model_name_or_path": "./videomae"},
+        ),
+        (
+            "friends",
+            {"model_name_or_path": "bert-large-cased"},
+            ["bert-large-cased"],
+            {"model_name_or_path": "./bert-large-cased"},
+        ),
         ("friends", {"model_name_or_path": "scratch"}, [], {}),
         ("friends", {"model_name_or_path": "sample"}, [], {"model_name_or_path": "./sample"}),
         ("friends", {}, [], {}),

@@ -30,7 +30,9 @@ def test_features_are_those_of_the_rows_and_of_the_model(tmp_path):
         TextExample("3", ["영화"], 1),
     ]
     tokenizer = train_tokenizer([row.segments[0] for row in examples])
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
+    )
     model = BertForSequenceClassification(config)
     with torch.no_grad():
         model.get_input_embeddings().weight.fill_(0.5)
@@ -49,7 +51,16 @@ def test_without_records_the_literatures_defaults_are_proposed():
 
 
 def test_a_run_on_the_same_data_counts_more_than_the_defaults_and_one_on_other_data_less():
-    far = {**FEATURES, "rows": 150_000, "classes": 42, "imbalance": 0.8, "hangul": 0.0, "latin": 1.0, "parameters": 3e8, "layers": 24}
+    far = {
+        **FEATURES,
+        "rows": 150_000,
+        "classes": 42,
+        "imbalance": 0.8,
+        "hangul": 0.0,
+        "latin": 1.0,
+        "parameters": 3e8,
+        "layers": 24,
+    }
     settings, weights = propose(FEATURES, [Record("same", FEATURES, SETTINGS), Record("far", far, DEFAULTS)])
     assert weights["same"] > weights["defaults"] > weights["far"]
     assert sum(weights.values()) == pytest.approx(1)
@@ -72,7 +83,11 @@ def write_run(folder, accuracy, rate, **features):
 
 
 def test_of_several_runs_on_the_same_data_the_best_is_the_record(tmp_path):
-    runs = [write_run(tmp_path / "a", 0.7, 1e-4), write_run(tmp_path / "b", 0.8, 2e-4), write_run(tmp_path / "c", 0.75, 3e-4)]
+    runs = [
+        write_run(tmp_path / "a", 0.7, 1e-4),
+        write_run(tmp_path / "b", 0.8, 2e-4),
+        write_run(tmp_path / "c", 0.75, 3e-4),
+    ]
     (record,) = read_records(runs)
     assert record.settings["learning_rate"] == 2e-4 and record.name == str(tmp_path / "b")
     assert len(read_records([*runs, write_run(tmp_path / "d", 0.1, 1e-5, rows=7)])) == 2
@@ -90,7 +105,14 @@ def test_a_folder_that_reads_no_texts_is_refused():
 
 def test_the_command_measures_the_data_and_prints_lines_of_a_preset(tmp_path):
     run = write_run(tmp_path / "run", 0.8, 1e-3)
-    command = [sys.executable, "-m", "common.search", ROOT / "nsmc", "--config", ROOT / "nsmc" / "configs" / "demo.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "common.search",
+        ROOT / "nsmc",
+        "--config",
+        ROOT / "nsmc" / "configs" / "demo.yaml",
+    ]
     command = [str(word) for word in [*command, "--recommend", "--records", run]]
     printed = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
     assert "rows 320," in printed.splitlines()[0] and "hangul 0.9" in printed

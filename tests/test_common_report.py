@@ -46,7 +46,19 @@ def test_each_run_is_a_row_with_its_metric_and_the_page_holds_its_plots(tmp_path
     rows = {row[1]: row for row in (re.split(r"  +", line.strip()) for line in rows)}
     assert re.split(r"  +", header) == list(report.COLUMNS)
     assert rows["friends/tune"] == [
-        *("friends", "friends/tune", "tune", "mini<lm>", "oof", "0.5000 ± 0.0250", "0.2500", "1.5000", "1:02:03", "0123456", "done")
+        *(
+            "friends",
+            "friends/tune",
+            "tune",
+            "mini<lm>",
+            "oof",
+            "0.5000 ± 0.0250",
+            "0.2500",
+            "1.5000",
+            "1:02:03",
+            "0123456",
+            "done",
+        )
     ]
     assert rows["friends/half"][-1] == "2 of 5 folds" and rows["nsmc/one_fold"][-1] == "0 of 3 folds"
     assert rows["unreadable"] == ["nsmc/broken", "unreadable"] and last.endswith("4 runs")

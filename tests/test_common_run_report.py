@@ -22,12 +22,21 @@ def make(n=90, label_names=NAMES, skill=3.0):
 
 def log(epochs=2):
     train = [{"loss": 1 / epoch, "epoch": epoch, "step": epoch} for epoch in range(1, epochs + 1)]
-    evaluated = [{"eval_loss": 2 / epoch, "eval_accuracy": 0.5, "eval_macro_f1": 0.4, "epoch": epoch} for epoch in range(1, epochs + 1)]
+    evaluated = [
+        {"eval_loss": 2 / epoch, "eval_accuracy": 0.5, "eval_macro_f1": 0.4, "epoch": epoch}
+        for epoch in range(1, epochs + 1)
+    ]
     return [*train, *evaluated, {"train_runtime": 1.0, "epoch": epochs}]
 
 
 def report(run_dir, results, history=(), fold_metrics=(), notes=()):
-    options = {"title": "t", "config": {"seed": 7}, "history": list(history), "fold_metrics": list(fold_metrics), "notes": list(notes)}
+    options = {
+        "title": "t",
+        "config": {"seed": 7},
+        "history": list(history),
+        "fold_metrics": list(fold_metrics),
+        "notes": list(notes),
+    }
     metrics = {name: metrics_of(result) for name, result in results.items()}
     write_report(run_dir, results=results, metrics=metrics, **options)
     return (run_dir / "report.md").read_text(encoding="utf-8")
@@ -116,9 +125,13 @@ def test_a_tasks_own_metrics_have_columns_of_their_own(tmp_path):
     result = make()
     metrics = {**metrics_of(result), "klue_auprc": 0.125}
     options = {"title": "t", "config": {}, "history": [], "notes": []}
-    write_report(tmp_path, results={"oof": result}, metrics={"oof": metrics}, fold_metrics=[metrics, metrics], **options)
+    write_report(
+        tmp_path, results={"oof": result}, metrics={"oof": metrics}, fold_metrics=[metrics, metrics], **options
+    )
     tables = [
-        line for line in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines() if "klue auprc" in line or "0.1250" in line
+        line
+        for line in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+        if "klue auprc" in line or "0.1250" in line
     ]
     assert len(tables) == 6  # two headers, oof, two folds, their mean
     assert all(line.count("|") == tables[0].count("|") for line in tables)

@@ -37,10 +37,21 @@ def write_space(folder, **changes):
 
 
 def start(folder, *options):
-    command = [sys.executable, "-m", "common.search", ROOT / "nsmc", "--config", folder / "space.yaml", "--output_dir", folder / "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "common.search",
+        ROOT / "nsmc",
+        "--config",
+        folder / "space.yaml",
+        "--output_dir",
+        folder / "out",
+    ]
     command = [str(word) for word in [*command, *OPTIONS, *options]]
     with open(folder / "printed.txt", "a") as file:
-        return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=folder, env=ENVIRONMENT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def finish(folder, *processes):
@@ -49,14 +60,25 @@ def finish(folder, *processes):
 
 
 def studies(folder):
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "out" / "journal.log")))
-    return {name.split("-")[-1]: optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)}
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "out" / "journal.log"))
+    )
+    return {
+        name.split("-")[-1]: optuna.load_study(study_name=name, storage=storage)
+        for name in optuna.get_all_study_names(storage)
+    }
 
 
 def trained_epochs(folder):
     """How often each (trial, epoch) was evaluated."""
-    lines = [(path.stem, line) for path in (folder / "out" / "trials").glob("*.log") for line in path.read_text().splitlines()]
-    return Counter((trial, match[1]) for trial, line in lines if (match := re.search(r"'eval_accuracy'.*'epoch': '(\d+)'", line)))
+    lines = [
+        (path.stem, line)
+        for path in (folder / "out" / "trials").glob("*.log")
+        for line in path.read_text().splitlines()
+    ]
+    return Counter(
+        (trial, match[1]) for trial, line in lines if (match := re.search(r"'eval_accuracy'.*'epoch': '(\d+)'", line))
+    )
 
 
 def reported_epochs(folder):
@@ -144,7 +166,9 @@ def test_two_axes_with_a_budget_that_grows_and_options_that_must_not_change(tmp_
     assert set(trained_epochs(tmp_path).values()) == {1}
     rows = list(csv.reader((tmp_path / "out" / "grid.csv").open()))
     assert rows[0] == ["learning_rate", "per_device_train_batch_size", "1", "2"]
-    assert sum(cell != "" for row in rows[1:] for cell in row[2:]) == len([cell for cell in after if cell[0].startswith("coupled")])
+    assert sum(cell != "" for row in rows[1:] for cell in row[2:]) == len(
+        [cell for cell in after if cell[0].startswith("coupled")]
+    )
 
     process = start(tmp_path, "--max_epochs", "4", "--weight_decay", "0.2")
     assert process.wait(timeout=240) == 2
@@ -168,7 +192,10 @@ def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_pat
         ({"coupled": {"num_train_epochs": 3}}, ["key coupled", "learning_rate"]),
         ({"coupled": {"learning_rate": [1e-3, 2e-3]}}, ["num_train_epochs None", "whole number"]),
         ({"coupled": {"learning_rate": [1e-3], "num_train_epochs": 3}}, ["key learning_rate", "two different values"]),
-        ({"coupled": {"learning_rate": [1e-3, "fast"], "num_train_epochs": 3}}, ["key learning_rate", "'fast' is not a number"]),
+        (
+            {"coupled": {"learning_rate": [1e-3, "fast"], "num_train_epochs": 3}},
+            ["key learning_rate", "'fast' is not a number"],
+        ),
         ({"coupled": {"learning_rate": [0, 1e-3], "num_train_epochs": 3}}, ["key learning_rate", "above 0"]),
         ({"independent": {"output_dir": ["a", "b"]}}, ["key output_dir", "cannot be searched"]),
         ({"independent": {"max_length": "64"}}, ["key max_length", "is not a list"]),
@@ -202,17 +229,35 @@ def test_a_wrong_space_is_refused_in_one_sentence(tmp_path, changes, fragments):
         ({}, ["--sampler_seed", "-1"], ["sampler_seed: -1"]),
         ({}, ["--learning_rat", "1"], ["--learning_rat is not an option", "did you mean --learning_rate?"]),
         ({}, ["--train_file", "nowhere.txt"], ["nowhere.txt: no such file"]),
-        ({"independent": {"max_lenght": [32, 64]}}, [], ["--max_lenght is not an option", "did you mean --max_length?"]),
+        (
+            {"independent": {"max_lenght": [32, 64]}},
+            [],
+            ["--max_lenght is not an option", "did you mean --max_length?"],
+        ),
         ({"independent": {"lora_r": [0, "many"]}}, [], ["lora_r"]),
-        ({"independent": {"label_smoothing_factor": [0.0, 2.0]}}, [], ["label_smoothing_factor: 2.0 is not between 0 and 1"]),
+        (
+            {"independent": {"label_smoothing_factor": [0.0, 2.0]}},
+            [],
+            ["label_smoothing_factor: 2.0 is not between 0 and 1"],
+        ),
         ({"preset": "nowhere.yaml"}, [], ["nowhere.yaml: cannot be read"]),
         ({"final": {"preset": "nowhere.yaml"}}, [], ["nowhere.yaml: cannot be read"]),
         ({"coupled_options": {"ema_decay": 2}}, [], ["ema_decay: 2.0 is not between 0 and 1"]),
     ],
 )
-def test_what_train_py_would_refuse_is_refused_before_anything_is_written(tmp_path, monkeypatch, changes, options, fragments):
+def test_what_train_py_would_refuse_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, changes, options, fragments
+):
     out = tmp_path / "out"
-    argv = ["search", str(ROOT / "nsmc"), "--config", str(write_space(tmp_path, **changes)), "--output_dir", str(out), *options]
+    argv = [
+        "search",
+        str(ROOT / "nsmc"),
+        "--config",
+        str(write_space(tmp_path, **changes)),
+        "--output_dir",
+        str(out),
+        *options,
+    ]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
@@ -229,7 +274,8 @@ def test_a_folder_that_is_no_task_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "task, sample", [("friends", "train.json"), ("nsmc", "train.txt"), ("klue_re", "train.tsv"), ("hand_signal", "train")]
+    "task, sample",
+    [("friends", "train.json"), ("nsmc", "train.txt"), ("klue_re", "train.tsv"), ("hand_signal", "train")],
 )
 def test_every_tasks_space_holds_values_that_its_train_py_takes(task, sample):
     folder = ROOT / task

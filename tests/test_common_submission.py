@@ -96,7 +96,15 @@ def test_command_answers_0_or_2_with_one_line(tmp_path):
     (tmp_path / "sample.csv").write_text(SAMPLE)
     for text, labels, code in [(SAMPLE, "joy,anger", 0), (SAMPLE, "anger", 2), ("", "joy", 2)]:
         (tmp_path / "s.csv").write_text(text)
-        command = [sys.executable, "-m", "common.submission", tmp_path / "s.csv", tmp_path / "sample.csv", "--labels", labels]
+        command = [
+            sys.executable,
+            "-m",
+            "common.submission",
+            tmp_path / "s.csv",
+            tmp_path / "sample.csv",
+            "--labels",
+            labels,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == code
         assert re.fullmatch(r"error: .*s\.csv.*\n" if code else "", done.stderr)

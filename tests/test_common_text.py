@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, BertTokenizerFast, DebertaV2Config, RobertaConfig, RobertaTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizerFast,
+    DebertaV2Config,
+    RobertaConfig,
+    RobertaTokenizerFast,
+)
 
 from common.batches import LengthBatchSampler, TokenBudgetBatchSampler, token_budget_sizes
 from common.errors import InputError
@@ -20,7 +27,14 @@ from common.text import (
     truncate,
 )
 
-LINES = ["the cat sat on the mat", "a dog ran", "the dog sat", "what a day it was , was it not", "yes", "the end of the day"] * 5
+LINES = [
+    "the cat sat on the mat",
+    "a dog ran",
+    "the dog sat",
+    "what a day it was , was it not",
+    "yes",
+    "the end of the day",
+] * 5
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +88,9 @@ def test_special_tokens_are_single_tokens_with_an_embedding(bert):
 
 
 def test_auto_max_length_is_the_shortest_that_covers_the_share(bert):
-    examples = [TextExample(str(i), ["yes"]) for i in range(995)] + [TextExample(f"l{i}", ["the cat sat on the mat"]) for i in range(5)]
+    examples = [TextExample(str(i), ["yes"]) for i in range(995)] + [
+        TextExample(f"l{i}", ["the cat sat on the mat"]) for i in range(5)
+    ]
     short = len(bert("yes")["input_ids"])
     assert find_max_length(examples, bert, "auto") == (short, 0.005)
     assert find_max_length(examples[:100], bert, "64") == (64, 0.0)
@@ -85,7 +101,9 @@ def test_auto_max_length_is_the_shortest_that_covers_the_share(bert):
 
 
 def test_collator_masks_exactly_the_padding(bert, tmp_path):
-    rows = tokenize([TextExample("0", ["yes"], 1), TextExample("1", ["the cat sat"], 0)], bert, 64, tmp_path / "a.arrow")
+    rows = tokenize(
+        [TextExample("0", ["yes"], 1), TextExample("1", ["the cat sat"], 0)], bert, 64, tmp_path / "a.arrow"
+    )
     batch = Collator(bert)(list(rows))
     assert torch.equal(batch["attention_mask"], (batch["input_ids"] != bert.pad_token_id).long())
     assert batch["labels"].tolist() == [1, 0] and "id" not in batch
@@ -106,7 +124,9 @@ def test_a_saved_scratch_tokenizer_gives_the_same_tokens(bert, tmp_path):
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
 @pytest.mark.parametrize("by_length", [True, False])
 def test_every_row_is_in_exactly_one_micro_batch_of_an_epoch(rows, by_length):
-    sampler = LengthBatchSampler(np.random.default_rng(0).integers(3, 60, rows), 4, 1, accumulation=3, by_length=by_length)
+    sampler = LengthBatchSampler(
+        np.random.default_rng(0).integers(3, 60, rows), 4, 1, accumulation=3, by_length=by_length
+    )
     batches = list(sampler)
     assert sorted(i for batch in batches for i in batch) == list(range(rows))
     assert len(batches) == len(sampler) and max(map(len, batches)) <= 4
@@ -139,7 +159,9 @@ def test_batches_by_length_need_far_less_padding_than_random_ones():
     lengths = np.random.default_rng(0).geometric(0.05, 4000)
 
     def padded(by_length):
-        return sum(len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, 16, 0, by_length=by_length))
+        return sum(
+            len(batch) * lengths[batch].max() for batch in LengthBatchSampler(lengths, 16, 0, by_length=by_length)
+        )
 
     assert padded(True) < 1.15 * lengths.sum() < 0.6 * padded(False)
 

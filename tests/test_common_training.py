@@ -56,17 +56,25 @@ def make_rows(count=32):
     generator = np.random.default_rng(0)
     labels = np.resize([0, 0, 1, 0, 0, 1, 0, 2], count)
     rows = [[2, 5 + int(label), *generator.integers(8, 30, generator.integers(1, 7)).tolist(), 3] for label in labels]
-    return datasets.Dataset.from_dict({"id": [str(i) for i in range(count)], "input_ids": rows, "labels": labels.tolist()})
+    return datasets.Dataset.from_dict(
+        {"id": [str(i) for i in range(count)], "input_ids": rows, "labels": labels.tolist()}
+    )
 
 
 def collate(rows):
     longest = max(len(row["input_ids"]) for row in rows)
     ids = torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows])
-    return {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": torch.tensor([row["labels"] for row in rows])}
+    return {
+        "input_ids": ids,
+        "attention_mask": (ids > 0).long(),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+    }
 
 
 def make_bert(dropout=True):
-    return BertForSequenceClassification(BertConfig(vocab_size=30, initializer_range=0.2, **TINY, **({} if dropout else NO_DROPOUT)))
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=30, initializer_range=0.2, **TINY, **({} if dropout else NO_DROPOUT))
+    )
 
 
 def train(folder, make_model=make_bert, options=None, rows=None, **training):
@@ -116,7 +124,9 @@ SGD = {"optim": "sgd", "learning_rate": 0.1}
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
-def test_after_out_of_memory_the_fold_goes_on_from_its_checkpoint_with_half_the_batch_and_the_same_weights(tmp_path, error):
+def test_after_out_of_memory_the_fold_goes_on_from_its_checkpoint_with_half_the_batch_and_the_same_weights(
+    tmp_path, error
+):
     device = Device(room=4, since=5, error=error)
     trainer, info = train(tmp_path / "oom", device.make_model, **SAVE, **SGD)
     plain, _ = train(tmp_path / "plain", lambda: make_bert(dropout=False), **SAVE, **SGD)
@@ -178,7 +188,12 @@ def test_largest_batch_divides_the_effective_batch_and_keeps_below_80_percent(ro
 
 
 def test_half_written_checkpoints_are_ignored_and_removed(tmp_path):
-    for step, text in [(5, json.dumps({"global_step": 5})), (10, json.dumps({"global_step": 10})), (15, '{"global_step": 1'), (20, None)]:
+    for step, text in [
+        (5, json.dumps({"global_step": 5})),
+        (10, json.dumps({"global_step": 10})),
+        (15, '{"global_step": 1'),
+        (20, None),
+    ]:
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"")
@@ -240,7 +255,9 @@ def test_a_fold_that_stops_after_an_epoch_goes_on_to_the_bits_of_one_that_did_no
     assert len(list((tmp_path / "stopped" / "checkpoints").glob("checkpoint-*"))) == 2
     trainer, again = train(tmp_path / "stopped", options={"stop_after_epoch": 3}, **saves)
     assert farthest(weights_of(trainer), weights_of(straight)) == 0
-    scores = [[entry["eval_accuracy"] for entry in log["log_history"] if "eval_accuracy" in entry] for log in (info, again)]
+    scores = [
+        [entry["eval_accuracy"] for entry in log["log_history"] if "eval_accuracy" in entry] for log in (info, again)
+    ]
     assert len(scores[0]) == 3 and scores[0] == scores[1]
 
 
@@ -299,7 +316,10 @@ def test_label_smoothing_and_bf16_change_what_is_learned(tmp_path, off, training
 def test_gradient_checkpointing_does_not_change_what_is_learned(tmp_path, options):
     saved = [train(tmp_path / str(on), options=options, gradient_checkpointing=on)[0] for on in (False, True)]
     assert farthest(*map(weights_of, saved)) < 1e-6
-    assert farthest(weights_of(saved[0]), weights_of(train(tmp_path / "still", options=options, learning_rate=1e-12)[0])) > 1e-3
+    assert (
+        farthest(weights_of(saved[0]), weights_of(train(tmp_path / "still", options=options, learning_rate=1e-12)[0]))
+        > 1e-3
+    )
 
 
 def test_a_saved_fold_with_lora_is_a_stock_model_with_the_trainers_logits(tmp_path):
@@ -308,7 +328,10 @@ def test_a_saved_fold_with_lora_is_a_stock_model_with_the_trainers_logits(tmp_pa
     loaded, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     accelerator = start_accelerator({})
-    parts = [predict_logits(model.to("cpu"), make_rows(), collate, accelerator, LABELS).logits for model in (trainer.model, loaded)]
+    parts = [
+        predict_logits(model.to("cpu"), make_rows(), collate, accelerator, LABELS).logits
+        for model in (trainer.model, loaded)
+    ]
     assert np.abs(parts[0] - parts[1]).max() < 1e-5
 
 
@@ -354,7 +377,13 @@ def test_four_micro_batches_of_two_rows_give_the_weights_of_one_of_eight(tmp_pat
         gradient_accumulation_steps=4,
         **SGD,
     )
-    assert farthest(weights_of(one), weights_of(train(tmp_path / "still", lambda: make_bert(dropout=False), learning_rate=1e-12)[0])) > 1e-2
+    assert (
+        farthest(
+            weights_of(one),
+            weights_of(train(tmp_path / "still", lambda: make_bert(dropout=False), learning_rate=1e-12)[0]),
+        )
+        > 1e-2
+    )
     assert one.state.global_step == four.state.global_step == 8
     assert farthest(weights_of(one), weights_of(four)) < 1e-5
 
@@ -364,7 +393,9 @@ def test_every_epoch_has_all_rows_in_batches_of_its_own(tmp_path):
 
     def make_model():
         model = make_bert()
-        model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["input_ids"].tolist()), with_kwargs=True)
+        model.register_forward_pre_hook(
+            lambda _, args, kwargs: seen.append(kwargs["input_ids"].tolist()), with_kwargs=True
+        )
         return model
 
     train(tmp_path, make_model)
@@ -399,13 +430,25 @@ FAMILIES = {
     "deberta": (
         DebertaV2Config,
         BertTokenizerFast,
-        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "norm_rel_ebd": "layer_norm"},
+        {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+        },
     ),
     "modernbert": (ModernBertConfig, RobertaTokenizerFast, {}),
     "xlm-roberta": (XLMRobertaConfig, XLMRobertaTokenizerFast, {}),
     "albert": (AlbertConfig, BertTokenizerFast, {"embedding_size": 8}),
 }
-LINES = ["Where is the car?", "In the garage, where it was.", "Wow!", "나는 몰랐어", "Oh no, not the red one...", "그래, 좋아!"] * 4
+LINES = [
+    "Where is the car?",
+    "In the garage, where it was.",
+    "Wow!",
+    "나는 몰랐어",
+    "Oh no, not the red one...",
+    "그래, 좋아!",
+] * 4
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -413,7 +456,11 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     config_class, tokenizer_class, extra = FAMILIES[name]
     tokenizer = tokenizer_class().train_new_from_iterator([LINES], vocab_size=400)
     tokenizer.model_max_length = 48
-    special = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    special = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
     config = config_class(vocab_size=len(tokenizer), max_position_embeddings=64, **TINY, **special, **extra)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
@@ -423,7 +470,13 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     rows = tokenize(examples, tokenizer, 16, tmp_path / "rows.arrow")
     assert ("token_type_ids" in rows.column_names) == (tokenizer_class is BertTokenizerFast)
     training_args = TrainingArguments(
-        str(tmp_path / "out"), max_steps=2, per_device_train_batch_size=4, use_cpu=True, save_strategy="no", report_to=[], disable_tqdm=True
+        str(tmp_path / "out"),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
     )
     trainer, _ = train_fold(
         lambda: load_model(str(tmp_path / "base"), LABELS, tokenizer),
@@ -432,6 +485,8 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     trainer.model.save_pretrained(tmp_path / "saved")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     accelerator = start_accelerator({})
-    logits = [predict_logits(model.cpu(), rows, Collator(tokenizer), accelerator, LABELS) for model in (trainer.model, loaded)]
+    logits = [
+        predict_logits(model.cpu(), rows, Collator(tokenizer), accelerator, LABELS) for model in (trainer.model, loaded)
+    ]
     assert logits[0].ids.tolist() == [str(i) for i in range(len(LINES))]
     assert np.abs(logits[0].logits - logits[1].logits).max() < 1e-5

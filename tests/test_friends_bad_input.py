@@ -1,6 +1,8 @@
-"""Bad input of friends/train.py and friends/predict.py: one `error:` line that names the place, exit code 2, and nothing is written.
+"""Bad input of friends/train.py and friends/predict.py: one `error:` line that names the place, exit code 2, and
+nothing is written.
 
-The command lines run one after the other in a single process (importing torch for each would take minutes); a few run for themselves.
+The command lines run one after the other in a single process (importing torch for each would take minutes); a few run
+for themselves.
 """
 
 import csv
@@ -60,8 +62,16 @@ DATA_FILES = {
     "utf16": ("train.json", GOOD.encode("utf-16"), ["train.json, row 1", "UTF-8"]),
     "utf16-without-mark": ("train.json", GOOD.encode("utf-16-le"), ["train.json, row 1", "NUL", "UTF-16"]),
     "cp949": ("train.json", GOOD.replace("Hello.", "안녕").encode("cp949"), ["train.json, row 1", "UTF-8"]),
-    "id-with-carriage-return": ("train.csv", table(*ROWS[:2], ['"2\rx"', *ROWS[2][1:]]), ["train.csv", "carriage return"]),
-    "cp949-csv": ("train.csv", table(ROWS[0], ["1", "0", "1", "앤", "안녕"]).encode("cp949"), ["train.csv, row 3", "UTF-8"]),
+    "id-with-carriage-return": (
+        "train.csv",
+        table(*ROWS[:2], ['"2\rx"', *ROWS[2][1:]]),
+        ["train.csv", "carriage return"],
+    ),
+    "cp949-csv": (
+        "train.csv",
+        table(ROWS[0], ["1", "0", "1", "앤", "안녕"]).encode("cp949"),
+        ["train.csv, row 3", "UTF-8"],
+    ),
     "not-json": ("train.json", "hello", ["train.json, row 1, column 1", "JSON"]),
     "truncated-json": ("train.json", GOOD[:-40], ["train.json, row 1, column", "JSON"]),
     "json-of-a-dict": ("train.json", '{"a": []}', ["train.json", "a list of dialogues"]),
@@ -86,9 +96,17 @@ DATA_FILES = {
     "label-list": ("train.json", dialogue(emotion=["joy"]), [*PLACE, "column emotion", "['joy']"]),
     "one-class": ("train.json", dialogue(emotion="neutral"), ["train.json", "same label", "two classes"]),
     "train-file-without-labels": ("train.csv", table(*ROWS), ["train.csv", "3 of 3 rows", "no label"]),
-    "repeated-id": ("train.csv", table(*ROWS, ["1", "1", "1", "Ann", "Yes."]), ["train.csv, row 5, column id", "'1'", "row 3"]),
+    "repeated-id": (
+        "train.csv",
+        table(*ROWS, ["1", "1", "1", "Ann", "Yes."]),
+        ["train.csv, row 5, column id", "'1'", "row 3"],
+    ),
     "wrong-columns": ("train.csv", table(header="a,b"), ["train.csv, row 1", "a,b", HEADER]),
-    "columns-in-other-order": ("train.csv", table(header="i_dialog,id,i_utterance,speaker,utterance"), ["row 1", HEADER]),
+    "columns-in-other-order": (
+        "train.csv",
+        table(header="i_dialog,id,i_utterance,speaker,utterance"),
+        ["row 1", HEADER],
+    ),
     "missing-column": ("train.csv", table(header="id,i_dialog,i_utterance,speaker"), ["row 1", HEADER]),
     "column-name-over-two-lines": ("train.csv", table(header='"id\nx",i_dialog'), ["row 1", HEADER]),
     "extra-field": ("train.csv", table(ROWS[0], [*ROWS[1], "more"]), ["train.csv, row 3", "6 fields", "expected 5"]),
@@ -102,16 +120,36 @@ DATA_FILES = {
     "open-quote": ("train.csv", table(ROWS[0], '1,0,1,Bob,"Hi.', ROWS[2]), ["train.csv, row", "CSV"]),
     "stray-quote": ("train.csv", table(ROWS[0], '1,0,1,Bob,"Hi." he said'), ["train.csv, row 3", "CSV"]),
     "nul-byte": ("train.csv", table(ROWS[0], ["1", "0", "1", "Bob", "H\0i"]), ["train.csv, row 3", "NUL"]),
-    "dialogue-torn-apart": ("train.csv", table(*ROWS, ["3", "0", "2", "Ann", "Yes."]), ["train.csv, row 5, column i_dialog", "together"]),
+    "dialogue-torn-apart": (
+        "train.csv",
+        table(*ROWS, ["3", "0", "2", "Ann", "Yes."]),
+        ["train.csv, row 5, column i_dialog", "together"],
+    ),
     "utterances-out-of-order": (
         "train.csv",
         table(ROWS[0], ["1", "0", "0", "Bob", "Hi."]),
         ["train.csv, row 3, column i_utterance", "order"],
     ),
-    "i_dialog-not-a-number": ("train.csv", table(["0", "one", *ROWS[0][2:]]), ["train.csv, row 2, column i_dialog", "'one'", "number"]),
-    "i_dialog-superscript": ("train.csv", table(["0", "²", *ROWS[0][2:]]), ["train.csv, row 2, column i_dialog", "number"]),
-    "i_utterance-negative": ("train.csv", table(["0", "0", "-1", *ROWS[0][3:]]), ["train.csv, row 2, column i_utterance", "number"]),
-    "i_utterance-of-5000-digits": ("train.csv", table(["0", "0", "9" * 5000, *ROWS[0][3:]]), ["row 2, column i_utterance", "number"]),
+    "i_dialog-not-a-number": (
+        "train.csv",
+        table(["0", "one", *ROWS[0][2:]]),
+        ["train.csv, row 2, column i_dialog", "'one'", "number"],
+    ),
+    "i_dialog-superscript": (
+        "train.csv",
+        table(["0", "²", *ROWS[0][2:]]),
+        ["train.csv, row 2, column i_dialog", "number"],
+    ),
+    "i_utterance-negative": (
+        "train.csv",
+        table(["0", "0", "-1", *ROWS[0][3:]]),
+        ["train.csv, row 2, column i_utterance", "number"],
+    ),
+    "i_utterance-of-5000-digits": (
+        "train.csv",
+        table(["0", "0", "9" * 5000, *ROWS[0][3:]]),
+        ["row 2, column i_utterance", "number"],
+    ),
     "wrong-suffix": ("train.txt", GOOD, ["train.txt", ".json", ".csv"]),
     "no-suffix": ("train", GOOD, ["train", ".json", ".csv"]),
 }
@@ -167,7 +205,9 @@ def test_paths_that_cannot_be_read_are_refused(worker, tmp_path):
 def test_a_file_without_permission_is_refused(worker, tmp_path):
     (tmp_path / "secret.json").write_text(GOOD)
     (tmp_path / "secret.json").chmod(0)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "secret.json"], ["secret.json", "cannot be read"])
+    assert_refused(
+        worker, tmp_path, "train.py", [*DEMO, "--train_file", "secret.json"], ["secret.json", "cannot be read"]
+    )
 
 
 def sample_rows() -> list[list[str]]:
@@ -190,7 +230,9 @@ SAMPLE_SUBMISSIONS = {
 @pytest.mark.parametrize(("change", "fragments"), SAMPLE_SUBMISSIONS.values(), ids=SAMPLE_SUBMISSIONS)
 def test_a_sample_submission_that_does_not_fit_is_refused_before_training(worker, tmp_path, change, fragments):
     (tmp_path / "sample.csv").write_text("".join(",".join(row) + "\n" for row in change(sample_rows())))
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--sample_submission_file", "sample.csv"], ["sample.csv", *fragments])
+    assert_refused(
+        worker, tmp_path, "train.py", [*DEMO, "--sample_submission_file", "sample.csv"], ["sample.csv", *fragments]
+    )
 
 
 PRESETS = {
@@ -232,7 +274,10 @@ OPTIONS = {
     "empty-config": (["--config", ""], ["is a folder"]),
     "config-without-value": (["--config"], ["--config", "YAML"]),
     "config-is-a-folder": (["--config", "."], ["is a folder"]),
-    "config-is-a-search": (["--config", str(FRIENDS / "configs" / "search.yaml")], ["search.yaml", "is a search", "common.search"]),
+    "config-is-a-search": (
+        ["--config", str(FRIENDS / "configs" / "search.yaml")],
+        ["search.yaml", "is a search", "common.search"],
+    ),
     "unknown-option": (["--learnin_rate", "1"], ["--learnin_rate", "did you mean --learning_rate?"]),
     "abbreviation": (["--learning", "1"], ["--learning ", "not an option", "did you mean"]),
     "positional": (["train.json"], ["train.json", "not an option"]),
@@ -266,10 +311,19 @@ OPTIONS = {
     "adam_beta1-2": (["--adam_beta1", "2"], ["adam_beta1", "2"]),
     "workers-negative": (["--dataloader_num_workers", "-1"], ["dataloader_num_workers", "-1"]),
     "two-attacks": (["--fgm_epsilon", "1", "--awp_epsilon", "1"], ["fgm_epsilon", "awp_epsilon"]),
-    "early-stopping-without-evaluations": (["--early_stopping_patience", "2", "--eval_strategy", "no"], ["early_stopping_patience", "no"]),
-    "unknown-metric": (["--load_best_model_at_end", "--metric_for_best_model", "f1"], ["metric_for_best_model", "'f1'", "macro_f1"]),
+    "early-stopping-without-evaluations": (
+        ["--early_stopping_patience", "2", "--eval_strategy", "no"],
+        ["early_stopping_patience", "no"],
+    ),
+    "unknown-metric": (
+        ["--load_best_model_at_end", "--metric_for_best_model", "f1"],
+        ["metric_for_best_model", "'f1'", "macro_f1"],
+    ),
     "best-without-metric": (["--save_strategy", "best"], ["save_strategy", "metric_for_best_model"]),
-    "strategies-that-differ": (["--load_best_model_at_end", "--save_strategy", "steps"], ["training arguments", "strategy"]),
+    "strategies-that-differ": (
+        ["--load_best_model_at_end", "--save_strategy", "steps"],
+        ["training arguments", "strategy"],
+    ),
     "both-precisions": (["--bf16", "--fp16"], ["training arguments", "bf16"]),
     "scheduler-options-not-json": (["--lr_scheduler_kwargs", "{bad"], ["training arguments"]),
     "scheduler-options-a-list": (["--lr_scheduler_kwargs", "[1]"], ["lr_scheduler_kwargs", "mapping"]),
@@ -329,7 +383,9 @@ def write(name: str, content: str):
 
 def forget_preprocessing(folder: Path) -> None:
     path = folder / "run/fold0/config.json"
-    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "preprocessing"}))
+    path.write_text(
+        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "preprocessing"})
+    )
 
 
 def reverse_labels(folder: Path) -> None:
@@ -354,13 +410,38 @@ PREDICT = ["--run_dir", "run", "--test_file", TEST]
 RESUME = [*DEMO, "--train_file", "train.json", "--resume"]
 RUNS = {
     # id: (script, arguments, what happens to the run before, fragments)
-    "predict-run_dir-missing": ("predict.py", ["--run_dir", "no", "--test_file", TEST], nothing, ["no:", "no such file or folder"]),
-    "predict-run_dir-without-folds": ("predict.py", ["--run_dir", ".", "--test_file", TEST], nothing, ["no finished fold"]),
-    "predict-run_dir-a-file": ("predict.py", ["--run_dir", "train.json", "--test_file", TEST], nothing, ["train.json", "no finished fold"]),
+    "predict-run_dir-missing": (
+        "predict.py",
+        ["--run_dir", "no", "--test_file", TEST],
+        nothing,
+        ["no:", "no such file or folder"],
+    ),
+    "predict-run_dir-without-folds": (
+        "predict.py",
+        ["--run_dir", ".", "--test_file", TEST],
+        nothing,
+        ["no finished fold"],
+    ),
+    "predict-run_dir-a-file": (
+        "predict.py",
+        ["--run_dir", "train.json", "--test_file", TEST],
+        nothing,
+        ["train.json", "no finished fold"],
+    ),
     "predict-without-test_file": ("predict.py", ["--run_dir", "run"], nothing, ["test_file", "required"]),
-    "predict-test_file-missing": ("predict.py", ["--run_dir", "run", "--test_file", "no.csv"], nothing, ["no.csv", "no such file"]),
+    "predict-test_file-missing": (
+        "predict.py",
+        ["--run_dir", "run", "--test_file", "no.csv"],
+        nothing,
+        ["no.csv", "no such file"],
+    ),
     "predict-test_file-a-folder": ("predict.py", ["--run_dir", "run", "--test_file", "run"], nothing, ["run", ".csv"]),
-    "predict-test_file-malformed": ("predict.py", ["--run_dir", "run", "--test_file", "t.csv"], write("t.csv", "a,b\n"), ["t.csv, row 1"]),
+    "predict-test_file-malformed": (
+        "predict.py",
+        ["--run_dir", "run", "--test_file", "t.csv"],
+        write("t.csv", "a,b\n"),
+        ["t.csv, row 1"],
+    ),
     "predict-weights-count": ("predict.py", [*PREDICT, "--weights", "1", "2"], nothing, ["weights", "2", "1 runs"]),
     "predict-weights-zero": ("predict.py", [*PREDICT, "--weights", "0"], nothing, ["weights", "0"]),
     "predict-weights-nan": ("predict.py", [*PREDICT, "--weights", "nan"], nothing, ["weights", "nan"]),
@@ -371,8 +452,18 @@ RUNS = {
         ["sample_submission.csv, row 2, column Id", "'0'"],
     ),
     "predict-into-a-folder": ("predict.py", [*PREDICT, "--submission_file", "run"], nothing, ["run", "is a folder"]),
-    "predict-into-nothing": ("predict.py", [*PREDICT, "--submission_file", ""], nothing, ["is a folder", "submission_file"]),
-    "predict-below-a-file": ("predict.py", [*PREDICT, "--submission_file", "train.json/s.csv"], nothing, ["train.json", "is a file"]),
+    "predict-into-nothing": (
+        "predict.py",
+        [*PREDICT, "--submission_file", ""],
+        nothing,
+        ["is a folder", "submission_file"],
+    ),
+    "predict-below-a-file": (
+        "predict.py",
+        [*PREDICT, "--submission_file", "train.json/s.csv"],
+        nothing,
+        ["train.json", "is a file"],
+    ),
     "predict-over-its-input": (
         "predict.py",
         ["--run_dir", "run", "--test_file", "train.json", "--submission_file", "train.json"],
@@ -380,14 +471,44 @@ RUNS = {
         ["train.json", "overwrite"],
     ),
     "predict-model-cut": ("predict.py", PREDICT, cut("run/fold0/model.safetensors"), ["run/fold0", "cannot be loaded"]),
-    "predict-model-missing": ("predict.py", PREDICT, remove("run/fold0/model.safetensors"), ["run/fold0", "cannot be loaded"]),
-    "predict-model-config-cut": ("predict.py", PREDICT, cut("run/fold0/config.json"), ["run/fold0", "cannot be loaded"]),
+    "predict-model-missing": (
+        "predict.py",
+        PREDICT,
+        remove("run/fold0/model.safetensors"),
+        ["run/fold0", "cannot be loaded"],
+    ),
+    "predict-model-config-cut": (
+        "predict.py",
+        PREDICT,
+        cut("run/fold0/config.json"),
+        ["run/fold0", "cannot be loaded"],
+    ),
     "predict-model-of-another-project": ("predict.py", PREDICT, forget_preprocessing, ["run/fold0", "preprocessing"]),
-    "predict-model-of-other-labels": ("predict.py", PREDICT, reverse_labels, ["run/fold0", "labels are surprise, sadness"]),
-    "predict-tokenizer-cut": ("predict.py", PREDICT, cut("run/fold0/tokenizer.json"), ["run/fold0", "cannot be loaded"]),
-    "predict-tokenizer-a-list": ("predict.py", PREDICT, write("run/fold0/tokenizer.json", "[1]"), ["run/fold0", "cannot be loaded"]),
+    "predict-model-of-other-labels": (
+        "predict.py",
+        PREDICT,
+        reverse_labels,
+        ["run/fold0", "labels are surprise, sadness"],
+    ),
+    "predict-tokenizer-cut": (
+        "predict.py",
+        PREDICT,
+        cut("run/fold0/tokenizer.json"),
+        ["run/fold0", "cannot be loaded"],
+    ),
+    "predict-tokenizer-a-list": (
+        "predict.py",
+        PREDICT,
+        write("run/fold0/tokenizer.json", "[1]"),
+        ["run/fold0", "cannot be loaded"],
+    ),
     "predict-config-missing": ("predict.py", PREDICT, remove("run/config.yaml"), ["run", "config.yaml"]),
-    "predict-config-damaged": ("predict.py", PREDICT, write("run/config.yaml", "a: [1"), ["run/config.yaml, row 1", "YAML"]),
+    "predict-config-damaged": (
+        "predict.py",
+        PREDICT,
+        write("run/config.yaml", "a: [1"),
+        ["run/config.yaml, row 1", "YAML"],
+    ),
     "predict-config-empty": ("predict.py", PREDICT, write("run/config.yaml", ""), ["run/config.yaml", "empty"]),
     "resume-with-another-learning-rate": (
         "train.py",
@@ -395,16 +516,31 @@ RUNS = {
         nothing,
         ["run/config.yaml", "learning_rate", "0.001", "0.003"],
     ),
-    "resume-with-a-changed-train-file": ("train.py", RESUME, write("train.json", GOOD[:-1] + " ]"), ["train.json", "has changed", "run"]),
+    "resume-with-a-changed-train-file": (
+        "train.py",
+        RESUME,
+        write("train.json", GOOD[:-1] + " ]"),
+        ["train.json", "has changed", "run"],
+    ),
     "run-again-without-resume": ("train.py", RESUME[:-1], nothing, ["run", "not empty", "--resume"]),
-    "resume-with-fewer-processes": ("train.py", RESUME, started_by_two, ["run/run.json", "2 processes", "effective batch"]),
+    "resume-with-fewer-processes": (
+        "train.py",
+        RESUME,
+        started_by_two,
+        ["run/run.json", "2 processes", "effective batch"],
+    ),
     "model-weights-cut": (
         "train.py",
         [*DEMO, "--output_dir", "other", "--train_file", "train.json", "--model_name_or_path", "run/fold0"],
         cut("run/fold0/model.safetensors"),
         ["model_name_or_path", "run/fold0"],
     ),
-    "resume-config-damaged": ("train.py", RESUME, write("run/config.yaml", "a: [1"), ["run/config.yaml, row 1", "YAML"]),
+    "resume-config-damaged": (
+        "train.py",
+        RESUME,
+        write("run/config.yaml", "a: [1"),
+        ["run/config.yaml, row 1", "YAML"],
+    ),
     "resume-config-a-list": ("train.py", RESUME, write("run/config.yaml", "- a"), ["run/config.yaml", "mapping"]),
     "resume-record-damaged": ("train.py", RESUME, cut("run/run.json"), ["run/run.json", "damaged"]),
     "resume-record-a-list": ("train.py", RESUME, write("run/run.json", "[1]"), ["run/run.json", "list"]),
@@ -415,7 +551,9 @@ RUNS = {
     ("script", "argv", "damage", "fragments"),
     [pytest.param(*case, id=name) for name, case in RUNS.items()],
 )
-def test_a_run_that_cannot_be_used_is_refused_and_left_as_it_is(worker, trained, tmp_path, script, argv, damage, fragments):
+def test_a_run_that_cannot_be_used_is_refused_and_left_as_it_is(
+    worker, trained, tmp_path, script, argv, damage, fragments
+):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
     record = json.loads((folder / "run/run.json").read_text())
@@ -460,7 +598,12 @@ def test_another_test_file_is_not_held_against_the_presets_sample(worker, tmp_pa
 
 def test_rows_too_few_to_share_out_by_class_are_refused(worker, tmp_path):
     (tmp_path / "train.json").write_text(
-        json.dumps([[{"speaker": "Ann", "utterance": f"Line {i}.", "emotion": name}] for i, name in enumerate(["joy", "fear", "anger"])])
+        json.dumps(
+            [
+                [{"speaker": "Ann", "utterance": f"Line {i}.", "emotion": name}]
+                for i, name in enumerate(["joy", "fear", "anger"])
+            ]
+        )
     )
     assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "train.json"], ["train_file"])
 
@@ -476,7 +619,12 @@ def test_rows_too_few_to_share_out_by_class_are_refused(worker, tmp_path):
 def test_the_command_itself_ends_with_2_and_one_line(tmp_path, script, argv, fragments):
     (tmp_path / "bad.json").write_text("hello")
     result = subprocess.run(
-        [sys.executable, FRIENDS / script, *argv], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, FRIENDS / script, *argv],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = result.stderr.splitlines()
     assert result.returncode == 2, result.stderr

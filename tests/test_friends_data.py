@@ -47,7 +47,9 @@ def test_the_kaggle_csv_with_bom_crlf_and_quotes_reads_the_same_lines(tmp_path, 
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(["id", "i_dialog", "i_utterance", "speaker", "utterance"])
-        writer.writerows([["7", 0, 0, "Ann", "Don?t!"], ["8", 0, 1, "Bo", 'He said "no", twice'], ["9", 1, 0, "Cy", "Hi"]])
+        writer.writerows(
+            [["7", 0, 0, "Ann", "Don?t!"], ["8", 0, 1, "Bo", 'He said "no", twice'], ["9", 1, 0, "Cy", "Hi"]]
+        )
     rows = read_utterances(path, repair=True)
     assert [(u.id, u.dialogue, u.text, u.emotion) for u in rows] == [
         ("7", "0", "Don't!", None),
@@ -113,13 +115,24 @@ def test_what_predict_must_know_is_in_preprocessing_and_makes_the_same_rows_agai
     plain = make_preprocessing(TaskArguments(train_file=str(path)))
     assert (plain["speakers"], plain["special_tokens"]) == (None, [])
     how = make_preprocessing(
-        TaskArguments(train_file=str(path), speaker_format="bracket", context="current", min_speaker_share=0.5, add_special_tokens=True)
+        TaskArguments(
+            train_file=str(path),
+            speaker_format="bracket",
+            context="current",
+            min_speaker_share=0.5,
+            add_special_tokens=True,
+        )
     )
     assert (how["speakers"], how["special_tokens"]) == (["Ann"], ["[Ann]"])
     assert set(how) == set(plain) == set(PREPROCESSING) - {"max_length"}
     rows = read_examples(path, json.loads(json.dumps(how)))  # as config.json gives it back
     assert [row.segments for row in rows] == [["[Ann] Don't!"], ["Why..."], ["[Ann] Go."], ["Hi"]]
-    assert [row.segments[1] for row in read_examples(path, plain)] == ["[None]", "Ann : Don't!", "Bo : Why...", "[None]"]
+    assert [row.segments[1] for row in read_examples(path, plain)] == [
+        "[None]",
+        "Ann : Don't!",
+        "Bo : Why...",
+        "[None]",
+    ]
 
 
 def test_a_dialogue_that_is_torn_apart_in_the_csv_is_refused(tmp_path):

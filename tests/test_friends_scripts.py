@@ -1,6 +1,7 @@
 """The commands of friends/, launched as a user launches them, on the bundled sample.
 
-One thread a process: with two, processes that share two busy cores wait for each other many times longer than they compute.
+One thread a process: with two, processes that share two busy cores wait for each other many times longer than they
+compute.
 """
 
 import csv
@@ -27,7 +28,15 @@ TRAIN, PREDICT, SAMPLE = ROOT / "friends" / "train.py", ROOT / "friends" / "pred
 BIN = Path(sys.executable).parent
 ONE_THREAD = ["--torch_num_threads", "1"]
 QUIET = [*ONE_THREAD, "--disable_tqdm", "true"]
-SHORT = [*QUIET, "--num_train_epochs", "2", "--save_strategy", "steps", "--save_steps", "5"]  # 25 steps an epoch, three folds
+SHORT = [
+    *QUIET,
+    "--num_train_epochs",
+    "2",
+    "--save_strategy",
+    "steps",
+    "--save_steps",
+    "5",
+]  # 25 steps an epoch, three folds
 EVERYTHING = [
     "--gradient_accumulation_steps", "2", "--tokens_per_batch", "512", "--ema_decay", "0.9", "--feature_oversample_ratio", "0.5",
 ]  # fmt: skip
@@ -102,17 +111,23 @@ def test_oof_has_every_training_row_in_the_files_order(demo):
     dialogues = json.loads((SAMPLE / "train.json").read_text())
     oof = Logits.load(demo / "oof_logits.npz")
     assert len(oof.ids) == len(set(oof.ids)) == sum(map(len, dialogues))
-    assert [oof.label_names[label] for label in oof.labels] == [line["emotion"] for dialogue in dialogues for line in dialogue]
+    assert [oof.label_names[label] for label in oof.labels] == [
+        line["emotion"] for dialogue in dialogues for line in dialogue
+    ]
 
 
 def test_submission_passes_the_check_and_holds_the_argmax_of_the_logits(demo):
     check_submission(
-        demo / "submission.csv", SAMPLE / "sample_submission.csv", label_names=Logits.load(demo / "test_logits.npz").label_names
+        demo / "submission.csv",
+        SAMPLE / "sample_submission.csv",
+        label_names=Logits.load(demo / "test_logits.npz").label_names,
     )
     test = Logits.load(demo / "test_logits.npz")
     with open(demo / "submission.csv", newline="") as file:
         rows = {row["Id"]: next(value for key, value in row.items() if key != "Id") for row in csv.DictReader(file)}
-    assert rows == {row_id: test.label_names[k] for row_id, k in zip(test.ids.tolist(), test.logits.argmax(1), strict=True)}
+    assert rows == {
+        row_id: test.label_names[k] for row_id, k in zip(test.ids.tolist(), test.logits.argmax(1), strict=True)
+    }
 
 
 def test_every_picture_of_the_report_exists(demo):
@@ -126,7 +141,9 @@ def test_a_fold_folder_loads_with_the_auto_class_and_the_pipeline(demo):
     assert not info["missing_keys"] and not info["unexpected_keys"]
     names = Logits.load(demo / "test_logits.npz").label_names
     assert [model.config.id2label[k] for k in range(len(names))] == names
-    (answer,) = pipeline("text-classification", model=str(demo / "fold0"), device=torch.device("cpu"))(["Wow, what a car!"])
+    (answer,) = pipeline("text-classification", model=str(demo / "fold0"), device=torch.device("cpu"))(
+        ["Wow, what a car!"]
+    )
     assert answer["label"] in names and 0 < answer["score"] <= 1
 
 
@@ -170,7 +187,9 @@ def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(demo, tmp_pat
 
 
 def test_two_runs_are_averaged_by_their_weights(demo, short, tmp_path):
-    got = predict(tmp_path / "s.csv", "--run_dir", demo, short, "--weights", "3", "1", "--test_file", SAMPLE / "test.csv")
+    got = predict(
+        tmp_path / "s.csv", "--run_dir", demo, short, "--weights", "3", "1", "--test_file", SAMPLE / "test.csv"
+    )
     a, b = (Logits.load(run / "test_logits.npz").logits for run in (demo, short))
     assert np.abs(a - b).max() > 0.1
     assert np.abs(got.logits - (0.75 * a + 0.25 * b)).max() < 1e-5
@@ -256,7 +275,9 @@ def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fol
 def test_a_runs_config_passed_back_gives_the_same_bits(short, tmp_path):
     train(tmp_path / "again", "--config", short / "config.yaml")
     assert_same_bits(short, tmp_path / "again")
-    assert yaml.safe_load((short / "config.yaml").read_text()) == yaml.safe_load((tmp_path / "again/config.yaml").read_text())
+    assert yaml.safe_load((short / "config.yaml").read_text()) == yaml.safe_load(
+        (tmp_path / "again/config.yaml").read_text()
+    )
 
 
 def test_a_copied_folder_trains_on_its_own_sample(tmp_path):

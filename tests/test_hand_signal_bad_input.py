@@ -1,4 +1,5 @@
-"""Bad input of hand_signal/train.py and predict.py: one `error:` line that names the place, exit code 2, and nothing is written.
+"""Bad input of hand_signal/train.py and predict.py: one `error:` line that names the place, exit code 2, and nothing is
+written.
 
 What all folders share (presets, options, run folders) is tested in test_friends_bad_input.py.
 """
@@ -53,7 +54,10 @@ RECORDS = {
     "box-of-words": (boxes(["a", "b", "c", "d"]), ["file_1.json, key sequence.bounding_box", "four numbers"]),
     "box-nan": (boxes(["nan", "1", "2", "3"]), ["file_1.json, key sequence.bounding_box", "four numbers"]),
     "box-inside-out": (boxes([9, 9, 2, 2]), ["file_1.json, key sequence.bounding_box", "larger"]),
-    "boxes-of-different-lengths": (boxes([1, 2, 3, 4], [1]), ["file_1.json, key sequence.bounding_box", "four numbers"]),
+    "boxes-of-different-lengths": (
+        boxes([1, 2, 3, 4], [1]),
+        ["file_1.json, key sequence.bounding_box", "four numbers"],
+    ),
 }
 
 
@@ -155,17 +159,28 @@ FOLDERS = {
 @pytest.mark.parametrize(("what", "fragments"), FOLDERS.items(), ids=FOLDERS)
 def test_a_folder_without_clips_to_train_on_is_refused(worker, tmp_path, what, fragments):
     make(tmp_path, what)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--num_folds", "1", "--calibrate", "false"], fragments)
+    assert_refused(
+        worker,
+        tmp_path,
+        "train.py",
+        [*DEMO, "--train_file", "clips", "--num_folds", "1", "--calibrate", "false"],
+        fragments,
+    )
 
 
 def test_nothing_is_left_where_all_clips_are_broken(worker, tmp_path):
     make(tmp_path, "all-broken")
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--skip_broken"], ["clips", "holds no rows"])
+    assert_refused(
+        worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--skip_broken"], ["clips", "holds no rows"]
+    )
 
 
 OPTIONS = {
     "train-file-missing": (["--train_file", "no"], ["no", "no such file"]),
-    "unknown-model": (["--model_name_or_path", "slowfast_r18"], ["model_name_or_path", "slowfast_r18", "slowfast_r50_8x8"]),
+    "unknown-model": (
+        ["--model_name_or_path", "slowfast_r18"],
+        ["model_name_or_path", "slowfast_r18", "slowfast_r50_8x8"],
+    ),
     "unknown-timm-model": (["--model_name_or_path", "timm/nothing"], ["timm has no model", "nothing"]),
     "head-of-another-model": (["--temporal_head", "lstm"], ["temporal_head", "scratch"]),
     "unknown-head": (["--temporal_head", "gru"], ["temporal_head", "gru"]),
@@ -181,7 +196,10 @@ OPTIONS = {
     "flip-pairs": (["--flip_pairs", "0:9"], ["flip_pairs", "0:9"]),
     "calibrate-without-folds": (["--num_folds", "1"], ["calibrate", "num_folds"]),
     "folds": (["--num_folds", "7"], ["num_folds: 7"]),
-    "schedule-that-follows-a-metric": (["--lr_scheduler_type", "reduce_lr_on_plateau"], ["lr_scheduler_type", "reduce_lr_on_plateau"]),
+    "schedule-that-follows-a-metric": (
+        ["--lr_scheduler_type", "reduce_lr_on_plateau"],
+        ["lr_scheduler_type", "reduce_lr_on_plateau"],
+    ),
     "batches-of-one-value": (
         ["--per_device_train_batch_size", "1", "--num_frames", "4", "--crop_size", "32"],
         ["per_device_train_batch_size: 1", "batch norm"],
@@ -196,7 +214,10 @@ OPTIONS = {
         ["--test_file", "c/test", "--sample_submission_file", "other.csv"],
         ["other.csv, row 1", "file_path"],
     ),
-    "sample-with-missing-ids": (["--test_file", "c/test", "--sample_submission_file", "short.csv"], ["short.csv", "1 ids are missing"]),
+    "sample-with-missing-ids": (
+        ["--test_file", "c/test", "--sample_submission_file", "short.csv"],
+        ["short.csv", "1 ids are missing"],
+    ),
 }
 
 
@@ -218,7 +239,11 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
     lines = result.stderr.splitlines()
     assert result.returncode == 2, result.stderr
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:] and "Traceback" not in result.stderr
-    for fragment in ("copy/data/train: no such file", "copy/README.md", "python copy/train.py --config copy/configs/demo.yaml"):
+    for fragment in (
+        "copy/data/train: no such file",
+        "copy/README.md",
+        "python copy/train.py --config copy/configs/demo.yaml",
+    ):
         assert fragment in lines[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
@@ -229,7 +254,18 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
 @pytest.fixture(scope="module")
 def trained(worker, folder):
     """run/ beside the clips: one epoch of one fold."""
-    tiny = ["--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32"]
+    tiny = [
+        "--num_folds",
+        "1",
+        "--calibrate",
+        "false",
+        "--num_train_epochs",
+        "1",
+        "--num_frames",
+        "4",
+        "--crop_size",
+        "32",
+    ]
     code, errors = worker.run(folder, "train.py", *DEMO, *tiny, "--train_file", "train")
     assert code == 0, errors
     write_broken(folder / "broken", "truncated-mp4")
@@ -250,8 +286,14 @@ PREDICT = {
     "only-broken-clips": (["--test_file", "broken", "--skip_broken"], ["none of the 1 clips"]),
     "crops": (["--test_file", "test", "--num_crops", "4"], ["num_crops: 4"]),
     "clips": (["--test_file", "test", "--num_clips", "0"], ["num_clips: 0"]),
-    "sample-of-another-competition": (["--test_file", "test", "--sample_submission_file", "other.csv"], ["other.csv, row 1", "file_path"]),
-    "run-with-damaged-weights": (["--test_file", "test", "--run_dir", "damaged"], ["damaged/fold0", "cannot be loaded"]),
+    "sample-of-another-competition": (
+        ["--test_file", "test", "--sample_submission_file", "other.csv"],
+        ["other.csv, row 1", "file_path"],
+    ),
+    "run-with-damaged-weights": (
+        ["--test_file", "test", "--run_dir", "damaged"],
+        ["damaged/fold0", "cannot be loaded"],
+    ),
     "run-with-damaged-calibration": (
         ["--test_file", "test", "--run_dir", "uncalibrated"],
         ["uncalibrated/calibration.json", "temperature"],

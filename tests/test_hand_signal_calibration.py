@@ -53,8 +53,12 @@ def test_a_fold_is_measured_at_the_temperature_of_the_other_folds():
     losses = [-log_softmax(part.logits.astype(float), axis=1)[np.arange(400), part.labels] for part in at_others]
     assert found["log_loss_cross_fitted"] == pytest.approx(np.concatenate(losses).mean(), abs=1e-6)
     best = [scale(part, found["temperature"]) for part in folds]
-    in_sample = np.concatenate([-log_softmax(p.logits.astype(float), axis=1)[np.arange(400), p.labels] for p in best]).mean()
-    assert in_sample < found["log_loss_cross_fitted"]  # fitted on the rows it is measured on, it looks better than it is
+    in_sample = np.concatenate(
+        [-log_softmax(p.logits.astype(float), axis=1)[np.arange(400), p.labels] for p in best]
+    ).mean()
+    assert (
+        in_sample < found["log_loss_cross_fitted"]
+    )  # fitted on the rows it is measured on, it looks better than it is
 
 
 def test_calibration_does_not_change_the_order_of_the_classes():

@@ -1,4 +1,5 @@
-"""hand_signal/data.py and clips.py: both layouts, the frames that are asked for and no others, the same change for all frames of a clip."""
+"""hand_signal/data.py and clips.py: both layouts, the frames that are asked for and no others, the same change for all
+frames of a clip."""
 
 import os
 import struct
@@ -17,7 +18,15 @@ from PIL import Image
 from common.errors import InputError
 from common.logits import Logits
 from hand_signal import clips
-from hand_signal.clips import Augmentation, ClipDataset, Preprocessing, choose_frames, prepare_frames, read_frames, square_crops
+from hand_signal.clips import (
+    Augmentation,
+    ClipDataset,
+    Preprocessing,
+    choose_frames,
+    prepare_frames,
+    read_frames,
+    square_crops,
+)
 from hand_signal.data import ClipExample, flip_map, read_examples, submission_columns
 from tests.scripts import ROOT
 from tests.videos import BROKEN, STEP, grey, moving_square, numbers_of, write_broken, write_clip, write_competition
@@ -33,7 +42,9 @@ def test_the_competitions_layout_gives_ids_labels_boxes_and_frames_in_the_order_
     boxes = [["10", "5", "30", "40"], ["12", "4", "33", "39.5"]]
     write_competition(tmp_path / "train", [1, 0, *[1] * 9], boxes)
     rows, names = read_examples(tmp_path / "train")
-    assert [row.id for row in rows] == [f"./train\\file_{n}" for n in range(11)]  # as the sample submission has them; 2 before 10
+    assert [row.id for row in rows] == [
+        f"./train\\file_{n}" for n in range(11)
+    ]  # as the sample submission has them; 2 before 10
     assert [row.label for row in rows] == [1, 0, *[1] * 9] and names == ["0", "1"]
     assert rows[0].box == (10, 4, 33, 40)
     assert [path.name for path in rows[0].frames] == [f"{n}.jpg" for n in range(12)]
@@ -142,7 +153,10 @@ def test_pyav_gives_the_same_frames_where_decord_cannot(name, tmp_path, monkeypa
 @pytest.mark.parametrize("name", ["c.mp4", "c.gif", "c"])
 def test_frames_prepared_a_few_at_a_time_are_those_prepared_at_once(name, tmp_path, monkeypatch):
     path = write_clip(tmp_path / name, images=moving_square(1, 3, 20))
-    source, numbers = sorted(path.iterdir(), key=lambda p: int(p.stem)) if path.is_dir() else path, [0, 3, 3, 19, 7, *range(20)]
+    source, numbers = (
+        sorted(path.iterdir(), key=lambda p: int(p.stem)) if path.is_dir() else path,
+        [0, 3, 3, 19, 7, *range(20)],
+    )
     held = []
 
     def half(frames):
@@ -278,7 +292,10 @@ def test_the_whole_person_is_in_the_only_view_whatever_the_shape_of_his_box(heig
 
 def test_three_crops_of_the_square_around_a_person_are_one(tmp_path):
     example = ClipExample("c", write_clip(tmp_path / "c.mp4"), box=(10, 10, 40, 20))
-    views = [ClipDataset([replace(example, box=box)], replace(PLAIN, num_crops=3))[0]["pixel_values"] for box in (example.box, None)]
+    views = [
+        ClipDataset([replace(example, box=box)], replace(PLAIN, num_crops=3))[0]["pixel_values"]
+        for box in (example.box, None)
+    ]
     assert [len(view) for view in views] == [1, 3]
 
 
@@ -324,7 +341,9 @@ def test_augmentation_is_the_same_for_all_frames_of_a_clip_and_another_in_each_e
 
 def test_a_flipped_clip_has_the_label_of_its_mirror_image(tmp_path):
     example = noisy_clip(tmp_path)
-    dataset = ClipDataset([example], PLAIN, augmentation=replace(OFF, flip_map=flip_map(["left:right"], ["left", "right"])))
+    dataset = ClipDataset(
+        [example], PLAIN, augmentation=replace(OFF, flip_map=flip_map(["left:right"], ["left", "right"]))
+    )
     plain = ClipDataset([example], PLAIN, augmentation=OFF)[0]["pixel_values"]
     labels = []
     for epoch in range(12):
@@ -358,8 +377,12 @@ def test_views_are_clips_times_crops_and_clips_share_decoded_frames(tmp_path):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_loaders_give_the_same_batches_with_and_without_workers_and_carry_the_sentence_of_a_broken_clip(num_workers, tmp_path):
-    rows = [ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=k) for k in range(3)]
+def test_loaders_give_the_same_batches_with_and_without_workers_and_carry_the_sentence_of_a_broken_clip(
+    num_workers, tmp_path
+):
+    rows = [
+        ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=k) for k in range(3)
+    ]
     dataset = ClipDataset(rows, PLAIN, augmentation=Augmentation(0.5, 0.2, None), seed=5)
     (batch,) = clips.make_loader(dataset, 3, num_workers)
     assert batch["labels"].tolist() == [0, 1, 2]
@@ -407,7 +430,9 @@ def test_a_changed_clip_or_upscaler_is_not_taken_from_the_cache_and_long_names_c
 
 
 def test_a_view_at_a_time_gives_what_all_views_at_once_give(tmp_path):
-    rows = [ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=0) for k in range(3)]
+    rows = [
+        ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=0) for k in range(3)
+    ]
     dataset = ClipDataset(rows, replace(PLAIN, num_clips=2, num_crops=3))
     most = []
 
@@ -432,7 +457,10 @@ if __name__ == "__main__":
         print(pool.apply(eval, ["'clips' in __import__('sys').modules"]), os.environ.get("PYTHONPATH"))
 """)
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    assert subprocess.check_output([sys.executable, "script.py"], cwd=tmp_path, env=env, text=True).split() == ["True", "None"]
+    assert subprocess.check_output([sys.executable, "script.py"], cwd=tmp_path, env=env, text=True).split() == [
+        "True",
+        "None",
+    ]
 
 
 def test_mixup_mixes_clips_and_labels_by_the_same_share():
@@ -458,7 +486,10 @@ def test_super_resolution_takes_rgb_and_luminance_models_and_refuses_others(tmp_
         shape = [1, channels, "h", "w"]
         scales = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], dtype=np.float32), "scales")
         node = onnx.helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")
-        values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape if name == "x" else None) for name in "xy"]
+        values = [
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape if name == "x" else None)
+            for name in "xy"
+        ]
         graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [scales])
         onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), path)
         frame = np.full((16, 16, 3), (200, 100, 50), dtype=np.uint8)
@@ -477,7 +508,10 @@ def test_an_upscaler_that_gives_no_image_or_other_channels_is_named(operation, t
     shapes = {"x": [1, 3, "h", "w"], "y": None}
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [axes])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m.onnx")
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
+        tmp_path / "m.onnx",
+    )
     with pytest.raises(InputError, match="m.onnx: gives .* expected an image of as many channels"):
         clips.check_upscale(str(tmp_path / "m.onnx"))
 

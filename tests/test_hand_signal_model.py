@@ -1,4 +1,5 @@
-"""hand_signal/model.py: the same network as pytorchvideo's, weights that load without running code, every kind saved and loaded."""
+"""hand_signal/model.py: the same network as pytorchvideo's, weights that load without running code, every kind saved
+and loaded."""
 
 import pickle
 
@@ -32,7 +33,10 @@ def randomized(model):
     generator = torch.Generator().manual_seed(0)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and tensor.ndim == 1:
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.5 + (0.5 if "var" in name or "weight" in name else -0.25))
+            tensor.copy_(
+                torch.rand(tensor.shape, generator=generator) * 0.5
+                + (0.5 if "var" in name or "weight" in name else -0.25)
+            )
     return model.eval()
 
 
@@ -56,10 +60,15 @@ def reference(name):
 
 @pytest.mark.parametrize("name", ["slowfast_r50_4x16", "slowfast_r50_8x8", "slowfast_r101_8x8", "slowfast_r101_16x8"])
 def test_slowfast_has_pytorchvideos_keys_and_gives_its_output(name):
-    theirs, architecture = randomized(reference(name)).double(), ARCHITECTURES[name]  # double: their logits are in the hundreds
+    theirs, architecture = (
+        randomized(reference(name)).double(),
+        ARCHITECTURES[name],
+    )  # double: their logits are in the hundreds
     ours = SlowFast(3, **architecture.options).double().eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
-    clip = torch.rand(1, 3, architecture.num_frames, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    clip = torch.rand(
+        1, 3, architecture.num_frames, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     slow = clip[:, :, slow_frames(architecture.num_frames, architecture.options["alpha"])]
     with torch.inference_mode():
         expected = theirs([slow, clip])
@@ -69,7 +78,9 @@ def test_slowfast_has_pytorchvideos_keys_and_gives_its_output(name):
 
 def test_slow_has_pytorchvideos_keys_and_gives_its_output():
     resnet = pytest.importorskip("pytorchvideo.models.resnet")
-    theirs = randomized(resnet.create_resnet(stem_conv_kernel_size=(1, 7, 7), head_pool_kernel_size=(8, 2, 2), model_num_class=3))
+    theirs = randomized(
+        resnet.create_resnet(stem_conv_kernel_size=(1, 7, 7), head_pool_kernel_size=(8, 2, 2), model_num_class=3)
+    )
     ours = Slow(3, **ARCHITECTURES["slow_r50_8x8"].options).eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     clip = torch.rand(1, 3, 8, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -78,7 +89,8 @@ def test_slow_has_pytorchvideos_keys_and_gives_its_output():
 
 
 def test_the_papers_sizes():
-    """Millions of parameters at 400 classes; the Fast pathway has 1/beta of the channels, the Slow one 1/alpha of the frames."""
+    """Millions of parameters at 400 classes; the Fast pathway has 1/beta of the channels, the Slow one 1/alpha of the
+    frames."""
     with torch.device("meta"):
         models = {name: SlowFast(400, **ARCHITECTURES[name].options) for name in ARCHITECTURES if "slowfast_r" in name}
     sizes = {name: sum(p.numel() for p in model.parameters()) / 1e6 for name, model in models.items()}
@@ -92,7 +104,13 @@ def test_the_papers_sizes():
 
 def small_videomae(folder):
     config = VideoMAEConfig(
-        image_size=32, patch_size=16, num_frames=4, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     VideoMAEForVideoClassification(config).save_pretrained(folder)
     return str(folder)
@@ -137,7 +155,9 @@ def test_weights_of_another_number_of_classes_load_but_for_the_classifier(kind, 
     if kind == "safetensors":
         save_file(trained.state_dict(), path)
     else:
-        torch.save({"model_state": trained.state_dict(), "cfg": "TRAIN: ..."} if kind == "pyth" else trained.state_dict(), path)
+        torch.save(
+            {"model_state": trained.state_dict(), "cfg": "TRAIN: ..."} if kind == "pyth" else trained.state_dict(), path
+        )
     model = load_video_model("slowfast_small", LABELS, pretrained_weights=str(path)).backbone
     for key, value in model.state_dict().items():
         if not key.startswith("blocks.6."):
@@ -176,7 +196,9 @@ def bad_weights(tmp_path, what):
     return path
 
 
-@pytest.mark.parametrize("what", ["missing", "text", "safetensors", "pickle", "torch-pickle", "list", "another-depth", "another-model"])
+@pytest.mark.parametrize(
+    "what", ["missing", "text", "safetensors", "pickle", "torch-pickle", "list", "another-depth", "another-model"]
+)
 def test_a_file_that_is_not_this_models_weights_is_named_and_runs_no_code(what, tmp_path, capsys):
     path = bad_weights(tmp_path, what)
     model = SlowFast(3, **ARCHITECTURES["slowfast_small"].options)

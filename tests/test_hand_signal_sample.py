@@ -1,4 +1,5 @@
-"""The drawn sample of hand_signal/: two signals that only the order of frames tells apart, clips that depend on seed and number alone."""
+"""The drawn sample of hand_signal/: two signals that only the order of frames tells apart, clips that depend on seed
+and number alone."""
 
 import json
 from collections import Counter
@@ -64,7 +65,10 @@ def test_left_to_right_is_right_to_left_backwards_and_the_two_stand_beside_each_
 
 
 def test_every_two_signals_but_those_differ_in_where_the_hands_are():
-    places = [np.array([np.ravel(officers.hands(signal, phase)) for phase in np.linspace(0, 1, 20)]).mean(axis=0) for signal in range(6)]
+    places = [
+        np.array([np.ravel(officers.hands(signal, phase)) for phase in np.linspace(0, 1, 20)]).mean(axis=0)
+        for signal in range(6)
+    ]
     for a in range(6):
         for b in range(a):
             assert (np.abs(places[a] - places[b]).max() < 1e-6) == ({a, b} == {0, 4})
@@ -82,7 +86,10 @@ def test_the_sample_submission_has_the_ids_of_the_test_clips():
 def test_frames_without_their_order_cannot_tell_left_from_right_and_slowfast_can(tmp_path):
     worker = Worker(ROOT / "hand_signal", tmp_path)
     accuracies = {}
-    for name, options in {"slowfast": [], "frames": ["--model_name_or_path", "timm/test_efficientnet", "--num_frames", "8"]}.items():
+    for name, options in {
+        "slowfast": [],
+        "frames": ["--model_name_or_path", "timm/test_efficientnet", "--num_frames", "8"],
+    }.items():
         demo = ["--config", ROOT / "hand_signal/configs/demo.yaml", "--output_dir", name, "--disable_tqdm", "true"]
         demo += ["--num_train_epochs", "40"]
         code, errors = worker.run(tmp_path, "train.py", *demo, *options)

@@ -1,4 +1,5 @@
-"""hand_signal/train.py and predict.py as a user runs them, on tiny clips made here, each case in a folder of its own, one CPU thread."""
+"""hand_signal/train.py and predict.py as a user runs them, on tiny clips made here, each case in a folder of its own,
+one CPU thread."""
 
 import csv
 import shutil
@@ -91,12 +92,16 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(trained):
 
 
 def test_the_demo_draws_its_sample_and_writes_the_competitions_format(worker, tmp_path):
-    succeed(worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1")
+    succeed(
+        worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1"
+    )
     run_dir = tmp_path / "runs" / "hand_signal" / "demo"
     check_submission(run_dir / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True)
     held_out = [Logits.load(run_dir / f"fold{k}" / "held_out_logits.npz").ids.tolist() for k in range(2)]
     pairs = [{int(row.rpartition("_")[2]) // 2 for row in ids} for ids in held_out]
-    assert not pairs[0] & pairs[1] and sum(map(len, pairs)) == 16  # an officer's strokes forwards and backwards stay together
+    assert (
+        not pairs[0] & pairs[1] and sum(map(len, pairs)) == 16
+    )  # an officer's strokes forwards and backwards stay together
 
 
 # Prediction
@@ -115,7 +120,9 @@ def test_a_labelled_folder_gives_metrics_and_more_views_other_logits(worker, tra
     options = ["--test_file", competition / "train", "--no_calibrate"]
     one = predict(worker, tmp_path, "--run_dir", trained, *options)
     assert one.labels.tolist() == LABELLED
-    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
+    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx(
+        (one.logits.argmax(1) == one.labels).mean()
+    )
     more = predict(worker, tmp_path, "--run_dir", trained, *options, "--num_clips", "3", "--num_crops", "3")
     assert 0 < np.abs(more.logits - one.logits).max() < 5
     two = predict(worker, tmp_path, "--run_dir", trained, trained, *options)
@@ -136,11 +143,42 @@ def test_a_broken_test_clip_is_skipped_counted_and_gets_equal_probabilities(work
 
 
 def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_not(worker, competition, tmp_path):
-    options = [*TINY, "--train_file", competition / "train", "--ema_decay", "0.9", "--mixup_alpha", "0.4", "--dropout", "0.3"]
-    options += ["--gradient_accumulation_steps", "2", "--per_device_train_batch_size", "2", "--max_grad_norm", "1", "--cache_dir", "cache"]
+    options = [
+        *TINY,
+        "--train_file",
+        competition / "train",
+        "--ema_decay",
+        "0.9",
+        "--mixup_alpha",
+        "0.4",
+        "--dropout",
+        "0.3",
+    ]
+    options += [
+        "--gradient_accumulation_steps",
+        "2",
+        "--per_device_train_batch_size",
+        "2",
+        "--max_grad_norm",
+        "1",
+        "--cache_dir",
+        "cache",
+    ]
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
     for epoch in ("0", "1"):
-        succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
+        succeed(
+            worker,
+            tmp_path,
+            "train.py",
+            *options,
+            "--output_dir",
+            "pieces",
+            "--fold",
+            "0",
+            "--stop_after_epoch",
+            epoch,
+            "--resume",
+        )
         assert f"stopped after epoch {epoch} of 2" in worker.printed
     assert len(list((tmp_path / "pieces/fold0/checkpoints").glob("*/trainer_state.json"))) == 1
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0")
@@ -152,7 +190,15 @@ def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_n
 
 
 def test_early_stopping_watches_the_validation_loss_where_nothing_else_is_named(worker, competition, tmp_path):
-    options = ["--config", TASK / "configs" / "tune.yaml", *TINY[2:], "--train_file", competition / "train", "--num_train_epochs", "1"]
+    options = [
+        "--config",
+        TASK / "configs" / "tune.yaml",
+        *TINY[2:],
+        "--train_file",
+        competition / "train",
+        "--num_train_epochs",
+        "1",
+    ]
     options += ["--fold", "0", "--early_stopping_patience", "2", "--model_name_or_path", "slow_small"]
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
     info = read_json(tmp_path / "run/fold0/fold.json")
@@ -171,7 +217,9 @@ def test_a_run_does_not_go_on_with_other_labels_in_the_same_folder(worker, compe
         assert code == 2 and "train: has changed since the run in" in errors, errors
 
 
-def test_accumulated_micro_batches_take_the_steps_of_whole_batches_also_where_the_last_has_fewer_rows(worker, competition, tmp_path):
+def test_accumulated_micro_batches_take_the_steps_of_whole_batches_also_where_the_last_has_fewer_rows(
+    worker, competition, tmp_path
+):
     files = ["--train_file", competition / "train", "--eval_file", competition / "train"]
     options = [*TINY, *files, "--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1"]
     options += ["--model_name_or_path", "timm/test_vit", "--crop_size", "160", "--dropout", "0"]  # no batch norm
@@ -203,12 +251,23 @@ sys.argv = {[str(TASK / "train.py"), *map(str, argv)]!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
     output = launch(sys.executable, "-c", program, cwd=tmp_path)
-    assert [line for line in output.splitlines() if line.startswith("models:")] == ["models: 0"] * 3  # a look at the input, two folds
+    assert [line for line in output.splitlines() if line.startswith("models:")] == [
+        "models: 0"
+    ] * 3  # a look at the input, two folds
 
 
 def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, competition, tmp_path):
     options = [*TINY, "--train_file", competition / "train", "--eval_file", competition / "train", "--num_folds", "1"]
-    options += ["--calibrate", "false", "--num_train_epochs", "30", "--learning_rate", "0.02", "--early_stopping_patience", "1"]
+    options += [
+        "--calibrate",
+        "false",
+        "--num_train_epochs",
+        "30",
+        "--learning_rate",
+        "0.02",
+        "--early_stopping_patience",
+        "1",
+    ]
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
     info = read_json(tmp_path / "run/fold0/fold.json")
     losses = [entry["eval_loss"] for entry in info["log_history"]]
@@ -224,9 +283,22 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(worker, 
 
 def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_that_swap(worker, tmp_path):
     for k in range(8):
-        write_clip(tmp_path / "clips" / ("right" if k % 2 else "left") / f"{k}.mp4", images=moving_square(1 if k % 2 else -1, k))
+        write_clip(
+            tmp_path / "clips" / ("right" if k % 2 else "left") / f"{k}.mp4",
+            images=moving_square(1 if k % 2 else -1, k),
+        )
     write_broken(tmp_path / "clips" / "left", "truncated-mp4")
-    options = ["--train_file", "clips", "--skip_broken", "--flip_pairs", "left:right", "--num_train_epochs", "1", "--calibrate", "false"]
+    options = [
+        "--train_file",
+        "clips",
+        "--skip_broken",
+        "--flip_pairs",
+        "left:right",
+        "--num_train_epochs",
+        "1",
+        "--calibrate",
+        "false",
+    ]
     succeed(worker, tmp_path, "train.py", *TINY, *options, "--num_folds", "1", "--output_dir", "run")
     note = "train: 1 of 9 clips cannot be decoded and were skipped: left/broken.mp4"
     assert note in worker.printed and note in (tmp_path / "run/report.md").read_text()
@@ -235,7 +307,18 @@ def test_folders_of_classes_train_with_a_skipped_clip_that_is_counted_and_flips_
 
 @pytest.mark.parametrize("name", ["slow_small", "timm/test_efficientnet"])
 def test_other_architectures_train_and_predict(name, worker, competition, tmp_path):
-    options = ["--model_name_or_path", name, "--num_folds", "1", "--calibrate", "false", "--num_train_epochs", "1", "--output_dir", "run"]
+    options = [
+        "--model_name_or_path",
+        name,
+        "--num_folds",
+        "1",
+        "--calibrate",
+        "false",
+        "--num_train_epochs",
+        "1",
+        "--output_dir",
+        "run",
+    ]
     options += ["--temporal_head", "lstm"] if name.startswith("timm") else []
     succeed(worker, tmp_path, "train.py", *TINY, "--train_file", competition / "train", *options)
     got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", competition / "test")
@@ -245,11 +328,26 @@ def test_other_architectures_train_and_predict(name, worker, competition, tmp_pa
 def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(competition, tmp_path):
     shutil.copytree(TASK, tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__", "file_*"))
     shutil.copytree(competition, tmp_path / "my_contest" / "data")
-    tiny = ["--model_name_or_path", "scratch", "--num_frames", "4", "--crop_size", "32", "--num_train_epochs", "1", "--num_folds", "2"]
+    tiny = [
+        "--model_name_or_path",
+        "scratch",
+        "--num_frames",
+        "4",
+        "--crop_size",
+        "32",
+        "--num_train_epochs",
+        "1",
+        "--num_folds",
+        "2",
+    ]
     tiny += ["--dataloader_num_workers", "0", "--num_clips", "1", "--torch_num_threads", "1", "--disable_tqdm", "true"]
     output = launch(sys.executable, "my_contest/train.py", *tiny, cwd=tmp_path)
     assert "preset my_contest/configs/final.yaml (my_contest/data/train is there)" in output
-    check_submission(tmp_path / "runs/my_contest/final/submission.csv", competition / "sample_submission.csv", probability_columns=True)
+    check_submission(
+        tmp_path / "runs/my_contest/final/submission.csv",
+        competition / "sample_submission.csv",
+        probability_columns=True,
+    )
 
 
 @pytest.mark.parametrize(("script", "option"), [("train.py", "--flip_pairs"), ("predict.py", "--num_crops")])
@@ -262,9 +360,22 @@ def test_help_lists_the_options_without_importing_torch(script, option, tmp_path
 
 @pytest.mark.slow
 def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submission(worker, tmp_path):
-    succeed(worker, tmp_path, "train.py", "--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--output_dir", "run")
+    succeed(
+        worker,
+        tmp_path,
+        "train.py",
+        "--config",
+        TASK / "configs" / "demo.yaml",
+        "--torch_num_threads",
+        "1",
+        "--output_dir",
+        "run",
+    )
     oof = read_json(tmp_path / "run" / "metrics.json")["oof"]
     assert oof["accuracy"] > 0.8 and oof["majority_share"] == 0.25
     check_submission(
-        tmp_path / "run" / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True, label_column="Predicted"
+        tmp_path / "run" / "submission.csv",
+        TASK / "sample" / "sample_submission.csv",
+        probability_columns=True,
+        label_column="Predicted",
     )

@@ -1,4 +1,5 @@
-"""Bad input of klue_re/train.py and klue_re/predict.py: one `error:` line that names the place, exit code 2, and nothing is written.
+"""Bad input of klue_re/train.py and klue_re/predict.py: one `error:` line that names the place, exit code 2, and
+nothing is written.
 
 What the task folders share (presets, options, run folders) is tested in test_friends_bad_input.py.
 """
@@ -16,7 +17,9 @@ from tests.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
-TRAIN, TEST, NER, SUBMISSION = (str(SAMPLE / name) for name in ("train.tsv", "test.tsv", "ner.tsv", "sample_submission.csv"))
+TRAIN, TEST, NER, SUBMISSION = (
+    str(SAMPLE / name) for name in ("train.tsv", "test.tsv", "ner.tsv", "sample_submission.csv")
+)
 SMALL = ["--max_train_samples", "60", "--num_train_epochs", "1", "--num_folds", "1", "--output_dir", "run"]
 DEMO = ["--config", str(KLUE_RE / "configs" / "demo.yaml"), *SMALL]
 PLAIN = [*DEMO, "--entity_representation", "entity_marker_punct", "--train_file"]  # without types
@@ -152,7 +155,9 @@ def test_a_malformed_data_file_is_refused_at_its_place(worker, tmp_path, name, c
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
-@pytest.mark.parametrize("case", ["eight-fields", "unknown-label", "repeated-id", "entity-not-in-the-sentence", "json-without-guid"])
+@pytest.mark.parametrize(
+    "case", ["eight-fields", "unknown-label", "repeated-id", "entity-not-in-the-sentence", "json-without-guid"]
+)
 def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(worker, tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
     write(tmp_path / name.replace("train", field), content)
@@ -257,7 +262,11 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
     lines = result.stderr.splitlines()
     assert result.returncode == 2, result.stderr
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:] and "Traceback" not in result.stderr
-    for fragment in ("copy/data/train.tsv: no such file", "copy/README.md", "python copy/train.py --config copy/configs/demo.yaml"):
+    for fragment in (
+        "copy/data/train.tsv: no such file",
+        "copy/README.md",
+        "python copy/train.py --config copy/configs/demo.yaml",
+    ):
         assert fragment in lines[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
@@ -291,7 +300,9 @@ def test_a_run_of_another_task_is_refused(worker, trained, tmp_path):
     path = tmp_path / "run/fold0/config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**config, "preprocessing": {"max_length": 64}}))  # as nsmc/ has it
-    assert_refused(worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST], ["fold0", "another task's run"])
+    assert_refused(
+        worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST], ["fold0", "another task's run"]
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "not-json"])
@@ -304,4 +315,6 @@ def test_a_damaged_fold_is_refused_by_name(worker, trained, tmp_path, damage):
         weights.unlink()
     else:
         config.write_text("{")
-    assert_refused(worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST, "--ner_file", NER], ["fold0"])
+    assert_refused(
+        worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST, "--ner_file", NER], ["fold0"]
+    )

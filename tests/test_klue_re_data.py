@@ -85,7 +85,9 @@ def test_a_quote_inside_a_word_opens_nothing_and_a_row_may_end_without_a_line_en
     assert entities_of(example) == ["이순신", "장군"]
 
 
-@pytest.mark.parametrize(("start", "end", "found"), [(1, 3, 0), (0, 3, 0), (0, 1, 0), (9, 11, 12), (11, 13, 12), (90, 92, 12), (6, 8, 0)])
+@pytest.mark.parametrize(
+    ("start", "end", "found"), [(1, 3, 0), (0, 3, 0), (0, 1, 0), (9, 11, 12), (11, 13, 12), (90, 92, 12), (6, 8, 0)]
+)
 def test_offsets_that_do_not_fit_are_repaired_to_the_nearest_place_and_counted(read, start, end, found):
     row = ["w", "이순신이 싸운 바다는 이순신의 고향", "이순신", str(start), str(end), "바다", "8", "9", "관계_없음"]
     (example, _), note = read(tsv([row, ["x", *row[1:3], "12", "14", *row[5:]]]))
@@ -149,14 +151,21 @@ def test_a_fix_of_another_label_than_the_rows_is_refused(read, tmp_path):
 
 def test_dropped_rows_are_not_trained_on_but_predicted():
     dropped = np.array([False, True, False, False])
-    splits = drop_rows([(np.array([0, 1, 2]), np.array([3])), (np.array([1, 2, 3]), np.array([0]))], dropped, np.array([0, 1, 1, 0]))
+    splits = drop_rows(
+        [(np.array([0, 1, 2]), np.array([3])), (np.array([1, 2, 3]), np.array([0]))], dropped, np.array([0, 1, 1, 0])
+    )
     assert [(train.tolist(), held.tolist()) for train, held in splits] == [([0, 2], [3]), ([2, 3], [0])]
     with pytest.raises(InputError, match="fewer than two classes"):
         drop_rows([(np.array([0, 1, 3]), None)], dropped, np.array([0, 1, 1, 0]))
 
 
 def test_submissions_hold_numbers_or_klues_names_and_probabilities():
-    logits = Logits(np.array(["a", "b"]), np.array([[0.0, 5.0, 1.0], [2.0, 0.0, 0.0]]), np.array([-1, -1]), ["no_relation", "x", "y"])
+    logits = Logits(
+        np.array(["a", "b"]),
+        np.array([[0.0, 5.0, 1.0], [2.0, 0.0, 0.0]]),
+        np.array([-1, -1]),
+        ["no_relation", "x", "y"],
+    )
     assert submission_columns(logits, "competition") == {"pred": ["1", "0"]}
     columns = submission_columns(logits, "klue")
     assert list(columns) == SUBMISSION_FORMATS["klue"][1]

@@ -9,7 +9,17 @@ from common.errors import InputError
 from common.examples import Entity, RelationExample
 from common.text import train_tokenizer
 from klue_re.data import REPRESENTATIONS, TYPED, TaskArguments
-from klue_re.entities import EntityFormat, MarkedRow, Token, find_max_length, mark, mark_and_tokenize, marked_text, tokenize, window
+from klue_re.entities import (
+    EntityFormat,
+    MarkedRow,
+    Token,
+    find_max_length,
+    mark,
+    mark_and_tokenize,
+    marked_text,
+    tokenize,
+    window,
+)
 
 # The typed-marker paper's own example.
 BILL = RelationExample("bill", ["Bill was born in Seattle."], 0, e1=Entity(0, 3, "PERSON"), e2=Entity(17, 23, "CITY"))
@@ -68,7 +78,12 @@ def test_klues_types_are_spelled_out_in_korean_and_others_as_words():
 @pytest.mark.parametrize(
     ("representation", "ner_as", "count", "text"),
     [
-        ("typed_entity_marker_punct", "special_tokens", 2, "@ * [PERSON] * Bill @ was born in # ∧ [CITY] ∧ Seattle # ."),
+        (
+            "typed_entity_marker_punct",
+            "special_tokens",
+            2,
+            "@ * [PERSON] * Bill @ was born in # ∧ [CITY] ∧ Seattle # .",
+        ),
         ("typed_entity_marker", "text", 0, TABLE["typed_entity_marker"]),
         ("typed_entity_marker", "special_tokens", 8, TABLE["typed_entity_marker"]),
         ("entity_mask", "special_tokens", 4, TABLE["entity_mask"]),
@@ -135,7 +150,9 @@ def test_nested_entities_share_their_tokens(tokenizer):
     example = RelationExample("x", ["Kim led Acme Bank of Korea"], e1=Entity(8, 25), e2=Entity(21, 25))
     pieces, tokens = tokens_of(example, format_of(), tokenizer)
     for flag, words in (("e1", ["acme", "bank", "of", "korea"]), ("e2", ["korea"])):
-        own = "".join(piece.removeprefix("##") for piece, token in zip(pieces, tokens, strict=True) if getattr(token, flag))
+        own = "".join(
+            piece.removeprefix("##") for piece, token in zip(pieces, tokens, strict=True) if getattr(token, flag)
+        )
         assert own == "".join(words)
 
 
@@ -229,7 +246,13 @@ def test_the_baseline_reads_the_marked_sentence_and_no_masks(tokenizer, tmp_path
 def long_row(before, between, after, length=3):
     """A row whose token ids count from 0: text, # entity 2 #, text, @ entity 1 @, text."""
     tokens = [Token(0)] * before + [Token(0, marker=2)] + [Token(0, e2=True)] * length + [Token(0, marker=-1)]
-    tokens += [Token(0)] * between + [Token(0, marker=1)] + [Token(0, e1=True)] * length + [Token(0, marker=-1)] + [Token(0)] * after
+    tokens += (
+        [Token(0)] * between
+        + [Token(0, marker=1)]
+        + [Token(0, e1=True)] * length
+        + [Token(0, marker=-1)]
+        + [Token(0)] * after
+    )
     return MarkedRow("long", 0, [replace(token, id=i) for i, token in enumerate(tokens)])
 
 
@@ -267,5 +290,7 @@ def test_a_cut_row_has_max_length_tokens_and_masks_of_the_same_length(tokenizer,
     example = RelationExample("x", [sentence], 0, e1=Entity(0, 2, "PER"), e2=Entity(53, 57, "LOC"))
     form = format_of("entity_marker_punct", [example], ner_as="embedding", head="indicators")
     (row,) = tokenize(mark_and_tokenize([example], form, tokenizer), form, tokenizer, 20, tmp_path / "rows.arrow")
-    assert {len(row[name]) for name in ("input_ids", "attention_mask", "e1_mask", "e2_mask", "indicator_mask", "ner_ids")} == {20}
+    assert {
+        len(row[name]) for name in ("input_ids", "attention_mask", "e1_mask", "e2_mask", "indicator_mask", "ner_ids")
+    } == {20}
     assert sum(row["e1_mask"]) and sum(row["e2_mask"])

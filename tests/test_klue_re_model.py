@@ -1,4 +1,5 @@
-"""R-BERT against the paper's equations, over the encoder families of transformers (tiny ones, made here), saved and loaded."""
+"""R-BERT against the paper's equations, over the encoder families of transformers (tiny ones, made here), saved and
+loaded."""
 
 import math
 
@@ -23,7 +24,13 @@ EXAMPLES = [
     RelationExample("b", [SENTENCES[1]], 2, e1=Entity(0, 4, "ORG"), e2=Entity(7, 9, "PER")),
     RelationExample("c", [SENTENCES[2]], 0, e1=Entity(8, 11, "ORG"), e2=Entity(3, 5, "PER")),
 ]
-SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
+SMALL = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
 FAMILIES = {
     "bert": {},
     "roberta": {},
@@ -41,7 +48,9 @@ def encoders(tmp_path_factory):
     for family, options in FAMILIES.items():
         torch.manual_seed(0)
         folders[family] = tmp_path_factory.mktemp(family)
-        config = AutoConfig.for_model(family, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SMALL, **SMOOTH, **options)
+        config = AutoConfig.for_model(
+            family, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SMALL, **SMOOTH, **options
+        )
         AutoModel.from_config(config).save_pretrained(folders[family])
         tokenizer.save_pretrained(folders[family])
     return folders
@@ -73,7 +82,9 @@ def batch_of(tokenizer, form, folder, max_length=64):
 def fully_connected(linear, activation, vector):
     """W a(x) + b with numbers of its own, not with torch's layers."""
     weight, bias = linear.weight.detach().numpy().astype(np.float64), linear.bias.detach().numpy().astype(np.float64)
-    return np.array([sum(weight[i, j] * activation(vector[j]) for j in range(len(vector))) + bias[i] for i in range(len(bias))])
+    return np.array(
+        [sum(weight[i, j] * activation(vector[j]) for j in range(len(vector))) + bias[i] for i in range(len(bias))]
+    )
 
 
 def gelu(x):
@@ -81,7 +92,8 @@ def gelu(x):
 
 
 def paper(model, states, batch, row, activation=math.tanh, extra=()):
-    """Equations 1 to 5 for one row, term by term, in float64; extra: what else is concatenated, as functions of H'_0, H'_1, H'_2."""
+    """Equations 1 to 5 for one row, term by term, in float64; extra: what else is concatenated, as functions of H'_0,
+    H'_1, H'_2."""
     head = model.head
     spans = [[t for t in range(states.shape[1]) if batch[name][row][t] == 1] for name in ("e1_mask", "e2_mask")]
     h1, h2 = (sum(states[row, t] for t in span) / len(span) for span in spans)
@@ -102,9 +114,15 @@ def test_the_probabilities_are_those_of_the_papers_equations(encoders, tmp_path,
     model = model.to(precision)
     with torch.no_grad():
         output = model(**batch, labels=labels)
-        states = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state.double().numpy()
+        states = (
+            model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            .last_hidden_state.double()
+            .numpy()
+        )
     wanted = np.stack([paper(model, states, batch, row) for row in range(3)])
-    assert np.abs(output.logits.softmax(-1).double().numpy() - wanted).max() < (1e-5 if precision == torch.float32 else 1e-12)
+    assert np.abs(output.logits.softmax(-1).double().numpy() - wanted).max() < (
+        1e-5 if precision == torch.float32 else 1e-12
+    )
     assert output.loss.item() == pytest.approx(-np.log(wanted[np.arange(3), labels.numpy()]).mean(), abs=1e-5)
     assert np.ptp(wanted[:, 0]) > 1e-4  # the rows differ
 
@@ -118,13 +136,19 @@ def test_the_probabilities_are_those_of_the_papers_equations(encoders, tmp_path,
     ],
 )
 @pytest.mark.parametrize(("activation", "function"), [("tanh", math.tanh), ("gelu", gelu)])
-def test_each_concatenation_and_activation_is_what_its_name_says(encoders, tmp_path, concat, extra, activation, function):
+def test_each_concatenation_and_activation_is_what_its_name_says(
+    encoders, tmp_path, concat, extra, activation, function
+):
     model, tokenizer, form = load(encoders["bert"], concat=concat, activation=activation)
     batch = batch_of(tokenizer, form, tmp_path)
     batch.pop("labels")
     with torch.no_grad():
         given = model(**batch).logits.softmax(-1).numpy()
-        states = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state.double().numpy()
+        states = (
+            model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            .last_hidden_state.double()
+            .numpy()
+        )
     wanted = np.stack([paper(model, states, batch, row, function, extra) for row in range(3)])
     assert np.abs(given - wanted).max() < 1e-5
 
@@ -138,7 +162,9 @@ def test_each_concatenation_and_activation_is_what_its_name_says(encoders, tmp_p
         (["cls"], {"cls"}),
     ],
 )
-def test_a_combination_has_its_own_width_and_only_the_layers_that_it_reads_all_with_gradients(encoders, tmp_path, concat, layers):
+def test_a_combination_has_its_own_width_and_only_the_layers_that_it_reads_all_with_gradients(
+    encoders, tmp_path, concat, layers
+):
     model, tokenizer, form = load(encoders["bert"], concat=concat)
     assert model.head.classifier.in_features == 24 * len(concat) and set(model.head.layers) == layers
     model(**batch_of(tokenizer, form, tmp_path)).loss.backward()
@@ -152,7 +178,9 @@ def test_the_sentences_vector_is_the_first_state_the_mean_of_all_or_the_poolers(
     batch.pop("labels")
     with torch.no_grad():
         cls, e1, _ = model.pool(**batch)
-        output = AutoModel.from_pretrained(encoders["roberta"])(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        output = AutoModel.from_pretrained(encoders["roberta"])(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        )
     states, mask = output.last_hidden_state, batch["attention_mask"].bool()
     wanted = {
         "first": states[:, 0],
@@ -178,7 +206,9 @@ def test_a_shared_entity_layer_is_one_layer_and_split_layers_are_two(encoders):
 
 
 def test_the_indicators_head_adds_the_words_around_the_entities_as_a_vector_of_its_own(encoders, tmp_path):
-    model, tokenizer, form = load(encoders["bert"], entity_format(head="indicators", indicator_words=1), head="indicators")
+    model, tokenizer, form = load(
+        encoders["bert"], entity_format(head="indicators", indicator_words=1), head="indicators"
+    )
     batch = batch_of(tokenizer, form, tmp_path)
     batch.pop("labels")
     assert model.head.classifier.in_features == 4 * 24
@@ -228,7 +258,9 @@ def test_an_encoder_that_lacks_a_weight_is_refused_by_the_name_of_the_weight(enc
         load(tmp_path)
 
 
-def test_a_checkpoint_of_a_language_model_loads_and_without_pretrained_pooler_the_first_token_is_taken(encoders, tmp_path, capsys):
+def test_a_checkpoint_of_a_language_model_loads_and_without_pretrained_pooler_the_first_token_is_taken(
+    encoders, tmp_path, capsys
+):
     config = AutoConfig.from_pretrained(encoders["bert"])
     BertForMaskedLM(config).save_pretrained(tmp_path)  # weights are called bert.*, and there is no pooler
     AutoTokenizer.from_pretrained(encoders["bert"]).save_pretrained(tmp_path)
@@ -242,7 +274,11 @@ def test_a_checkpoint_of_a_language_model_loads_and_without_pretrained_pooler_th
 
 def test_the_encoder_attends_as_it_would_without_the_head(encoders):
     model, *_ = load(encoders["bert"])
-    assert model.encoder.config._attn_implementation == AutoModel.from_pretrained(encoders["bert"]).config._attn_implementation == "sdpa"
+    assert (
+        model.encoder.config._attn_implementation
+        == AutoModel.from_pretrained(encoders["bert"]).config._attn_implementation
+        == "sdpa"
+    )
 
 
 def test_the_auto_class_loads_what_was_saved_and_a_changed_weight_changes_it(encoders, tmp_path):
@@ -251,7 +287,11 @@ def test_the_auto_class_loads_what_was_saved_and_a_changed_weight_changes_it(enc
     loaded, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert [loaded.config.id2label[i] for i in range(3)] == LABELS
-    assert (loaded.config.concat, loaded.config.activation, loaded.config.entity_layer) == (["cls", "e1*e2"], "gelu", "shared")
+    assert (loaded.config.concat, loaded.config.activation, loaded.config.entity_layer) == (
+        ["cls", "e1*e2"],
+        "gelu",
+        "shared",
+    )
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
 
@@ -263,7 +303,9 @@ def test_new_tokens_begin_as_the_mean_of_the_pieces_of_their_text(encoders):
     form = entity_format(entity_representation="typed_entity_marker")
     model, tokenizer, _ = load(encoders["bert"], form)
     weight, stored = model.get_input_embeddings().weight, load_file(encoders["bert"] / "model.safetensors")
-    assert len(weight) == len(tokenizer) == len(stored["embeddings.word_embeddings.weight"]) + 12  # 3 types, 2 entities, open and close
+    assert (
+        len(weight) == len(tokenizer) == len(stored["embeddings.word_embeddings.weight"]) + 12
+    )  # 3 types, 2 entities, open and close
     for token, text in (("[E1-PER]", "E1 PER"), ("[/E2-ORG]", "/E2 ORG")):
         pieces = AutoTokenizer.from_pretrained(encoders["bert"])(text, add_special_tokens=False)["input_ids"]
         assert torch.allclose(weight[tokenizer.convert_tokens_to_ids(token)], weight[pieces].mean(0))
@@ -303,7 +345,9 @@ def test_all_trainable_weights_get_gradients_and_checkpointing_changes_none(enco
     assert all(gradient is not None for gradient in gradients[0].values())
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6), name
-    assert {name for name, g in gradients[0].items() if g.abs().sum() == 0} <= {"encoder.embeddings.token_type_embeddings.weight"}
+    assert {name for name, g in gradients[0].items() if g.abs().sum() == 0} <= {
+        "encoder.embeddings.token_type_embeddings.weight"
+    }
 
 
 def test_lora_trains_adapters_and_the_head_and_merges_into_a_plain_r_bert(encoders, tmp_path):
@@ -339,7 +383,9 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_the_configuration_survives_json(tmp_path):
-    config = RBertConfig(encoder_config=AutoConfig.for_model("bert", **SMALL).to_dict(), concat=["cls"], dropout=0.3, num_ner_types=2)
+    config = RBertConfig(
+        encoder_config=AutoConfig.for_model("bert", **SMALL).to_dict(), concat=["cls"], dropout=0.3, num_ner_types=2
+    )
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert type(loaded) is RBertConfig and (loaded.concat, loaded.dropout, loaded.num_ner_types) == (["cls"], 0.3, 2)

@@ -53,7 +53,12 @@ def test_no_sentence_is_in_both_files(files):
 
 
 def test_every_row_has_types_that_fit_its_label(files):
-    wanted = {"단체:창립일": ("ORG", "DAT"), "인물:출생_도시": ("PER", "LOC"), "인물:배우자": ("PER", "PER"), "단체:별칭": ("ORG", "ORG")}
+    wanted = {
+        "단체:창립일": ("ORG", "DAT"),
+        "인물:출생_도시": ("PER", "LOC"),
+        "인물:배우자": ("PER", "PER"),
+        "단체:별칭": ("ORG", "ORG"),
+    }
     for row in [*files["train"][0], *files["test"][0]]:
         assert row.e1.type in ("PER", "ORG") and row.e2.type in ("PER", "ORG", "LOC", "DAT", "POH", "NOH")
         if LABELS[row.label] in wanted and row.label >= 0:

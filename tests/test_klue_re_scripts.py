@@ -60,14 +60,22 @@ def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_ma
         *(f"fold{k}/{name}" for k in range(3) for name in ("config.json", "model.safetensors", "tokenizer.json", "fold.json", "README.md")),
     } <= files  # fmt: skip
     record = read_json(demo / "run.json")
-    assert record["status"] == "done" and set(record["data"]) == {"train_file", "test_file", "sample_submission_file", "ner_file"}
+    assert record["status"] == "done" and set(record["data"]) == {
+        "train_file",
+        "test_file",
+        "sample_submission_file",
+        "ner_file",
+    }
     oof = Logits.load(demo / "oof_logits.npz")
     rows = rows_of(SAMPLE / "train.tsv")
     assert oof.ids.tolist() == [row[0] for row in rows]
     assert [LABELS[label] for label in oof.labels] == [row[8] for row in rows]
     assert oof.label_names == LABELS and oof.logits.shape == (265, 42)
     metrics = read_json(demo / "metrics.json")["oof"]
-    assert metrics["accuracy"] == pytest.approx((oof.logits.argmax(1) == oof.labels).mean()) and metrics["accuracy"] >= 0.55
+    assert (
+        metrics["accuracy"] == pytest.approx((oof.logits.argmax(1) == oof.labels).mean())
+        and metrics["accuracy"] >= 0.55
+    )
     assert {key: metrics[key] for key in ("klue_micro_f1", "klue_auprc")} == pytest.approx(relation_metrics(oof))
     report = (demo / "report.md").read_text(encoding="utf-8")
     assert f"{metrics['klue_micro_f1']:.4f}" in report and "repaired (rows 41, 152)" in report
@@ -75,7 +83,9 @@ def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_ma
 
 def test_rows_of_one_sentence_never_meet_across_folds(demo):
     sentence_of = {row[0]: row[1] for row in rows_of(SAMPLE / "train.tsv")}
-    held_out = [{sentence_of[row] for row in Logits.load(demo / f"fold{k}/held_out_logits.npz").ids.tolist()} for k in range(3)]
+    held_out = [
+        {sentence_of[row] for row in Logits.load(demo / f"fold{k}/held_out_logits.npz").ids.tolist()} for k in range(3)
+    ]
     assert sum(map(len, held_out)) == len(set(sentence_of.values()))
 
 
@@ -98,7 +108,9 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(demo):
 
 def test_predict_gives_the_runs_own_submission(worker, demo, tmp_path):
     files = ["--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv"]
-    got = predict(worker, tmp_path, "--run_dir", demo, *files, "--sample_submission_file", SAMPLE / "sample_submission.csv")
+    got = predict(
+        worker, tmp_path, "--run_dir", demo, *files, "--sample_submission_file", SAMPLE / "sample_submission.csv"
+    )
     own = Logits.load(demo / "test_logits.npz")
     assert got.ids.tolist() == own.ids.tolist() and np.abs(got.logits - own.logits).max() < 1e-5
     assert (tmp_path / "s.csv").read_bytes() == (demo / "submission.csv").read_bytes()
@@ -116,7 +128,9 @@ def test_klues_format_has_ids_names_and_probabilities_that_sum_to_one(worker, de
         assert label == LABELS[int(np.argmax(expected))]
 
 
-def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_labels_give_metrics(worker, demo, tmp_path):
+def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_labels_give_metrics(
+    worker, demo, tmp_path
+):
     ner = {row[0]: row[1:] for row in rows_of(SAMPLE / "ner.tsv")}
     entries = []
     for row in rows_of(SAMPLE / "train.tsv")[:40]:
@@ -124,7 +138,9 @@ def test_klues_json_gives_the_same_predictions_as_the_tsv_with_its_types_and_lab
             {"word": row[k], "start_idx": int(row[k + 1]), "end_idx": int(row[k + 2]), "type": kind}
             for k, kind in zip((2, 5), ner[row[0]], strict=True)
         )
-        entries.append({"guid": row[0], "sentence": row[1], "subject_entity": subject, "object_entity": target, "label": row[8]})
+        entries.append(
+            {"guid": row[0], "sentence": row[1], "subject_entity": subject, "object_entity": target, "label": row[8]}
+        )
     (tmp_path / "klue.json").write_text(json.dumps(entries))
     write_rows(tmp_path / "t.tsv", rows_of(SAMPLE / "train.tsv")[:40])
     from_json = predict(worker, tmp_path, "--run_dir", demo, "--test_file", "klue.json")
@@ -152,13 +168,47 @@ CASES = {
     "baseline": ["--head", "baseline", "--entity_pooling", "mean"],
     "indicators": ["--head", "indicators", "--entity_pooling", "first", "--cls_pooling", "mean"],
     "mask-and-gelu": ["--entity_representation", "entity_mask", "--entity_pooling", "mean", "--activation", "gelu"],
-    "types-as-tokens-between-punctuation": ["--entity_representation", "typed_entity_marker_punct", "--ner_as", "special_tokens"],
-    "embedding-of-types": ["--entity_representation", "entity_marker", "--ner_as", "embedding", "--entity_layer", "shared"],
+    "types-as-tokens-between-punctuation": [
+        "--entity_representation",
+        "typed_entity_marker_punct",
+        "--ner_as",
+        "special_tokens",
+    ],
+    "embedding-of-types": [
+        "--entity_representation",
+        "entity_marker",
+        "--ner_as",
+        "embedding",
+        "--entity_layer",
+        "shared",
+    ],
     "products-frozen-embeddings-fp": ["--concat", "cls*e1", "cls*e2", "e1*e2", "--freeze_word_embeddings", "--bf16"],
     "lora-and-a-faster-head": ["--lora_r", "2", "--head_learning_rate", "1e-2"],
-    "rdrop-and-feature-oversampling": ["--rdrop_alpha", "1", "--feature_oversample_ratio", "0.5", "--label_smoothing_factor", "0.05"],
-    "adversarial-and-layer-decay": ["--fgm_epsilon", "0.5", "--layerwise_lr_decay", "0.8", "--class_weight_strength", "0.5"],
-    "awp-ema-checkpointing": ["--awp_epsilon", "0.01", "--ema_decay", "0.9", "--gradient_checkpointing", "--max_length", "14"],
+    "rdrop-and-feature-oversampling": [
+        "--rdrop_alpha",
+        "1",
+        "--feature_oversample_ratio",
+        "0.5",
+        "--label_smoothing_factor",
+        "0.05",
+    ],
+    "adversarial-and-layer-decay": [
+        "--fgm_epsilon",
+        "0.5",
+        "--layerwise_lr_decay",
+        "0.8",
+        "--class_weight_strength",
+        "0.5",
+    ],
+    "awp-ema-checkpointing": [
+        "--awp_epsilon",
+        "0.01",
+        "--ema_decay",
+        "0.9",
+        "--gradient_checkpointing",
+        "--max_length",
+        "14",
+    ],
 }
 
 
@@ -166,14 +216,18 @@ CASES = {
 def test_each_option_trains_saves_and_predicts_as_it_did_in_training(worker, tmp_path, options):
     succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", *options)
     own = Logits.load(tmp_path / "run/test_logits.npz")
-    got = predict(worker, tmp_path, "--run_dir", "run", "--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv")
+    got = predict(
+        worker, tmp_path, "--run_dir", "run", "--test_file", SAMPLE / "test.tsv", "--ner_file", SAMPLE / "ner.tsv"
+    )
     assert np.ptp(own.logits, axis=0).max() > 0
     assert np.abs(got.logits - own.logits).max() < (0.05 if "--bf16" in options else 1e-4)
 
 
 def test_frozen_word_embeddings_stay_as_they_were(worker, tmp_path):
     succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "base")
-    AutoModelForSequenceClassification.from_pretrained(tmp_path / "base/fold0").encoder.save_pretrained(tmp_path / "encoder")
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "base/fold0").encoder.save_pretrained(
+        tmp_path / "encoder"
+    )
     AutoTokenizer.from_pretrained(tmp_path / "base/fold0").save_pretrained(tmp_path / "encoder")
     before = load_file(tmp_path / "encoder/model.safetensors")["embeddings.word_embeddings.weight"]
     moved = {}
@@ -199,7 +253,9 @@ def test_long_rows_are_dropped_from_training_or_cut_and_always_predicted(worker,
 def test_label_fixes_change_the_labels_that_are_trained_on_and_recorded(worker, tmp_path):
     fixes = [[41, row[0], row[8], "인물:동료"] for row in rows_of(SAMPLE / "train.tsv")[:3]]
     (tmp_path / "fixes.json").write_text(json.dumps([*fixes, [9, "elsewhere", "인물:동료", "관계_없음"]]))
-    succeed(worker, tmp_path, "train.py", *ONE, "--output_dir", "run", "--num_folds", "2", "--label_fixes", "fixes.json")
+    succeed(
+        worker, tmp_path, "train.py", *ONE, "--output_dir", "run", "--num_folds", "2", "--label_fixes", "fixes.json"
+    )
     oof = Logits.load(tmp_path / "run/oof_logits.npz")
     assert [LABELS[label] for label in oof.labels[:3]] == ["인물:동료"] * 3
     assert "label_fixes: 3 rows relabelled, 1 more are not in train_file" in worker.printed
@@ -234,7 +290,9 @@ def test_a_stopped_run_goes_on_and_its_folds_train_alone(worker, tmp_path):
 
 def test_the_sources_five_combinations_are_presets_that_differ_in_nothing_else():
     presets = {path.stem: yaml.safe_load(path.read_text()) for path in (KLUE_RE / "configs").glob("*.yaml")}
-    combinations = [presets[name].pop("concat") for name in sorted(presets) if name == "final" or name.startswith("concat_")]
+    combinations = [
+        presets[name].pop("concat") for name in sorted(presets) if name == "final" or name.startswith("concat_")
+    ]
     assert sorted(combinations) == sorted(
         [
             ["cls", "e1", "e2"],
@@ -250,7 +308,15 @@ def test_the_sources_five_combinations_are_presets_that_differ_in_nothing_else()
 @pytest.mark.parametrize("name", ["tune", "final", "best", "small", "concat_product", "concat_cls_products_product"])
 def test_every_preset_trains_with_its_own_options_on_a_model_from_scratch(worker, tmp_path, name):
     files = ["--train_file", SAMPLE / "train.tsv", "--ner_file", SAMPLE / "ner.tsv"]
-    config = ["--config", KLUE_RE / "configs" / f"{name}.yaml", *SHORT, "--model_name_or_path", "scratch", "--num_folds", "1"]
+    config = [
+        "--config",
+        KLUE_RE / "configs" / f"{name}.yaml",
+        *SHORT,
+        "--model_name_or_path",
+        "scratch",
+        "--num_folds",
+        "1",
+    ]
     succeed(worker, tmp_path, "train.py", *config, *files, "--max_train_samples", "60", "--output_dir", "run")
     assert read_json(tmp_path / "run/run.json")["status"] == "done"
 
@@ -271,6 +337,8 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(t
 # Help
 
 
-@pytest.mark.parametrize(("script", "option"), [("train.py", "--entity_representation"), ("predict.py", "--submission_format")])
+@pytest.mark.parametrize(
+    ("script", "option"), [("train.py", "--entity_representation"), ("predict.py", "--submission_format")]
+)
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
     assert option in help_without_torch(KLUE_RE / script, tmp_path)

@@ -1,4 +1,5 @@
-"""Bad input of nsmc/train.py and nsmc/predict.py: one `error:` line that names the place, exit code 2, and nothing is written.
+"""Bad input of nsmc/train.py and nsmc/predict.py: one `error:` line that names the place, exit code 2, and nothing is
+written.
 
 What friends/ and nsmc/ share (presets, options, run folders) is tested in test_friends_bad_input.py.
 """
@@ -51,19 +52,43 @@ DATA_FILES = {
     "header-only": ("train.txt", tsv(), ["train.txt", "no rows"]),
     "no-header": ("train.txt", "\n".join(ROWS), ["train.txt, row 1", "1,재밌다,1", "id,document", "label"]),
     "blank-line-before-the-header": ("train.txt", "\n" + GOOD, ["train.txt, row 1", "id,document"]),
-    "wrong-columns": ("train.txt", tsv(*ROWS, header="id\ttext\tlabel"), ["train.txt, row 1", "id,text,label", "id,document"]),
-    "columns-in-other-order": ("train.txt", tsv(header="document\tid\tlabel"), ["train.txt, row 1", "document,id,label"]),
+    "wrong-columns": (
+        "train.txt",
+        tsv(*ROWS, header="id\ttext\tlabel"),
+        ["train.txt, row 1", "id,text,label", "id,document"],
+    ),
+    "columns-in-other-order": (
+        "train.txt",
+        tsv(header="document\tid\tlabel"),
+        ["train.txt, row 1", "document,id,label"],
+    ),
     "fourth-column": ("train.txt", tsv(header=HEADER + "\tscore"), ["train.txt, row 1", "id,document,label,score"]),
-    "columns-separated-by-semicolons": ("train.txt", GOOD.replace("\t", ";"), ["train.txt, row 1", "id;document;label", "tabs"]),
-    "comma-in-a-comma-separated-copy": ("train.csv", "id,document,label\n1,별로, 정말,0\n", ["train.csv, row 2", "4 fields", "expected 3"]),
+    "columns-separated-by-semicolons": (
+        "train.txt",
+        GOOD.replace("\t", ";"),
+        ["train.txt, row 1", "id;document;label", "tabs"],
+    ),
+    "comma-in-a-comma-separated-copy": (
+        "train.csv",
+        "id,document,label\n1,별로, 정말,0\n",
+        ["train.csv, row 2", "4 fields", "expected 3"],
+    ),
     "columns-separated-by-spaces": ("train.txt", GOOD.replace("\t", "    "), ["train.txt, row 1", "tabs"]),
-    "columns-of-the-sample-submission": ("train.csv", "Id,Predicted\n0,0\n", ["train.csv, row 1", "Id,Predicted", "Id,Sentence"]),
+    "columns-of-the-sample-submission": (
+        "train.csv",
+        "Id,Predicted\n0,0\n",
+        ["train.csv, row 1", "Id,Predicted", "Id,Sentence"],
+    ),
     "json": ("train.json", json.dumps([{"document": "재밌다", "label": 1}]), ["train.json, row 1", "id,document"]),
     "one-tab-too-many": ("train.txt", tsv(ROWS[0], "2\t별\t로다\t0"), ["train.txt, row 3", "4 fields", "expected 3"]),
     "one-tab-too-few": ("train.txt", tsv(ROWS[0], "2\t별로다 0"), ["train.txt, row 3", "2 fields", "expected 3"]),
     "no-tab": ("train.txt", tsv(*ROWS, "끝"), ["train.txt, row 5", "1 fields", "expected 3"]),
     "white-space-row": ("train.txt", tsv(*ROWS, "  "), ["train.txt, row 5", "1 fields", "expected 3"]),
-    "document-over-two-lines": ("train.txt", tsv(ROWS[0], '2\t"별로', '다"\t0'), ["train.txt, row 3", "2 fields", "expected 3"]),
+    "document-over-two-lines": (
+        "train.txt",
+        tsv(ROWS[0], '2\t"별로', '다"\t0'),
+        ["train.txt, row 3", "2 fields", "expected 3"],
+    ),
     "tabs-only": ("train.txt", tsv(ROWS[0], "\t\t"), ["train.txt, row 3, column id", "empty"]),
     "empty-id": ("train.txt", tsv(ROWS[0], " \t별로다\t0"), ["train.txt, row 3, column id", "empty"]),
     "repeated-id": ("train.txt", tsv(*ROWS, "2\t또\t0"), ["train.txt, row 5, column id", "'2'", "row 3"]),
@@ -74,7 +99,11 @@ DATA_FILES = {
     "label-with-a-space": ("train.txt", tsv("1\t좋다\t1 "), ["train.txt, row 2, column label", "'1 '"]),
     "label-full-width": ("train.txt", tsv("1\t좋다\t１"), ["train.txt, row 2, column label", "'１'"]),
     "one-class": ("train.txt", tsv(ROWS[0], ROWS[2]), ["train.txt", "same label", "two classes"]),
-    "train-file-without-labels": ("train.txt", "id\tdocument\n1\t좋다\n2\t별로\n", ["train.txt", "2 of 2 rows", "no label"]),
+    "train-file-without-labels": (
+        "train.txt",
+        "id\tdocument\n1\t좋다\n2\t별로\n",
+        ["train.txt", "2 of 2 rows", "no label"],
+    ),
     "kaggle-file-to-train-on": ("train.csv", "Id,Sentence\n0,좋다\n1,별로\n", ["train.csv", "2 of 2 rows", "no label"]),
     "one-row": ("train.txt", tsv(ROWS[0]), ["train.txt", "same label"]),
     "all-texts-the-same": ("train.txt", tsv("1\t영화\t1", "2\t영 화\t0", "3\t영화 \t1"), ["train_file", "one group"]),
@@ -83,17 +112,37 @@ DATA_FILES = {
     "utf16": ("train.txt", GOOD.encode("utf-16"), ["train.txt, row 1"]),
     "utf16-without-mark": ("train.txt", GOOD.encode("utf-16-le"), ["train.txt, row 1", "NUL", "UTF-16"]),
     "utf8-cut-in-a-character": ("train.txt", GOOD.encode()[:-4], ["train.txt, row 4", "UTF-8"]),
-    "utf8-with-a-damaged-byte": ("train.txt", GOOD.encode().replace("별".encode(), b"\xeb\xff\x84"), ["train.txt, row 3", "UTF-8"]),
-    "neither-utf8-nor-cp949": ("train.txt", GOOD.encode("cp949").replace(b"\t0\n", b"\xff\xff\t0\n"), ["train.txt, row 3", "CP949"]),
-    "cp949-with-a-wrong-label": ("train.txt", tsv("1\t좋다\t5").encode("cp949"), ["train.txt, row 2, column label", "'5'"]),
-    "long-document": ("train.txt", tsv("1\t" + "가" * 10_001 + "\t1"), ["train.txt, row 2, column document", "10,001", "10,000"]),
+    "utf8-with-a-damaged-byte": (
+        "train.txt",
+        GOOD.encode().replace("별".encode(), b"\xeb\xff\x84"),
+        ["train.txt, row 3", "UTF-8"],
+    ),
+    "neither-utf8-nor-cp949": (
+        "train.txt",
+        GOOD.encode("cp949").replace(b"\t0\n", b"\xff\xff\t0\n"),
+        ["train.txt, row 3", "CP949"],
+    ),
+    "cp949-with-a-wrong-label": (
+        "train.txt",
+        tsv("1\t좋다\t5").encode("cp949"),
+        ["train.txt, row 2, column label", "'5'"],
+    ),
+    "long-document": (
+        "train.txt",
+        tsv("1\t" + "가" * 10_001 + "\t1"),
+        ["train.txt, row 2, column document", "10,001", "10,000"],
+    ),
     "csv-extra-field": ("train.csv", "Id,Sentence\n0,좋다, 정말\n", ["train.csv, row 2", "3 fields", "expected 2"]),
     "csv-open-quote": ("train.csv", 'Id,Sentence\n0,좋다\n1,"별로\n2,끝\n', ["train.csv, row 3", "CSV"]),
     "csv-stray-quote": ("train.csv", 'Id,Sentence\n0,"좋다" 정말\n', ["train.csv, row 2", "CSV"]),
     "csv-repeated-id": ("train.csv", "Id,Sentence\n0,좋다\n0,별로\n", ["train.csv, row 3, column Id", "'0'", "row 2"]),
     "csv-empty-id": ("train.csv", "Id,Sentence\n,좋다\n", ["train.csv, row 2, column Id", "empty"]),
     "id-with-carriage-return": ("train.csv", 'Id,Sentence\n"0\rx",좋다\n', ["train.csv", "carriage return"]),
-    "csv-header-in-small-letters": ("train.csv", "id,sentence\n0,좋다\n", ["train.csv, row 1", "id,sentence", "Id,Sentence"]),
+    "csv-header-in-small-letters": (
+        "train.csv",
+        "id,sentence\n0,좋다\n",
+        ["train.csv, row 1", "id,sentence", "Id,Sentence"],
+    ),
 }
 
 
@@ -108,7 +157,9 @@ def test_a_malformed_data_file_is_refused_at_its_place(worker, tmp_path, name, c
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
-@pytest.mark.parametrize("case", ["one-tab-too-few", "label-2", "repeated-id", "header-only", "utf8-cut-in-a-character", "csv-open-quote"])
+@pytest.mark.parametrize(
+    "case", ["one-tab-too-few", "label-2", "repeated-id", "header-only", "utf8-cut-in-a-character", "csv-open-quote"]
+)
 def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(worker, tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
     write(tmp_path / name.replace("train", field), content)
@@ -126,13 +177,22 @@ def test_a_line_of_20_megabytes_is_refused(worker, tmp_path, start):
 OPTIONS = {
     "train-file-missing": (["--train_file", "no.txt"], ["no.txt", "no such file"]),
     "train-file-a-folder": (["--train_file", "."], ["is a folder"]),
-    "sample-of-another-competition": (["--sample_submission_file", "other.csv"], ["other.csv, row 1", "Id,Expected", "Id,Predicted"]),
+    "sample-of-another-competition": (
+        ["--sample_submission_file", "other.csv"],
+        ["other.csv, row 1", "Id,Expected", "Id,Predicted"],
+    ),
     "sample-with-missing-ids": (["--sample_submission_file", "short.csv"], ["short.csv", "79 ids are missing"]),
-    "drop-duplicates-to-one-class": (["--train_file", "same.txt", "--drop_duplicates"], ["drop_duplicates", "two classes"]),
+    "drop-duplicates-to-one-class": (
+        ["--train_file", "same.txt", "--drop_duplicates"],
+        ["drop_duplicates", "two classes"],
+    ),
     "drop-duplicates-not-a-bool": (["--drop_duplicates", "perhaps"], ["drop_duplicates", "perhaps"]),
     "option-of-friends": (["--context", "current"], ["--context", "not an option"]),
     "preset-with-a-key-of-friends": (["--config", "friends.yaml"], ["friends.yaml, key speaker_format", "not a field"]),
-    "hub-out-of-reach": (["--config", str(NSMC / "configs" / "best.yaml"), "--train_file", TRAIN], ["KcELECTRA", "folder"]),
+    "hub-out-of-reach": (
+        ["--config", str(NSMC / "configs" / "best.yaml"), "--train_file", TRAIN],
+        ["KcELECTRA", "folder"],
+    ),
 }
 
 
@@ -152,7 +212,11 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
     lines = result.stderr.splitlines()
     assert result.returncode == 2, result.stderr
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:] and "Traceback" not in result.stderr
-    for fragment in ("copy/data/ratings_train.txt: no such file", "copy/README.md", "python copy/train.py --config copy/configs/demo.yaml"):
+    for fragment in (
+        "copy/data/ratings_train.txt: no such file",
+        "copy/README.md",
+        "python copy/train.py --config copy/configs/demo.yaml",
+    ):
         assert fragment in lines[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
@@ -163,9 +227,18 @@ PREDICT = {
     "test-file-missing": (["--test_file", "no.csv"], ["no.csv", "no such file"]),
     "test-file-malformed": (["--test_file", "bad.txt"], ["bad.txt, row 3", "1 fields", "expected 3"]),
     "test-file-damaged": (["--test_file", "cut.csv"], ["cut.csv, row 81", "UTF-8"]),
-    "test-file-of-friends": (["--test_file", str(ROOT / "friends/sample/test.csv")], ["test.csv, row 1", "i_dialog", "Id,Sentence"]),
-    "sample-of-another-test": (["--test_file", TRAIN, "--sample_submission_file", SUBMISSION], ["row 2, column Id", "'0'"]),
-    "sample-with-other-columns": (["--test_file", TEST, "--sample_submission_file", TEST], ["row 1", "Id,Sentence", "Id,Predicted"]),
+    "test-file-of-friends": (
+        ["--test_file", str(ROOT / "friends/sample/test.csv")],
+        ["test.csv, row 1", "i_dialog", "Id,Sentence"],
+    ),
+    "sample-of-another-test": (
+        ["--test_file", TRAIN, "--sample_submission_file", SUBMISSION],
+        ["row 2, column Id", "'0'"],
+    ),
+    "sample-with-other-columns": (
+        ["--test_file", TEST, "--sample_submission_file", TEST],
+        ["row 1", "Id,Sentence", "Id,Predicted"],
+    ),
 }
 
 

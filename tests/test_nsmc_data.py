@@ -10,7 +10,12 @@ from common.errors import InputError
 from common.examples import TextExample
 from nsmc.data import COMPETITION_FILES, LABEL_NAMES, drop_duplicates, read_examples, submission_columns, unquote
 
-ROWS = [("10", "진짜 재밌다", "1"), ("11", "", "0"), ("12", '"""이게 """"명작""""이라고?"""', "0"), ("13", "노잼ㅋㅋ", "0")]
+ROWS = [
+    ("10", "진짜 재밌다", "1"),
+    ("11", "", "0"),
+    ("12", '"""이게 """"명작""""이라고?"""', "0"),
+    ("13", "노잼ㅋㅋ", "0"),
+]
 TEXTS = ["진짜 재밌다", "", '이게 "명작"이라고?', "노잼ㅋㅋ"]
 
 
@@ -48,7 +53,9 @@ def test_rows_keep_ids_labels_and_order_and_an_empty_text_stays_a_row_that_is_co
     assert capsys.readouterr().out == "ratings.txt: 4 rows, UTF-8, 1 of them with an empty text\n"
 
 
-@pytest.mark.parametrize(("end", "start"), [("\n", b""), ("\r\n", b""), ("\n", b"\xef\xbb\xbf"), ("\r\n", b"\xef\xbb\xbf")])
+@pytest.mark.parametrize(
+    ("end", "start"), [("\n", b""), ("\r\n", b""), ("\n", b"\xef\xbb\xbf"), ("\r\n", b"\xef\xbb\xbf")]
+)
 def test_line_ends_and_a_byte_order_mark_change_nothing(read, end, start):
     assert texts_of(read(start + tsv(ROWS, end=end).encode())) == TEXTS
 

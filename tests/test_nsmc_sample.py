@@ -49,7 +49,9 @@ def test_styles_vary_as_in_the_real_data(train):
 
 
 def test_quotation_marks_are_stored_under_two_layers_of_csv_quotes_as_nsmc_does(train):
-    quoted = [line.split("\t")[1] for line in (SAMPLE / "train.txt").read_text(encoding="utf-8").splitlines() if '"' in line]
+    quoted = [
+        line.split("\t")[1] for line in (SAMPLE / "train.txt").read_text(encoding="utf-8").splitlines() if '"' in line
+    ]
     assert len(quoted) >= 5 and all(document.startswith('"""') and '""""' in document for document in quoted)
     texts = [row.segments[0] for row in train if '"' in row.segments[0]]
     assert len(texts) == len(quoted) and not any('""' in text for text in texts)

@@ -73,7 +73,14 @@ def test_a_fold_folder_says_the_labels_and_the_preprocessing(demo):
 def test_predict_gives_the_runs_own_submission_from_either_encoding_and_says_which(worker, demo, tmp_path, encoding):
     (tmp_path / "ko_data.csv").write_text((SAMPLE / "test.csv").read_text(encoding="utf-8"), encoding=encoding)
     got = predict(
-        worker, tmp_path, "--run_dir", demo, "--test_file", "ko_data.csv", "--sample_submission_file", SAMPLE / "sample_submission.csv"
+        worker,
+        tmp_path,
+        "--run_dir",
+        demo,
+        "--test_file",
+        "ko_data.csv",
+        "--sample_submission_file",
+        SAMPLE / "sample_submission.csv",
     )
     own = Logits.load(demo / "test_logits.npz")
     assert got.ids.tolist() == own.ids.tolist()
@@ -83,10 +90,14 @@ def test_predict_gives_the_runs_own_submission_from_either_encoding_and_says_whi
     assert not (tmp_path / "s.metrics.json").exists()
 
 
-def test_reviews_that_the_models_were_trained_on_get_their_labels_through_the_kaggle_files_layout(worker, demo, tmp_path):
+def test_reviews_that_the_models_were_trained_on_get_their_labels_through_the_kaggle_files_layout(
+    worker, demo, tmp_path
+):
     reviews = read_examples(SAMPLE / "train.txt")
     with open(tmp_path / "ko_data.csv", "w", encoding="cp949", newline="") as file:
-        csv.writer(file).writerows([("Id", "Sentence"), *((i, review.segments[0]) for i, review in enumerate(reversed(reviews)))])
+        csv.writer(file).writerows(
+            [("Id", "Sentence"), *((i, review.segments[0]) for i, review in enumerate(reversed(reviews)))]
+        )
     predict(worker, tmp_path, "--run_dir", demo, "--test_file", "ko_data.csv")
     given = [row[1] for row in csv.reader((tmp_path / "s.csv").read_text().splitlines())][1:]
     assert np.mean([int(label) == review.label for label, review in zip(given, reversed(reviews), strict=True)]) > 0.9
@@ -111,10 +122,25 @@ def test_drop_duplicates_leaves_oof_whole_and_equal_texts_never_meet_across_fold
     rows = [line.split("\t") for line in (SAMPLE / "train.txt").read_text(encoding="utf-8").splitlines()[1:61]]
     rows += [[f"again{i}", rows[i][1].replace(" ", "  "), rows[i][2]] for i in range(10)]
     rows += [["against", rows[20][1], str(1 - int(rows[20][2]))], ["empty0", "", "0"], ["empty1", "", "1"]]
-    (tmp_path / "t.txt").write_text("".join("\t".join(row) + "\n" for row in [["id", "document", "label"], *rows]), encoding="utf-8")
+    (tmp_path / "t.txt").write_text(
+        "".join("\t".join(row) + "\n" for row in [["id", "document", "label"], *rows]), encoding="utf-8"
+    )
     for options in ([], ["--drop_duplicates"]):
         name = "dropped" if options else "all"
-        succeed(worker, tmp_path, "train.py", *DEMO, *SHORT, "--train_file", "t.txt", "--num_folds", "2", "--output_dir", name, *options)
+        succeed(
+            worker,
+            tmp_path,
+            "train.py",
+            *DEMO,
+            *SHORT,
+            "--train_file",
+            "t.txt",
+            "--num_folds",
+            "2",
+            "--output_dir",
+            name,
+            *options,
+        )
         run_dir = tmp_path / name
         assert Logits.load(run_dir / "oof_logits.npz").ids.tolist() == [row[0] for row in rows]
         held_out = [Logits.load(run_dir / f"fold{k}/held_out_logits.npz").ids.tolist() for k in range(2)]
@@ -124,7 +150,9 @@ def test_drop_duplicates_leaves_oof_whole_and_equal_texts_never_meet_across_fold
         trained = sum(sum(read_json(run_dir / f"fold{k}/fold.json")["train_class_counts"]) for k in range(2))
         assert trained == (59 if options else 73)  # each row is in the training part of one of the two folds
         note = "drop_duplicates: 10 repeats and 4 rows of 2 texts with both labels are not trained on"
-        assert (note in worker.printed) == (note in (run_dir / "report.md").read_text(encoding="utf-8")) == bool(options)
+        assert (
+            (note in worker.printed) == (note in (run_dir / "report.md").read_text(encoding="utf-8")) == bool(options)
+        )
         assert "t.txt: 73 rows, UTF-8, 2 of them with an empty text" in worker.printed
 
 
@@ -136,7 +164,9 @@ def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(t
     data = tmp_path / "my_contest" / "data"
     data.mkdir()
     shutil.copy(SAMPLE / "train.txt", data / "ratings_train.txt")
-    (data / "ko_data.csv").write_text((SAMPLE / "test.csv").read_text(encoding="utf-8"), encoding="cp949", newline="\r\n")
+    (data / "ko_data.csv").write_text(
+        (SAMPLE / "test.csv").read_text(encoding="utf-8"), encoding="cp949", newline="\r\n"
+    )
     (data / "ko_sample.csv").write_text((SAMPLE / "sample_submission.csv").read_text(), newline="\r\n")
     options = ["--model_name_or_path", "scratch", "--num_folds", "2", "--max_train_samples", "60"]
     output = launch(sys.executable, "my_contest/train.py", *SHORT, *options, cwd=tmp_path)
@@ -155,7 +185,16 @@ def test_help_lists_the_options_without_importing_torch(script, option, tmp_path
 
 
 def test_frozen_word_embeddings_stay_as_they_were(worker, demo, tmp_path):
-    options = ["--model_name_or_path", demo / "fold0", "--max_train_samples", "64", "--num_folds", "1", "--output_dir", "run"]
+    options = [
+        "--model_name_or_path",
+        demo / "fold0",
+        "--max_train_samples",
+        "64",
+        "--num_folds",
+        "1",
+        "--output_dir",
+        "run",
+    ]
     succeed(worker, tmp_path, "train.py", *DEMO, *SHORT, *options, "--freeze_word_embeddings", "--bf16")
     before, after = (load_file(folder / "fold0" / "model.safetensors") for folder in (demo, tmp_path / "run"))
     same = {name for name in before if np.array_equal(before[name], after[name])}

@@ -1,8 +1,8 @@
 """Every command line of every README, with the real parsers, as far as it goes without training.
 
-Where all files that it names are there (empty ones, made here), a command must be accepted: options, presets, values. Where they are not,
-its script must end with exit code 2 and one sentence. What would train, the demos on the bundled samples, is run by tests/test_<task>_*.py;
-the copied folder's commands by tests/test_template.py.
+Where all files that it names are there (empty ones, made here), a command must be accepted: options, presets, values.
+Where they are not, its script must end with exit code 2 and one sentence. What would train, the demos on the bundled
+samples, is run by tests/test_<task>_*.py; the copied folder's commands by tests/test_template.py.
 """
 
 import json
@@ -24,7 +24,13 @@ from common.args import parse_train_args
 from common.search_space import arguments_of, load_data_module
 from tests.scripts import ROOT, Worker
 
-PATTERNS = ("README*.md", "*/README.md", "*/sample/README.md", "tests/benchmarks/README.md", "tests/benchmarks/*/README.md")
+PATTERNS = (
+    "README*.md",
+    "*/README.md",
+    "*/sample/README.md",
+    "tests/benchmarks/README.md",
+    "tests/benchmarks/*/README.md",
+)
 READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
@@ -35,7 +41,9 @@ TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 COPIES = {"my_contest": "friends", "my_videos": "hand_signal", "my_images": "reon_face"}
 # the others begin with the name of the folder whose train.py they start
 BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "fold_memory.py": "nsmc"}
-BENCHMARK_OPTIONS = {"kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]}  # that it gives train.py itself
+BENCHMARK_OPTIONS = {
+    "kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]
+}  # that it gives train.py itself
 FILES = ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file")
 # prints what a script's own parser leaves to train.py, and stops there
 PARSE_ONLY = """
@@ -57,7 +65,8 @@ with patch.multiple(argparse.ArgumentParser, parse_args=parse_args, parse_known_
 
 
 def commands():
-    """(where, words) of the command lines of all READMEs; a block of code is one of commands if its first line is one."""
+    """(where, words) of the command lines of all READMEs; a block of code is one of commands if its first line is
+    one."""
     for readme in READMES:
         text = readme.read_text(encoding="utf-8")
         blocks = [block for block in BLOCK.findall(text) if is_command(block.split())]
@@ -78,17 +87,22 @@ COMMANDS = dict(commands())
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """(a checkout with all files that the commands name, one without): copies, so that no data of this checkout is found."""
+    """(a checkout with all files that the commands name, one without): copies, so that no data of this checkout is
+    found."""
     folders = []
     for name in ("full", "bare"):
         folder = tmp_path_factory.mktemp(name)
         for task in TASKS:
-            shutil.copytree(ROOT / task, folder / task, ignore=shutil.ignore_patterns("data", "file_*", "__pycache__", "web"))
+            shutil.copytree(
+                ROOT / task, folder / task, ignore=shutil.ignore_patterns("data", "file_*", "__pycache__", "web")
+            )
         for entry in ("README.md", "requirements.txt", "tests"):
             (folder / entry).symlink_to(ROOT / entry)
         for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
             subprocess.run(words, cwd=folder, check=True)
-        for path, text in [preset for readme in READMES for preset in PRESET.findall(readme.read_text(encoding="utf-8"))]:
+        for path, text in [
+            preset for readme in READMES for preset in PRESET.findall(readme.read_text(encoding="utf-8"))
+        ]:
             (folder / path).write_text(text, encoding="utf-8")
         folders.append(folder)
     full = folders[0]
@@ -195,9 +209,13 @@ def test_the_commands_at_the_top_of_a_copy_name_the_copy(copy, places):
 
 
 def test_the_table_of_options_says_which_folders_have_them():
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("### Options of training\n")[2].partition("\n##")[0]
+    table = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("### Options of training\n")[2].partition("\n##")[0]
+    )
     words = {"all": TASKS, "texts": TASKS[:3], "all but hand_signal": TASKS[:4]}
-    read = re.search(r'READ = """(.*?)"""', (ROOT / "hand_signal" / "train.py").read_text(encoding="utf-8"), re.DOTALL)[1].split()
+    read = re.search(r'READ = """(.*?)"""', (ROOT / "hand_signal" / "train.py").read_text(encoding="utf-8"), re.DOTALL)[
+        1
+    ].split()
     names_of = {task: {item.name for item in fields(arguments_of(load_data_module(ROOT / task)))} for task in TASKS}
     for task in TASKS:
         names_of[task] |= set(read) if task == "hand_signal" else {item.name for item in fields(TrainingArguments)}
@@ -210,14 +228,18 @@ def test_the_table_of_options_says_which_folders_have_them():
 
 def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_english_one():
     english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
-    code = [[re.sub(r" *#.*", "", block) for block in BLOCK.findall(text) if is_code(block)] for text in (english, korean)]
+    code = [
+        [re.sub(r" *#.*", "", block) for block in BLOCK.findall(text) if is_code(block)] for text in (english, korean)
+    ]
     assert code[0] == code[1] and len(code[0]) > 10
     assert len(BLOCK.findall(english)) == len(BLOCK.findall(korean))
     for what in (r"^#+ ", r"^\|", r"^\* "):  # headings, rows of tables, items
         assert len(re.findall(what, english, re.MULTILINE)) == len(re.findall(what, korean, re.MULTILINE)), what
     tables = [[line.split("|") for line in text.splitlines() if line.startswith("|")] for text in (english, korean)]
     for row, other in zip(*tables, strict=True):
-        assert [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in row] == [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in other]
+        assert [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in row] == [
+            re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in other
+        ]
 
 
 def is_code(block):

@@ -1,4 +1,5 @@
-"""reon_face/data.py, faces.py, crop.py and images.py: layouts, groups, the geometry of a crop, shards that a kill does not change."""
+"""reon_face/data.py, faces.py, crop.py and images.py: layouts, groups, the geometry of a crop, shards that a kill does
+not change."""
 
 import json
 import math
@@ -68,7 +69,18 @@ def frames(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(frames, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards") / "crops"
-    crop("--input", frames, "--output_dir", folder, "--size", "48", "--sources_per_shard", "4", "--subject_pattern", r"s(\d+)_")
+    crop(
+        "--input",
+        frames,
+        "--output_dir",
+        folder,
+        "--size",
+        "48",
+        "--sources_per_shard",
+        "4",
+        "--subject_pattern",
+        r"s(\d+)_",
+    )
     return folder
 
 
@@ -102,7 +114,10 @@ def test_aihub_names_say_label_and_person(form, tmp_path):
     assert names == ["기쁨", "분노", "슬픔"]
     group = {names[row.label]: row.group for row in rows}
     assert group["기쁨"] == group["슬픔"] != group["분노"]
-    assert names[read_examples(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label] == "슬픔"
+    assert (
+        names[read_examples(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label]
+        == "슬픔"
+    )
 
 
 def test_linked_folders_are_read_hidden_ones_are_not_and_splits_are_no_labels(tmp_path):
@@ -128,7 +143,9 @@ def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_pa
     for name, seed in {"a/s1_0.png": 0, "a/s1_1.png": 1, "b/s2_0.png": 1, "b/s2_1.png": 2, "b/s3_0.png": 3}.items():
         write_image(tmp_path / name, seed)
     groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
-    assert groups["a/s1_1.png"] == groups["b/s2_0.png"] and len(set(groups.values())) == 4  # no person is known: only the copies
+    assert (
+        groups["a/s1_1.png"] == groups["b/s2_0.png"] and len(set(groups.values())) == 4
+    )  # no person is known: only the copies
     groups = {row.id: row.group for row in read_examples(tmp_path, subject_pattern=r"s(\d+)_")[0]}
     assert groups["a/s1_0.png"] == groups["b/s2_1.png"] != groups["b/s3_0.png"]
 
@@ -155,9 +172,9 @@ def test_a_photograph_that_was_taken_sideways_is_upright_for_training_and_for_cr
     exif[0x0112] = 6  # to be shown turned by 90 degrees
     (tmp_path / "images").mkdir()
     Image.fromarray(np.rot90(upright)).save(tmp_path / "images" / "p.jpg", exif=exif)
-    assert np.array(open_image(str(tmp_path / "images" / "p.jpg"), -1).resize((14, 20)))[:, 7, 0].tolist() == pytest.approx(
-        [255] * 7 + [0] * 13, abs=40
-    )
+    assert np.array(open_image(str(tmp_path / "images" / "p.jpg"), -1).resize((14, 20)))[
+        :, 7, 0
+    ].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
     crop("--input", tmp_path / "images", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "20")
     row = read_examples(tmp_path / "crops")[0][0]
     assert np.array(open_image(row.path, row.row))[:, 10, 0].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
@@ -267,7 +284,9 @@ def test_of_shards_only_labels_and_groups_are_in_memory(shards):
     assert [rows[i] for i in range(len(rows))] == list(rows)
     assert list(rows[2:5]) == list(rows)[2:5] and len(rows[:4]) == 4
     shards_of = [row.path for row in rows]
-    assert list(to_dataset(rows)["row_group"]) == [sorted(set(shards_of)).index(path) for path in shards_of]  # each has one
+    assert list(to_dataset(rows)["row_group"]) == [
+        sorted(set(shards_of)).index(path) for path in shards_of
+    ]  # each has one
 
 
 def test_datasets_streams_the_shards(shards):
@@ -275,14 +294,20 @@ def test_datasets_streams_the_shards(shards):
     rows = list(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
     assert sorted(row["id"] for row in rows) == sorted(row.id for row in read_examples(shards)[0])
     large = next(row for row in rows if row["id"] == "happy/s5_0.jpg")
-    assert large["image"].size == (48, 48) and 1300 < max(large["box"]) <= 2600  # in pixels of the source, which was decoded at a quarter
+    assert (
+        large["image"].size == (48, 48) and 1300 < max(large["box"]) <= 2600
+    )  # in pixels of the source, which was decoded at a quarter
     assert all(len(row["sha256"]) == 64 and row["score"] > 0 for row in rows)
 
 
-def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_other_options_are_refused(shards, frames, tmp_path):
+def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_other_options_are_refused(
+    shards, frames, tmp_path
+):
     options = ["--input", frames, "--output_dir", tmp_path / "crops", "--size", "48", "--sources_per_shard", "4"]
     options += ["--subject_pattern", r"s(\d+)_"]
-    process = subprocess.Popen([sys.executable, CROP, *map(str, options), "--num_workers", "1"], stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [sys.executable, CROP, *map(str, options), "--num_workers", "1"], stdout=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     while not (tmp_path / "crops" / "shard-00000.json").exists() and process.poll() is None:
         time.sleep(0.005)
     process.kill()
@@ -301,7 +326,18 @@ def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_o
 
 
 def test_a_shard_that_was_deleted_is_made_again(frames, tmp_path):
-    options = ["--input", frames, "--output_dir", tmp_path / "crops", "--size", "32", "--sources_per_shard", "4", "--detector", "none"]
+    options = [
+        "--input",
+        frames,
+        "--output_dir",
+        tmp_path / "crops",
+        "--size",
+        "32",
+        "--sources_per_shard",
+        "4",
+        "--detector",
+        "none",
+    ]
     crop(*options)
     shard = tmp_path / "crops" / "shard-00001.parquet"
     content = shard.read_bytes()
@@ -315,7 +351,16 @@ def test_a_shard_that_was_deleted_is_made_again(frames, tmp_path):
 def test_a_process_that_is_killed_ends_the_pass_with_a_sentence(tmp_path):
     for number in range(120):
         write_image(tmp_path / "in" / f"{number}.png", number, (400, 400))
-    options = ["--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--detector", "none", "--sources_per_shard", "60"]
+    options = [
+        "--input",
+        tmp_path / "in",
+        "--output_dir",
+        tmp_path / "crops",
+        "--detector",
+        "none",
+        "--sources_per_shard",
+        "60",
+    ]
     command = [sys.executable, CROP, *map(str, options), "--num_workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     children = []
@@ -423,7 +468,9 @@ def test_yunets_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not a YuNet"):
         load_detector(str(tmp_path / "yunet.onnx"))
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 320, 320])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "other", [value], [onnx.ValueInfoProto(name="y")])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "other", [value], [onnx.ValueInfoProto(name="y")]
+    )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
     with pytest.raises(InputError, match="is not a YuNet"):
         load_detector(str(tmp_path / "other.onnx"))
@@ -442,7 +489,9 @@ def test_rows_of_a_shard_are_found_whatever_its_row_groups(tmp_path):
 def placed(row_groups):
     """Faces of one label at these row groups."""
     n = len(row_groups)
-    rows = datasets.Dataset.from_dict({"id": [str(i) for i in range(n)], "path": [""] * n, "row": [-1] * n, "row_group": row_groups})
+    rows = datasets.Dataset.from_dict(
+        {"id": [str(i) for i in range(n)], "path": [""] * n, "row": [-1] * n, "row_group": row_groups}
+    )
     return Faces(rows, np.zeros(n, dtype=np.int64), np.arange(n))
 
 
@@ -452,7 +501,9 @@ def test_batches_of_shards_hold_every_row_once_and_few_row_groups_at_a_time():
     sampler = FaceBatchSampler(rows, 64, seed=1, shuffle_rows=4 * ROWS_PER_GROUP)
     batches = list(sampler)
     assert sorted(i for batch in batches for i in batch) == list(range(n)) and len(batches) == len(sampler)
-    touched = [len({i // ROWS_PER_GROUP for batch in batches[k : k + 16] for i in batch}) for k in range(0, len(batches), 16)]
+    touched = [
+        len({i // ROWS_PER_GROUP for batch in batches[k : k + 16] for i in batch}) for k in range(0, len(batches), 16)
+    ]
     assert max(touched) <= 4 < groups
     sampler.epoch = 1
     assert list(sampler) != batches

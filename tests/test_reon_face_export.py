@@ -36,7 +36,9 @@ def folder(tmp_path_factory, worker):
     (folder / "run" / "fold0" / "config.json").write_text("{}")
     (folder / "none").mkdir()
     options = ["--calibration_file", "calibration", "--eval_file", "eval", "--torch_num_threads", "1"]
-    code, errors = worker.run(folder, "export.py", "model", "--output_dir", "exported", "--precision", *PRECISIONS, *options)
+    code, errors = worker.run(
+        folder, "export.py", "model", "--output_dir", "exported", "--precision", *PRECISIONS, *options
+    )
     assert code == 0, errors
     return folder
 
@@ -116,7 +118,9 @@ def test_score_py_takes_an_export_for_the_model(worker, folder, tmp_path):
 
 
 def test_without_images_parity_is_measured_on_noise_and_said(worker, folder, tmp_path):
-    code, errors = worker.run(folder, "export.py", "model", "--output_dir", tmp_path / "out", "--torch_num_threads", "1")
+    code, errors = worker.run(
+        folder, "export.py", "model", "--output_dir", tmp_path / "out", "--torch_num_threads", "1"
+    )
     assert code == 0, errors
     assert "parity is measured on 16 crops of noise, accuracy is not" in worker.printed
     report = json.loads((tmp_path / "out" / "export.json").read_text())

@@ -1,4 +1,5 @@
-"""reon_face/model.py and stages.py: what a saved model says of itself, where weights come from, stages and their parts."""
+"""reon_face/model.py and stages.py: what a saved model says of itself, where weights come from, stages and their
+parts."""
 
 import importlib
 import json
@@ -66,7 +67,9 @@ def test_a_fold_of_the_same_labels_keeps_its_classifier_and_others_get_a_new_one
     for other in (["x", "y"], NAMES[::-1]):
         new = load_image_model(str(folder), other, CROP).eval()
         assert torch.equal(new.timm_model.conv_stem.weight, model.timm_model.conv_stem.weight)
-        assert logits(new, x).shape == (2, len(other)) and not torch.equal(logits(new, x)[:, :2], logits(model, x)[:, :2])
+        assert logits(new, x).shape == (2, len(other)) and not torch.equal(
+            logits(new, x)[:, :2], logits(model, x)[:, :2]
+        )
     scratch = load_image_model(str(folder), NAMES, CROP, start="scratch")
     assert not torch.equal(scratch.timm_model.conv_stem.weight, model.timm_model.conv_stem.weight)
 
@@ -130,7 +133,8 @@ def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(monkeypatch, 
     monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
     stages = importlib.import_module("stages")
     off = dict.fromkeys(
-        ("class_weight_strength", "fgm_epsilon", "awp_epsilon", "ema_decay", "feature_oversample_ratio", "focal_gamma"), 0.0
+        ("class_weight_strength", "fgm_epsilon", "awp_epsilon", "ema_decay", "feature_oversample_ratio", "focal_gamma"),
+        0.0,
     )
     task = SimpleNamespace(**off, rdrop_alpha=0.0, mixup_alpha=0.4)
     training_args = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none", label_smoothing_factor=0.1)

@@ -1,4 +1,5 @@
-"""The drawn sample of reon_face/: people that stay the same, emotions that show, images that depend on seed and number alone."""
+"""The drawn sample of reon_face/: people that stay the same, emotions that show, images that depend on seed and number
+alone."""
 
 import json
 from collections import Counter
@@ -68,7 +69,9 @@ def test_haar_finds_most_of_the_samples_faces_at_their_place():
     found, detector = Counter(), load_detector("haar")
     for subject in range(8):
         for emotion in EMOTIONS:
-            frame = draw_frame(subject, emotion, 0.8, 144, 192, np.random.default_rng([subject, EMOTIONS.index(emotion)]))
+            frame = draw_frame(
+                subject, emotion, 0.8, 144, 192, np.random.default_rng([subject, EMOTIONS.index(emotion)])
+            )
             found[choose_face(detector(frame), 144, 192) is not None] += 1
     assert found[True] / found.total() > 0.7
 
@@ -91,4 +94,6 @@ def test_the_sample_submission_fits_the_test_folder():
     recipe = json.loads((SAMPLE / "test" / "drawn.json").read_text())
     header, *rows = (SAMPLE / "sample_submission.csv").read_text().splitlines()
     assert header.split(",") == ["Id", "Predicted", *EMOTIONS]
-    assert [row.split(",")[0] for row in rows] == [f"image_{k}.jpg" for k in range(7 * recipe["subjects"] * recipe["images"])]
+    assert [row.split(",")[0] for row in rows] == [
+        f"image_{k}.jpg" for k in range(7 * recipe["subjects"] * recipe["images"])
+    ]

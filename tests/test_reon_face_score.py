@@ -1,4 +1,5 @@
-"""The score of reon_face: its algorithm on made-up curves, the same in JavaScript, and score.py on drawn performances."""
+"""The score of reon_face: its algorithm on made-up curves, the same in JavaScript, and score.py on drawn
+performances."""
 
 import json
 import re
@@ -103,7 +104,9 @@ def test_no_alignment_is_better_than_a_freer_one():
     random = np.random.default_rng(1)
     for _ in range(20):
         actor, user = random_performance(random), random_performance(random)
-        none, offset, dtw = (compare(actor, user, Comparison(alignment)).score for alignment in ("none", "offset", "dtw"))
+        none, offset, dtw = (
+            compare(actor, user, Comparison(alignment)).score for alignment in ("none", "offset", "dtw")
+        )
         assert none <= offset + 1e-9 and offset <= dtw + 1e-9
 
 
@@ -133,7 +136,9 @@ def test_leaving_a_part_out_is_never_rewarded(alignment):
     hidden = user.probabilities.copy()
     hidden[20:40] = np.nan
     assert compare(actor, Performance(user.times, hidden, 6.0), Comparison(alignment)).score < whole
-    assert compare(actor, Performance(user.times[:30], user.probabilities[:30], 3.0), Comparison(alignment)).score < whole
+    assert (
+        compare(actor, Performance(user.times[:30], user.probabilities[:30], 3.0), Comparison(alignment)).score < whole
+    )
     nothing = Performance(user.times, np.full_like(hidden, np.nan), 6.0)
     assert compare(actor, nothing, Comparison(alignment)).score == 0
 
@@ -211,7 +216,12 @@ def test_the_page_scores_as_python_does():
                 how = Comparison(alignment, distance, random.choice([0.05, 0.2, 1.0]), random.choice([0.0, 0.25, 1.0]))
                 both = random_performance(random), random_performance(random)
                 expected.append(compare(*both, how))
-                options = {"alignment": alignment, "distance": distance, "smoothing": how.smoothing, "maxShift": how.max_shift}
+                options = {
+                    "alignment": alignment,
+                    "distance": distance,
+                    "smoothing": how.smoothing,
+                    "maxShift": how.max_shift,
+                }
                 cases.append([*map(for_javascript, both), options])
     script = ["node", "--input-type=module", "--eval", JAVASCRIPT, (TASK / "web" / "src" / "score.js").as_uri()]
     output = subprocess.run(script, input=json.dumps(cases), capture_output=True, text=True, check=False)
@@ -220,7 +230,11 @@ def test_the_page_scores_as_python_does():
     assert found["constants"] == [RATE, MAX_GAP, FACE_PIXELS, [list(view) for view in VIEWS]]
     assert list(found["defaults"].values()) == list(asdict(Comparison()).values())
     for here, there in zip(expected, found["results"], strict=True):
-        for name, key in (("score", "score"), ("still_score", "stillScore"), ("mean_distance_score", "meanDistanceScore")):
+        for name, key in (
+            ("score", "score"),
+            ("still_score", "stillScore"),
+            ("mean_distance_score", "meanDistanceScore"),
+        ):
             assert there[key] == pytest.approx(getattr(here, name), abs=1e-9)
         assert there["shifts"] == here.shifts.tolist()
         assert there["worst"] == worst_moments(here, 3)
@@ -256,7 +270,17 @@ worker = worker_of(TASK)
 
 
 def score(worker, folder, tmp_path, actor, user, *argv):
-    command = [folder / actor, folder / user, "--model", folder / "model", "--output_dir", tmp_path, "--torch_num_threads", "1", *argv]
+    command = [
+        folder / actor,
+        folder / user,
+        "--model",
+        folder / "model",
+        "--output_dir",
+        tmp_path,
+        "--torch_num_threads",
+        "1",
+        *argv,
+    ]
     code, errors = worker.run(folder, "score.py", *command)
     assert code == 0, errors
     return json.loads((tmp_path / "score.json").read_text()), worker.printed
@@ -340,7 +364,10 @@ REFUSED = {
     "not-a-video": (["actor.webm", "broken.mp4"], ["broken.mp4", "cannot be decoded"]),
     "one-video": (["actor.webm"], ["required", "user"]),
     "no-model": (["actor.webm", "user.webm", "--model", "no_model"], ["no_model", "finished fold"]),
-    "incomplete-export": (["actor.webm", "user.webm", "--model", "incomplete"], ["incomplete/model.json", "image_size"]),
+    "incomplete-export": (
+        ["actor.webm", "user.webm", "--model", "incomplete"],
+        ["incomplete/model.json", "image_size"],
+    ),
     "damaged-export": (["actor.webm", "user.webm", "--model", "damaged"], ["damaged/model.onnx", "cannot be loaded"]),
     "alignment": (["actor.webm", "user.webm", "--alignment", "best"], ["alignment", "best", "dtw"]),
     "smoothing": (["actor.webm", "user.webm", "--smoothing", "60"], ["smoothing", "60", "between 0.01 and 1"]),

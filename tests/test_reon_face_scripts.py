@@ -57,7 +57,14 @@ def data(tmp_path_factory):
 def trained(worker, data, tmp_path_factory):
     """run/: two folds, two epochs, all files of a run."""
     folder = tmp_path_factory.mktemp("trained")
-    files = ["--train_file", data / "train", "--test_file", data / "test", "--sample_submission_file", data / "sample_submission.csv"]
+    files = [
+        "--train_file",
+        data / "train",
+        "--test_file",
+        data / "test",
+        "--sample_submission_file",
+        data / "sample_submission.csv",
+    ]
     succeed(worker, folder, "train.py", *TINY, *files, "--output_dir", "run")
     return folder / "run"
 
@@ -70,7 +77,10 @@ def assert_same_bits(a, b):
         weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
         assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
         assert np.array_equal(*(Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)))
-        logs = [[entry.get("eval_loss") for entry in read_json(path / fold.name / "fold.json")["log_history"]] for path in (a, b)]
+        logs = [
+            [entry.get("eval_loss") for entry in read_json(path / fold.name / "fold.json")["log_history"]]
+            for path in (a, b)
+        ]
         assert [loss for loss in logs[0] if loss] == [loss for loss in logs[1] if loss] != []
 
 
@@ -86,7 +96,10 @@ def test_a_run_fills_its_folder_in_the_order_of_the_training_images_and_keeps_pe
     assert not list(trained.glob("fold*/checkpoints")) and not list(trained.glob("fold*/stages"))
     oof = Logits.load(trained / "oof_logits.npz")
     assert oof.ids.tolist()[:3] == ["bright/s0_0.png", "dark/s0_0.png", "bright/s0_1.png"] and len(oof.ids) == 16
-    people = [{row.partition("/s")[2][0] for row in Logits.load(trained / f"fold{k}/held_out_logits.npz").ids} for k in range(2)]
+    people = [
+        {row.partition("/s")[2][0] for row in Logits.load(trained / f"fold{k}/held_out_logits.npz").ids}
+        for k in range(2)
+    ]
     assert not people[0] & people[1] and len(people[0] | people[1]) == 4
     report = (trained / "report.md").read_text()
     assert "fold 1: " in report and "images/s" in report and "of the time waiting for data" in report
@@ -94,10 +107,15 @@ def test_a_run_fills_its_folder_in_the_order_of_the_training_images_and_keeps_pe
 
 
 def test_the_submission_fits_the_sample_and_predict_gives_the_same(worker, trained, data, tmp_path):
-    check_submission(trained / "submission.csv", data / "sample_submission.csv", probability_columns=True, label_column="Predicted")
+    check_submission(
+        trained / "submission.csv", data / "sample_submission.csv", probability_columns=True, label_column="Predicted"
+    )
     files = ["--test_file", data / "test", "--sample_submission_file", data / "sample_submission.csv"]
     predict(worker, tmp_path, "--run_dir", trained, *files)
-    rows = [np.genfromtxt(path, delimiter=",", skip_header=1)[:, 2:] for path in (trained / "submission.csv", tmp_path / "s.csv")]
+    rows = [
+        np.genfromtxt(path, delimiter=",", skip_header=1)[:, 2:]
+        for path in (trained / "submission.csv", tmp_path / "s.csv")
+    ]
     assert rows[0] == pytest.approx(rows[1], abs=1e-6)
     assert not (tmp_path / "s.metrics.json").exists()
 
@@ -112,7 +130,9 @@ def test_a_fold_is_a_model_of_transformers_that_says_how_a_frame_becomes_its_inp
 
 def test_labelled_images_give_metrics_and_two_runs_are_averaged(worker, trained, data, tmp_path):
     one = predict(worker, tmp_path, "--run_dir", trained, "--test_file", data / "eval")
-    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx((one.logits.argmax(1) == one.labels).mean())
+    assert read_json(tmp_path / "s.metrics.json")["accuracy"] == pytest.approx(
+        (one.logits.argmax(1) == one.labels).mean()
+    )
     two = predict(worker, tmp_path, "--run_dir", trained, trained, "--weights", "3", "1", "--test_file", data / "eval")
     assert two.logits == pytest.approx(one.logits, abs=1e-6)
 
@@ -121,18 +141,43 @@ def test_labelled_images_give_metrics_and_two_runs_are_averaged(worker, trained,
 
 
 def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_not(worker, data, tmp_path):
-    options = [*TINY, "--train_file", data / "train", "--ema_decay", "0.9", "--mixup_alpha", "0.4", "--drop_rate", "0.3"]
+    options = [
+        *TINY,
+        "--train_file",
+        data / "train",
+        "--ema_decay",
+        "0.9",
+        "--mixup_alpha",
+        "0.4",
+        "--drop_rate",
+        "0.3",
+    ]
     options += ["--random_erasing", "0.5", "--gradient_accumulation_steps", "2", "--label_smoothing_factor", "0.1"]
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "whole")
     for epoch in ("0", "1"):
-        succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--fold", "0", "--stop_after_epoch", epoch, "--resume")
+        succeed(
+            worker,
+            tmp_path,
+            "train.py",
+            *options,
+            "--output_dir",
+            "pieces",
+            "--fold",
+            "0",
+            "--stop_after_epoch",
+            epoch,
+            "--resume",
+        )
         assert f"stopped after epoch {epoch} of 2" in worker.printed
     succeed(worker, tmp_path, "train.py", *options, "--output_dir", "pieces", "--resume")
     assert_same_bits(tmp_path / "whole", tmp_path / "pieces")
 
 
 def test_stages_go_on_from_each_other_and_are_measured_on_the_earlier_parts(worker, data, tmp_path):
-    stages = ["part=1/2 start=scratch optim=sgd momentum=0.9 learning_rate=0.05", "part=2/2 num_train_epochs=1 learning_rate=1e-30"]
+    stages = [
+        "part=1/2 start=scratch optim=sgd momentum=0.9 learning_rate=0.05",
+        "part=2/2 num_train_epochs=1 learning_rate=1e-30",
+    ]
     options = [
         *TINY,
         "--train_file",
@@ -150,7 +195,11 @@ def test_stages_go_on_from_each_other_and_are_measured_on_the_earlier_parts(work
     fold = tmp_path / "run" / "fold0"
     first, second = read_json(fold / "fold.json")["stages"]
     assert [first["name"], second["name"]] == ["part 1/2", "part 2/2"] and [first["epoch"], second["epoch"]] == [2, 3]
-    assert set(first["accuracy"]) == {"eval", "part 1/2"} and set(second["accuracy"]) == {"eval", "part 1/2", "part 2/2"}
+    assert set(first["accuracy"]) == {"eval", "part 1/2"} and set(second["accuracy"]) == {
+        "eval",
+        "part 1/2",
+        "part 2/2",
+    }
     # a stage that changes nothing keeps the first one's weights (but for the running statistics of batch norm)
     weights = [load_file(path / "model.safetensors") for path in (fold / "stages" / "1", fold)]
     learned = [key for key in weights[0] if "running" not in key and "num_batches" not in key]
@@ -173,7 +222,16 @@ def test_a_preset_names_stages_as_mappings(worker, data, tmp_path):
         small = small.replace(f"num_train_epochs: {epochs}", "num_train_epochs: 1")
     (tmp_path / "stages.yaml").write_text(small)
     write_images(tmp_path / "more", range(8))
-    options = ["--config", "stages.yaml", "--train_file", "more", "--eval_file", data / "eval", "--torch_num_threads", "1"]
+    options = [
+        "--config",
+        "stages.yaml",
+        "--train_file",
+        "more",
+        "--eval_file",
+        data / "eval",
+        "--torch_num_threads",
+        "1",
+    ]
     succeed(worker, tmp_path, "train.py", *options, "--disable_tqdm", "true", "--output_dir", "run")
     stages = read_json(tmp_path / "run/fold0/fold.json")["stages"]
     assert [stage["name"] for stage in stages] == [f"part {k}/4" for k in (1, 2, 3, 4)] and stages[3]["epoch"] == 4
@@ -186,10 +244,13 @@ def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data
         weights = [load_file(path / f"fold{k}" / "model.safetensors") for path in (trained, tmp_path / "run")]
         assert np.allclose(*(part["timm_model.classifier.weight"] for part in weights), atol=1e-7)
     assert "optimistic" not in worker.printed
-    succeed(worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other")
+    succeed(
+        worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other"
+    )
     seen = re.findall(r"warning: fold \d: .* was trained on (\d+) of its (\d+) held-out images", worker.printed)
     held_out = [
-        [set(Logits.load(path / f"fold{k}" / "held_out_logits.npz").ids) for k in range(2)] for path in (trained, tmp_path / "other")
+        [set(Logits.load(path / f"fold{k}" / "held_out_logits.npz").ids) for k in range(2)]
+        for path in (trained, tmp_path / "other")
     ]
     expected = [len(held_out[1][k] & held_out[0][1 - k]) for k in range(2)]
     assert [int(count) for count, _ in seen] == [count for count in expected if count] != []
@@ -201,21 +262,55 @@ def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data
 def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored(worker, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
-    recipe = {"subjects": 3, "first_subject": 200, "images": 1, "seed": 8, "labelled": True, "height": 144, "width": 192}
+    recipe = {
+        "subjects": 3,
+        "first_subject": 200,
+        "images": 1,
+        "seed": 8,
+        "labelled": True,
+        "height": 144,
+        "width": 192,
+    }
     (folder / "drawn.json").write_text(json.dumps(recipe))
     from reon_face.drawn_faces import draw_sample, draw_video
 
     draw_sample(folder)
     draw_video(tmp_path / "actor.mp4", [("happy", 1.0), ("angry", 1.0)], 210, seconds=1.0)
     pattern = ["--subject_pattern", r"s(\d+)_"]
-    succeed(worker, tmp_path, "crop.py", "--input", "frames", "--output_dir", "crops", "--size", "48", "--padding", "0.2", *pattern)
+    succeed(
+        worker,
+        tmp_path,
+        "crop.py",
+        "--input",
+        "frames",
+        "--output_dir",
+        "crops",
+        "--size",
+        "48",
+        "--padding",
+        "0.2",
+        *pattern,
+    )
     assert read_json(tmp_path / "crops" / "crop.json")["rows"] >= 14
-    succeed(worker, tmp_path, "train.py", *TINY, "--train_file", "crops", "--num_train_epochs", "1", "--output_dir", "run")
+    succeed(
+        worker, tmp_path, "train.py", *TINY, "--train_file", "crops", "--num_train_epochs", "1", "--output_dir", "run"
+    )
     oof = Logits.load(tmp_path / "run" / "oof_logits.npz")
     assert len(oof.label_names) == 7 and len(oof.ids) == read_json(tmp_path / "crops" / "crop.json")["rows"]
     assert preprocessing_of(tmp_path / "run" / "fold0").face_crop["padding"] == 0.2
     assert len(predict(worker, tmp_path, "--run_dir", "run", "--test_file", "crops").ids) == len(oof.ids)
-    succeed(worker, tmp_path, "export.py", "run/fold0", "--output_dir", "exported", "--precision", "fp32", "--torch_num_threads", "1")
+    succeed(
+        worker,
+        tmp_path,
+        "export.py",
+        "run/fold0",
+        "--output_dir",
+        "exported",
+        "--precision",
+        "fp32",
+        "--torch_num_threads",
+        "1",
+    )
     succeed(
         worker,
         tmp_path,
@@ -244,7 +339,9 @@ def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data,
     check_submission(submission, data / "sample_submission.csv", probability_columns=True, label_column="Predicted")
 
 
-@pytest.mark.parametrize(("script", "option"), [("train.py", "--stages"), ("predict.py", "--run_dir"), ("crop.py", "--detector")])
+@pytest.mark.parametrize(
+    ("script", "option"), [("train.py", "--stages"), ("predict.py", "--run_dir"), ("crop.py", "--detector")]
+)
 def test_help_lists_the_options_without_importing_torch(script, option, tmp_path):
     assert option in help_without_torch(TASK / script, tmp_path)
 
@@ -254,9 +351,22 @@ def test_help_lists_the_options_without_importing_torch(script, option, tmp_path
 
 @pytest.mark.slow
 def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submission(worker, tmp_path):
-    succeed(worker, tmp_path, "train.py", "--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--output_dir", "run")
+    succeed(
+        worker,
+        tmp_path,
+        "train.py",
+        "--config",
+        TASK / "configs" / "demo.yaml",
+        "--torch_num_threads",
+        "1",
+        "--output_dir",
+        "run",
+    )
     oof = read_json(tmp_path / "run" / "metrics.json")["oof"]
     assert oof["accuracy"] > 0.6 and oof["majority_share"] < 0.15
     check_submission(
-        tmp_path / "run" / "submission.csv", TASK / "sample" / "sample_submission.csv", probability_columns=True, label_column="Predicted"
+        tmp_path / "run" / "submission.csv",
+        TASK / "sample" / "sample_submission.csv",
+        probability_columns=True,
+        label_column="Predicted",
     )

@@ -1,4 +1,5 @@
-"""The page of reon_face/web/ in headless Chromium: built, served, its camera fed from a file, its numbers held against Python's."""
+"""The page of reon_face/web/ in headless Chromium: built, served, its camera fed from a file, its numbers held against
+Python's."""
 
 import base64
 import json
@@ -22,9 +23,18 @@ from tests.faces import SIZE, acted, drawn_crops, read_video, save_model, watche
 from tests.scripts import ENVIRONMENT, ROOT, launch
 
 WEB = ROOT / "reon_face" / "web"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"))), None)
-MISSING = [name for name, found in (("node", shutil.which("node")), ("npm", shutil.which("npm")), ("Chromium", CHROMIUM)) if not found]
-if not MISSING and int(subprocess.run(["node", "--version"], capture_output=True, text=True).stdout[1:].split(".")[0]) < 20:
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"))), None
+)
+MISSING = [
+    name
+    for name, found in (("node", shutil.which("node")), ("npm", shutil.which("npm")), ("Chromium", CHROMIUM))
+    if not found
+]
+if (
+    not MISSING
+    and int(subprocess.run(["node", "--version"], capture_output=True, text=True).stdout[1:].split(".")[0]) < 20
+):
     MISSING.append("node 20 or later")
 MISSING += [] if (WEB / "node_modules").is_dir() else ["`npm ci` in reon_face/web"]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
@@ -53,7 +63,15 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     launch("npm", "run", "build", "--", "--outDir", folder / "bare", "--emptyOutDir", "--logLevel", "warn", cwd=WEB)
     save_model(folder / "model")
-    command = [sys.executable, str(ROOT / "reon_face" / "export.py"), "model", "--output_dir", "exported", "--torch_num_threads", "1"]
+    command = [
+        sys.executable,
+        str(ROOT / "reon_face" / "export.py"),
+        "model",
+        "--output_dir",
+        "exported",
+        "--torch_num_threads",
+        "1",
+    ]
     subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
     shutil.copytree(folder / "bare", folder / "page")
     for name in ("model.onnx", "model.json"):
@@ -118,7 +136,11 @@ def answers(folder, hosts, frames):
     encoded = [base64.b64encode(cv2.imencode(".png", frame[..., ::-1])[1]).decode() for frame in frames]
     height, width = frames[0].shape[:2]
     scenarios = {
-        "files": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm"), "screenshot": os.environ.get("SCREENSHOT")},
+        "files": {
+            "actor": str(folder / "actor.webm"),
+            "user": str(folder / "user.webm"),
+            "screenshot": os.environ.get("SCREENSHOT"),
+        },
         "together": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm")},
         "numbers": {
             "crops": [crop.ravel().tolist() for crop in crops],
@@ -135,7 +157,10 @@ def answers(folder, hosts, frames):
         "cutOff": {"actor": str(cut_off(folder / "cut.mp4", folder / "actor.webm"))},
         "language": {},
         "keyboard": {},
-        "nomodel": {"url": hosts["bare"], "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")]},
+        "nomodel": {
+            "url": hosts["bare"],
+            "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")],
+        },
     }
     return drive(hosts, scenarios)
 
@@ -143,7 +168,11 @@ def answers(folder, hosts, frames):
 @pytest.fixture(scope="module")
 def camera(folder, hosts):
     fake = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={folder / 'face.y4m'}")
-    return drive(hosts, {"camera": {"actor": str(folder / "actor.webm")}, "stopped": {"actor": str(folder / "actor.webm")}}, *fake)
+    return drive(
+        hosts,
+        {"camera": {"actor": str(folder / "actor.webm")}, "stopped": {"actor": str(folder / "actor.webm")}},
+        *fake,
+    )
 
 
 def test_two_files_are_compared_and_the_score_is_that_of_python_on_the_same_probabilities(answers):
@@ -184,7 +213,11 @@ def test_the_page_sees_in_a_file_what_python_sees_in_it(answers, folder):
     found = value(answers, "files")["actor"]
     [(performance, _)] = watched([folder / "actor.webm"], folder / "model")
     assert found["times"] == performance.times.tolist()
-    both = [(p, q) for p, q in zip(found["probabilities"], performance.probabilities, strict=True) if p is not None and not np.isnan(q[0])]
+    both = [
+        (p, q)
+        for p, q in zip(found["probabilities"], performance.probabilities, strict=True)
+        if p is not None and not np.isnan(q[0])
+    ]
     assert len(both) >= 15
     changing = np.std([p for p, _ in both], axis=0).max()
     assert changing > 0.02, "the page saw the same frame at every moment"
@@ -223,7 +256,10 @@ def test_with_its_own_detector_the_page_finds_nearly_the_same_face(answers, fold
         seen += look["box"] is not None
     with capsys.disabled():
         seen_in = f"{seen} of {len(frames)} frames"
-        print(f"\nTiny Face Detector: {seen_in}; overlap with Haar: mean {np.mean(overlaps):.2f}, least {min(overlaps):.2f}")
+        print(
+            f"\nTiny Face Detector: {seen_in}; overlap with Haar: mean {np.mean(overlaps):.2f}, least "
+            f"{min(overlaps):.2f}"
+        )
     assert seen == len(frames)
     assert np.mean(overlaps) > 0.6
 
@@ -234,11 +270,20 @@ def test_the_mean_over_the_views_is_that_of_python_on_the_same_face(answers, fol
     from reon_face.model import load_fold
 
     label_names = json.loads((folder / "model" / "config.json").read_text())["label_names"]
-    preprocessing, model = preprocessing_of(folder / "model"), load_fold(folder / "model", torch.device("cpu"), label_names)
+    preprocessing, model = (
+        preprocessing_of(folder / "model"),
+        load_fold(folder / "model", torch.device("cpu"), label_names),
+    )
     for look, frame in zip(value(answers, "frames")["looks"], frames, strict=True):
         views = []
         for view in VIEWS:
-            small = crop_face(frame, moved(Face(tuple(look["box"]), 1.0), *view), FACE_PIXELS, preprocessing.face_crop["padding"], False)
+            small = crop_face(
+                frame,
+                moved(Face(tuple(look["box"]), 1.0), *view),
+                FACE_PIXELS,
+                preprocessing.face_crop["padding"],
+                False,
+            )
             views.append(crop_face(small, Face((0, 0, FACE_PIXELS, FACE_PIXELS), 1.0), SIZE, 0, False))
         with torch.inference_mode():
             logits = model(pixel_values=torch.from_numpy(preprocessing.pixel_values(np.stack(views)))).logits
@@ -310,7 +355,9 @@ def test_every_word_changes_with_the_language(answers):
     (language, korean, title), (other, english, other_title) = found["first"], found["second"]
     assert (language, other) == ("ko", "en") and title != other_title
     assert not [c for c in english.replace("한국어", "") if "가" <= c <= "힣"]
-    shared = {line for line in korean.splitlines() if line.strip()} & {line for line in english.splitlines() if line.strip()}
+    shared = {line for line in korean.splitlines() if line.strip()} & {
+        line for line in english.splitlines() if line.strip()
+    }
     assert not [line for line in shared if any(c.isalpha() for c in line) and line not in ("한국어", "English")]
 
 

@@ -12,14 +12,26 @@ BLOCKS = {
     "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
     "train-adversarial": ("train.py", "    if args.adversarial_validation:\n", "    # Tokenize once for all folds."),
     "train-folds-and-collect": ("train.py", "    seed = training_args.seed\n", None),
-    "predict-imports-and-start": ("predict.py", "    # torch and transformers are imported only now", "                if rows is None:"),
+    "predict-imports-and-start": (
+        "predict.py",
+        "    # torch and transformers are imported only now",
+        "                if rows is None:",
+    ),
     "predict-average-and-submission": ("predict.py", "    logits = average(parts, weights)", None),
 }
 # klue_re has rows, metrics and submissions of its own: there the blocks stop before these and go on behind them.
 KLUE_RE_BLOCKS = {
-    "train-imports": ("train.py", "    # torch and transformers are imported only now", "    from common.inference import"),
+    "train-imports": (
+        "train.py",
+        "    # torch and transformers are imported only now",
+        "    from common.inference import",
+    ),
     "train-run": ("train.py", "    run = Run(args, training_args, TASK_DIR)\n", "    # Read: "),
-    "train-checks": ("train.py", "        for name, rows in examples.items():\n", "            sample_ids = find_sample_ids("),
+    "train-checks": (
+        "train.py",
+        "        for name, rows in examples.items():\n",
+        "            sample_ids = find_sample_ids(",
+    ),
     "train-split": ("train.py", "    labels, groups = labels_of(", ', has_eval="eval" in examples)'),
     "train-adversarial": ("train.py", "    if args.adversarial_validation:\n", "    # Tokenize once for all folds."),
     "train-folds": ("train.py", "    seed = training_args.seed\n", "        save_fold("),
@@ -27,7 +39,11 @@ KLUE_RE_BLOCKS = {
     "train-end": ("train.py", "        push_folds(run, training_args)\n", None),
     "predict-start": ("predict.py", "    runs = [(finished_folds(run_dir)", "    parts, weights, sample_ids ="),
     "predict-folds": ("predict.py", "    with TemporaryDirectory() as cache:\n", "                if rows is None:"),
-    "predict-average": ("predict.py", "                parts.append(predict_logits(", "    if accelerator.is_main_process:"),
+    "predict-average": (
+        "predict.py",
+        "                parts.append(predict_logits(",
+        "    if accelerator.is_main_process:",
+    ),
     "predict-end": ("predict.py", "    accelerator.wait_for_everyone()\n", None),
 }
 # hand_signal has a loop of its own.
@@ -58,9 +74,13 @@ def block(task, script, begin, end):
     text = (ROOT / task / script).read_text(encoding="utf-8")
     assert text.count(begin) == 1, f"{task}/{script}: {begin!r} occurs {text.count(begin)} times"
     found = begin + text.partition(begin)[2]
-    assert end is None or found.count(end) == 1, f"{task}/{script}: {end!r} occurs {found.count(end)} times after {begin!r}"
+    assert end is None or found.count(end) == 1, (
+        f"{task}/{script}: {end!r} occurs {found.count(end)} times after {begin!r}"
+    )
     found = found if end is None else found.partition(end)[0]
-    return found.replace("LABEL_NAMES", "label_names").replace("ID_COLUMN", "id_column")  # where the data say what they are
+    return found.replace("LABEL_NAMES", "label_names").replace(
+        "ID_COLUMN", "id_column"
+    )  # where the data say what they are
 
 
 CASES = {f"nsmc-{name}": ("nsmc", place) for name, place in BLOCKS.items()}

@@ -1,4 +1,5 @@
-"""The README's ten minutes: copies of friends/, hand_signal/ and reon_face/ elsewhere, of which only data.py and configs/ are edited.
+"""The README's ten minutes: copies of friends/, hand_signal/ and reon_face/ elsewhere, of which only data.py and
+configs/ are edited.
 
 The code, the presets and the commands are the README's own; the tests add options that make the runs small.
 """
@@ -65,14 +66,27 @@ def test_a_copy_of_friends_with_the_readmes_data_py_does_everything_on_a_csv_wit
     (contest / "data.py").write_text(code_of("my_contest/data.py"), encoding="utf-8")
     words = {"spam": ["win", "cash", "click", "prize"], "ham": ["lunch", "meeting", "train", "garden"]}
     random = np.random.default_rng(0)
-    rows = [(" ".join(random.choice(words[label], 5)) + f" {i}", label) for i, label in enumerate(["ham", "spam", "ham"] * 20)]
+    rows = [
+        (" ".join(random.choice(words[label], 5)) + f" {i}", label)
+        for i, label in enumerate(["ham", "spam", "ham"] * 20)
+    ]
     write_csv(contest / "data" / "train.csv", ["text", "label"], rows)
     write_csv(contest / "data" / "test.csv", ["id", "text"], [(f"m{i}", text) for i, (text, _) in enumerate(rows[:12])])
     order = [f"m{i}" for i in random.permutation(12)]
     write_csv(contest / "data" / "sample_submission.csv", ["id", "label"], [(row_id, "ham") for row_id in order])
 
     small = ["--model_name_or_path", "scratch", *QUIET]
-    train = [*small, "--num_folds", "2", "--num_train_epochs", "5", "--learning_rate", "2e-3", "--per_device_train_batch_size", "8"]
+    train = [
+        *small,
+        "--num_folds",
+        "2",
+        "--num_train_epochs",
+        "5",
+        "--learning_rate",
+        "2e-3",
+        "--per_device_train_batch_size",
+        "8",
+    ]
     predict = ["--torch_num_threads", "1", "--submission_file", "s.csv"]
     for words in commands_of("my_contest/train.py"):
         if words[0] == "accelerate":
@@ -119,15 +133,28 @@ def name_of(node):
 def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label_per_clip(worker, tmp_path):
     contest = tmp_path / "my_videos"
     presets = {name: (ROOT / "hand_signal" / "configs" / name).read_text() for name in ("tune.yaml", "final.yaml")}
-    search = {"preset": "tune.yaml", "coupled": {"learning_rate": [1e-3, 4e-3], "num_train_epochs": 2}, "finalists": 1, "seeds": [1]}
-    copy_task("hand_signal", contest, {**presets, "search.yaml": yaml.safe_dump({**search, "final": {"preset": "final.yaml"}})})
+    search = {
+        "preset": "tune.yaml",
+        "coupled": {"learning_rate": [1e-3, 4e-3], "num_train_epochs": 2},
+        "finalists": 1,
+        "seeds": [1],
+    }
+    copy_task(
+        "hand_signal",
+        contest,
+        {**presets, "search.yaml": yaml.safe_dump({**search, "final": {"preset": "final.yaml"}})},
+    )
     source = (contest / "data.py").read_text(encoding="utf-8")
     (contest / "data.py").write_text(replace_names(source, code_of("my_videos/data.py")), encoding="utf-8")
     for number in range(12):
         direction = ("left", "right")[number % 2]
-        write_clip(contest / "data" / "train" / direction / f"{number}.avi", images=moving_square(2 * (number % 2) - 1, number))
+        write_clip(
+            contest / "data" / "train" / direction / f"{number}.avi", images=moving_square(2 * (number % 2) - 1, number)
+        )
     for number in range(4):
-        write_clip(contest / "data" / "test" / f"{number}.avi", images=moving_square(2 * (number % 2) - 1, 100 + number))
+        write_clip(
+            contest / "data" / "test" / f"{number}.avi", images=moving_square(2 * (number % 2) - 1, 100 + number)
+        )
     sample = contest / "data" / "sample_submission.csv"
     write_csv(sample, ["id", "label"], [(f"{number}.avi", "left") for number in (2, 0, 3, 1)])
 
@@ -137,7 +164,17 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     final = tmp_path / "runs" / "my_videos" / "final"
     test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
     succeed(worker, tmp_path, "my_videos/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
-    succeed(worker, tmp_path, ROOT / "common" / "search.py", "my_videos", *small, "--num_train_epochs", "1", "--max_epochs", "1")
+    succeed(
+        worker,
+        tmp_path,
+        ROOT / "common" / "search.py",
+        "my_videos",
+        *small,
+        "--num_train_epochs",
+        "1",
+        "--max_epochs",
+        "1",
+    )
 
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["left", "right"]
@@ -153,8 +190,15 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
 def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_path):
     contest = tmp_path / "my_images"
     presets = {name: (ROOT / "reon_face" / "configs" / name).read_text() for name in ("tune.yaml", "final.yaml")}
-    search = {"preset": "tune.yaml", "coupled": {"learning_rate": [1e-3, 4e-3], "num_train_epochs": 2}, "finalists": 1, "seeds": [1]}
-    copy_task("reon_face", contest, {**presets, "search.yaml": yaml.safe_dump({**search, "final": {"preset": "final.yaml"}})})
+    search = {
+        "preset": "tune.yaml",
+        "coupled": {"learning_rate": [1e-3, 4e-3], "num_train_epochs": 2},
+        "finalists": 1,
+        "seeds": [1],
+    }
+    copy_task(
+        "reon_face", contest, {**presets, "search.yaml": yaml.safe_dump({**search, "final": {"preset": "final.yaml"}})}
+    )
     source = (contest / "data.py").read_text(encoding="utf-8")
     (contest / "data.py").write_text(replace_names(source, code_of("my_images/data.py")), encoding="utf-8")
     for number in range(12):
@@ -179,7 +223,17 @@ def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_pa
     final = tmp_path / "runs" / "my_images" / "final"
     test = ["--run_dir", final, "--test_file", contest / "data" / "test", "--sample_submission_file", sample]
     succeed(worker, tmp_path, "my_images/predict.py", *test, "--submission_file", "s.csv", "--torch_num_threads", "1")
-    succeed(worker, tmp_path, ROOT / "common" / "search.py", "my_images", *small, "--num_train_epochs", "1", "--max_epochs", "1")
+    succeed(
+        worker,
+        tmp_path,
+        ROOT / "common" / "search.py",
+        "my_images",
+        *small,
+        "--num_train_epochs",
+        "1",
+        "--max_epochs",
+        "1",
+    )
 
     oof = Logits.load(final / "oof_logits.npz")
     assert oof.label_names == ["across", "down"]

@@ -1,4 +1,5 @@
-"""Tiny videos for the tests of hand_signal/: frame k of a clip is a plain grey that says k, so that a decoded frame shows its number."""
+"""Tiny videos for the tests of hand_signal/: frame k of a clip is a plain grey that says k, so that a decoded frame
+shows its number."""
 
 import json
 import wave
@@ -56,7 +57,9 @@ def moving_square(direction, seed, frames=12, size=48):
 def write_competition(folder, actions, boxes=None, suffix="", frames=12):
     """The competition's layout: file_N/*.jpg (or file_N<suffix>) with file_N.json; action None: a test clip."""
     for number, action in enumerate(actions):
-        path = write_clip(folder / f"file_{number}{suffix}", images=moving_square(1 if action == 0 else -1, number, frames))
+        path = write_clip(
+            folder / f"file_{number}{suffix}", images=moving_square(1 if action == 0 else -1, number, frames)
+        )
         sequence = {} if boxes is None else {"bounding_box": boxes}
         record = {"sequence": sequence} if action is None else {"action": action, "sequence": sequence}
         (folder / f"file_{number}.json" if suffix else path / f"file_{number}.json").write_text(json.dumps(record))

@@ -1,9 +1,10 @@
 """Memory of a K-fold run after each fold, and the time that is neither training nor prediction.
 
-    python tests/benchmarks/fold_memory.py nsmc --output_dir OUT -- --num_folds 5      # what stands after -- goes to <task>/train.py
+    # what stands after -- goes to <task>/train.py
+    python tests/benchmarks/fold_memory.py nsmc --output_dir OUT -- --num_folds 5
 
-Memory is the resident size of the process when the fold has written its fold.json (on Linux, from /proc). Prints a line per fold, and the
-share of run.json's seconds outside of its phases train and predict.
+Memory is the resident size of the process when the fold has written its fold.json (on Linux, from /proc). Prints a line
+per fold, and the share of run.json's seconds outside of its phases train and predict.
 """
 
 import argparse
@@ -24,7 +25,14 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, type=Path)
     args, rest = parser.parse_known_args()
     task = ROOT / args.task
-    command = [sys.executable, task / "train.py", "--config", task / "configs" / "demo.yaml", "--output_dir", args.output_dir]
+    command = [
+        sys.executable,
+        task / "train.py",
+        "--config",
+        task / "configs" / "demo.yaml",
+        "--output_dir",
+        args.output_dir,
+    ]
     command += [*[x for x in rest if x != "--"], "--disable_tqdm", "true"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
     sizes: list[float] = []
@@ -38,7 +46,10 @@ def main() -> None:
         raise SystemExit(process.returncode)
     seconds = read_json(args.output_dir / "run.json")["seconds"]
     outside = seconds["total"] - seconds["train"] - seconds["predict"]
-    print(f"{outside:.1f} of {seconds['total']:.1f} s are neither training nor prediction ({outside / seconds['total']:.1%})")
+    print(
+        f"{outside:.1f} of {seconds['total']:.1f} s are neither training nor prediction "
+        f"({outside / seconds['total']:.1%})"
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python tests/benchmarks/friends_choices.py --train_file T.json --model_name_or_path MODEL --output_dir OUT -- \
         --max_train_samples 3000 --num_folds 3 --num_train_epochs 2 --learning_rate 2e-4 --bf16
 
-What stands after -- goes to every friends/train.py. Finished settings are not trained again, so that a stopped comparison goes on. Prints,
-and writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says.
+What stands after -- goes to every friends/train.py. Finished settings are not trained again, so that a stopped
+comparison goes on. Prints, and writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says.
 """
 
 import argparse
@@ -43,20 +43,39 @@ def main() -> None:
     parser.add_argument("--train_file", required=True, help="labelled dialogues")
     parser.add_argument("--model_name_or_path", required=True, help="folder of the encoder")
     parser.add_argument("--output_dir", required=True, type=Path, help="a run folder per setting goes here")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all")
+    parser.add_argument(
+        "--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all"
+    )
     args, rest = parser.parse_known_args()
-    shared = ["--train_file", args.train_file, "--model_name_or_path", args.model_name_or_path, *[x for x in rest if x != "--"]]
+    shared = [
+        "--train_file",
+        args.train_file,
+        "--model_name_or_path",
+        args.model_name_or_path,
+        *[x for x in rest if x != "--"],
+    ]
     results, seconds = {}, []
     for name in dict.fromkeys(["base", *args.settings]):
         options, _ = SETTINGS[name]
         folder = args.output_dir / name
-        command = [sys.executable, TRAIN, "--config", TRAIN.parent / "configs" / "tune.yaml", *shared, *options, "--output_dir", folder]
+        command = [
+            sys.executable,
+            TRAIN,
+            "--config",
+            TRAIN.parent / "configs" / "tune.yaml",
+            *shared,
+            *options,
+            "--output_dir",
+            folder,
+        ]
         if not (folder / "metrics.json").exists():
             subprocess.run([*command, "--resume", "--disable_tqdm", "true"], check=True, stdout=subprocess.DEVNULL)
         results[name] = Logits.load(folder / "oof_logits.npz")
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
-        table = paired_table(results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), {"macro F1": "macro_f1"})
+        table = paired_table(
+            results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), {"macro F1": "macro_f1"}
+        )
         (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 

@@ -1,13 +1,16 @@
-"""What motion is worth on real recordings: frames, Slow-only and SlowFast, all from scratch, on the same folds of hand_signal/.
+"""What motion is worth on real recordings: frames, Slow-only and SlowFast, all from scratch, on the same folds of
+hand_signal/.
 
     python tests/benchmarks/hand_signal_choices.py --clips CLIPS --output_dir OUT -- --group_by_number 10
-    python tests/benchmarks/hand_signal_choices.py --clips CLIPS --output_dir OUT --weights EFFICIENTNET_LITE0.pth -- --crop_size 112
+    python tests/benchmarks/hand_signal_choices.py --clips CLIPS --output_dir OUT --weights EFFICIENTNET_LITE0.pth \
+        -- --crop_size 112
 
-A fifth of the clips, in whole groups, is held out before folding: the average of the fold models, and the source's way, one model trained
-on all other clips and kept at its lowest training loss, are measured there. Settings: frames, slow, slowfast, each with and without bicubic
-upscaling; with --weights the classifier of frames also from these weights (after --settings without a name, only that). What stands after
--- goes to every train.py. Finished settings are not trained again. Prints, and writes to OUT/choices.md after each setting, log loss and
-accuracy with standard errors: out of fold, and on the held-out clips, averaged and single.
+A fifth of the clips, in whole groups, is held out before folding: the average of the fold models, and the source's way,
+one model trained on all other clips and kept at its lowest training loss, are measured there. Settings: frames, slow,
+slowfast, each with and without bicubic upscaling; with --weights the classifier of frames also from these weights
+(after --settings without a name, only that). What stands after -- goes to every train.py. Finished settings are not
+trained again. Prints, and writes to OUT/choices.md after each setting, log loss and accuracy with standard errors: out
+of fold, and on the held-out clips, averaged and single.
 """
 
 import argparse
@@ -38,7 +41,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", required=True, help="folder of clips, as for --train_file")
     parser.add_argument("--output_dir", required=True, type=Path)
-    parser.add_argument("--held_out", type=float, default=0.2, help="share of the groups of each class that no model sees")
+    parser.add_argument(
+        "--held_out", type=float, default=0.2, help="share of the groups of each class that no model sees"
+    )
     parser.add_argument("--num_folds", type=int, default=5)
     parser.add_argument("--weights", help="weights of tf_efficientnet_lite0, for an extra row")
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
@@ -49,14 +54,39 @@ def main() -> None:
         settings["frames, from weights"] = [*FRAMES, "--pretrained_weights", args.weights]
     group_by = int(rest[rest.index("--group_by_number") + 1]) if "--group_by_number" in rest else 1
     train, held_out = split(args.clips, args.held_out, group_by, args.output_dir)
-    shared = ["--config", TASK / "configs" / "tune.yaml", "--cache_dir", args.output_dir / "cache", "--disable_tqdm", "true"]
-    columns = ["setting", "out of fold: log loss", "accuracy", "held out, folds: log loss", "accuracy", "one model: log loss", "accuracy"]
+    shared = [
+        "--config",
+        TASK / "configs" / "tune.yaml",
+        "--cache_dir",
+        args.output_dir / "cache",
+        "--disable_tqdm",
+        "true",
+    ]
+    columns = [
+        "setting",
+        "out of fold: log loss",
+        "accuracy",
+        "held out, folds: log loss",
+        "accuracy",
+        "one model: log loss",
+        "accuracy",
+    ]
     table = [f"| {' | '.join(columns)} |"]
     table += ["|---" * 7 + "|"]
     for name, options in settings.items():
         folder = args.output_dir / name.replace(", ", "-").replace(" ", "-")
         folds, single = folder / "folds", folder / "single"
-        command = [sys.executable, TASK / "train.py", *shared, *options, *rest, "--train_file", train, "--eval_file", held_out]
+        command = [
+            sys.executable,
+            TASK / "train.py",
+            *shared,
+            *options,
+            *rest,
+            "--train_file",
+            train,
+            "--eval_file",
+            held_out,
+        ]
         if not (folds / "metrics.json").exists():
             run([*command, "--num_folds", args.num_folds, "--output_dir", folds, "--resume"])
         if not (single / "metrics.json").exists():
@@ -65,7 +95,18 @@ def main() -> None:
             run([*command, "--eval_file", train, *best, "--num_folds", "1", "--output_dir", single, "--resume"])
         submission = single / "held_out.csv"
         if not submission.with_suffix(".logits.npz").exists():
-            run([sys.executable, TASK / "predict.py", "--run_dir", single, "--test_file", held_out, "--submission_file", submission])
+            run(
+                [
+                    sys.executable,
+                    TASK / "predict.py",
+                    "--run_dir",
+                    single,
+                    "--test_file",
+                    held_out,
+                    "--submission_file",
+                    submission,
+                ]
+            )
         parts = [folds / "oof_logits.npz", folds / "eval_logits.npz", submission.with_suffix(".logits.npz")]
         table.append(f"| {name} | " + " | ".join(scores(Logits.load(path)) for path in parts) + " |")
         seconds = read_json(folds / "run.json")["seconds"]["train"]
@@ -75,7 +116,8 @@ def main() -> None:
 
 
 def split(clips: str, share: float, group_by_number: int, folder: Path) -> tuple[Path, Path]:
-    """OUT/train and OUT/held_out, folders of classes whose clips are links; whole groups are held out, the same ones in every start."""
+    """OUT/train and OUT/held_out, folders of classes whose clips are links; whole groups are held out, the same ones in
+    every start."""
     examples, names = read_examples(clips, group_by_number=group_by_number)
     random = np.random.default_rng(0)
     groups: dict[int, dict[str, list[ClipExample]]] = {}

@@ -1,11 +1,13 @@
 """Decoding and input pipeline of hand_signal/: training clips per second, and memory over many clips.
 
-    python tests/benchmarks/hand_signal_pipeline.py --clips CLIPS                     # prints a Markdown table and the memory
-    python tests/benchmarks/hand_signal_pipeline.py --clips CLIPS --num_frames 32 --frame_stride 2 --crop_size 224 --memory_clips 2000
+    python tests/benchmarks/hand_signal_pipeline.py --clips CLIPS  # prints a Markdown table and the memory
+    python tests/benchmarks/hand_signal_pipeline.py --clips CLIPS --num_frames 32 --frame_stride 2 --crop_size 224 \
+        --memory_clips 2000
 
-Every way makes the same training clips, one after the other in one process: the same frames are chosen, resized, augmented. They differ in
-how the frames are decoded: ours (only the chosen frames), all frames with OpenCV, all frames with PyAV, and ours from the cache. The ways
-take turns, pass by pass, in one run; the median over the passes is reported with the fastest and the slowest.
+Every way makes the same training clips, one after the other in one process: the same frames are chosen, resized,
+augmented. They differ in how the frames are decoded: ours (only the chosen frames), all frames with OpenCV, all frames
+with PyAV, and ours from the cache. The ways take turns, pass by pass, in one run; the median over the passes is
+reported with the fastest and the slowest.
 """
 
 import argparse
@@ -54,13 +56,22 @@ def main() -> None:
     parser.add_argument("--crop_size", type=int, default=112)
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--max_clips", type=int, help="only the first clips")
-    parser.add_argument("--memory_clips", type=int, default=2000, help="clips read in a row to see whether memory grows; 0: none")
+    parser.add_argument(
+        "--memory_clips", type=int, default=2000, help="clips read in a row to see whether memory grows; 0: none"
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     examples = read_examples(args.clips)[0][: args.max_clips]
     normalization = {"mean": [0.45] * 3, "std": [0.225] * 3}
     preprocessing = clips.Preprocessing(
-        args.num_frames, args.frame_stride, args.crop_size, **normalization, person_box=True, upscale="none", num_clips=1, num_crops=1
+        args.num_frames,
+        args.frame_stride,
+        args.crop_size,
+        **normalization,
+        person_box=True,
+        upscale="none",
+        num_clips=1,
+        num_crops=1,
     )
     ours, augmentation = clips.read_frames, clips.Augmentation(0.5, 0.2, None)
     folders = bool(examples[0].frames)
@@ -80,7 +91,10 @@ def main() -> None:
                 if number:
                     speeds[name].append(len(dataset) / (time.perf_counter() - began))
     clips.read_frames = ours
-    print(f"{len(examples)} clips, {args.num_frames} frames, stride {args.frame_stride}, {args.crop_size} pixels, one process\n")
+    print(
+        f"{len(examples)} clips, {args.num_frames} frames, stride {args.frame_stride}, {args.crop_size} pixels, one "
+        "process\n"
+    )
     print("| | clips per second | slowest to fastest pass | ours is faster by |\n|---|---|---|---|")
     for name, values in speeds.items():
         ratio = statistics.median(a / b for a, b in zip(speeds["ours"], values, strict=True))
@@ -91,7 +105,9 @@ def main() -> None:
             dataset[number % len(dataset)]
             if number % max(1, args.memory_clips // 10) == 0:
                 memory.append(resident_megabytes())
-        print(f"\nresident memory in MB over {args.memory_clips} clips: {', '.join(f'{value:.0f}' for value in memory)}")
+        print(
+            f"\nresident memory in MB over {args.memory_clips} clips: {', '.join(f'{value:.0f}' for value in memory)}"
+        )
 
 
 def resident_megabytes() -> float:

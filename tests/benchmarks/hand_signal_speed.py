@@ -1,11 +1,13 @@
-"""Training steps of slowfast_r50_8x8: clips per second and memory by precision and layout, ours beside pytorchvideo's, in one run.
+"""Training steps of slowfast_r50_8x8: clips per second and memory by precision and layout, ours beside pytorchvideo's,
+in one run.
 
-    python tests/benchmarks/hand_signal_speed.py                                              # a GPU: batch 8, 224 pixels
+    python tests/benchmarks/hand_signal_speed.py  # a GPU: batch 8, 224 pixels
     python tests/benchmarks/hand_signal_speed.py --crop_size 64 --batch_size 1 --steps 2      # a CPU: that it runs
 
-A step is forward, backward and SGD with momentum on clips of random numbers that lie on the device already. pytorchvideo as in .ci/run; its
-rows are left out, and said, where it is not installed. Ways take turns, --rounds times; the first steps (compilation, choice of
-algorithms) are not counted. Prints a Markdown table: median and range over the rounds, ratio to ours in fp32, and peak memory on a GPU.
+A step is forward, backward and SGD with momentum on clips of random numbers that lie on the device already.
+pytorchvideo as in .ci/run; its rows are left out, and said, where it is not installed. Ways take turns, --rounds times;
+the first steps (compilation, choice of algorithms) are not counted. Prints a Markdown table: median and range over the
+rounds, ratio to ours in fp32, and peak memory on a GPU.
 """
 
 import argparse
@@ -50,7 +52,10 @@ def main() -> None:
             except ImportError as error:
                 print(f"{way}: left out ({error})")
                 del found[way]
-    print(f"{NAME}, {device}, batch {args.batch_size}, {args.crop_size} pixels, {args.steps} steps, {args.rounds} rounds\n")
+    print(
+        f"{NAME}, {device}, batch {args.batch_size}, {args.crop_size} pixels, {args.steps} steps, {args.rounds} "
+        "rounds\n"
+    )
     print(table(found))
 
 
@@ -64,7 +69,10 @@ def measure(
     clips = torch.rand(args.batch_size, 3, frames, args.crop_size, args.crop_size, device=device)
     labels = torch.arange(args.batch_size, device=device) % len(LABELS)
     if channels_last:
-        model, clips = model.to(memory_format=torch.channels_last_3d), clips.contiguous(memory_format=torch.channels_last_3d)
+        model, clips = (
+            model.to(memory_format=torch.channels_last_3d),
+            clips.contiguous(memory_format=torch.channels_last_3d),
+        )
     forward: Callable = torch.compile(model) if compiled else model
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     if device.type == "cuda":
@@ -100,7 +108,8 @@ def make_ours(crop_size: int) -> torch.nn.Module:
 
 
 def make_theirs(crop_size: int) -> torch.nn.Module:
-    """pytorchvideo's, as its hub function builds it for this size; it takes the slow pathway's frames beside the others."""
+    """pytorchvideo's, as its hub function builds it for this size; it takes the slow pathway's frames beside the
+    others."""
     from pytorchvideo.models.slowfast import create_slowfast
 
     options, frames = ARCHITECTURES[NAME].options, ARCHITECTURES[NAME].num_frames
@@ -131,7 +140,9 @@ def table(found: dict[str, list[tuple[float, float]]]) -> str:
         speeds, memory = np.array(rounds).T
         peak = "" if np.isnan(memory).any() else f"{memory.max():.1f}"
         middle = np.median(speeds)
-        lines.append(f"| {way} | {middle:.2f} | {speeds.min():.2f} to {speeds.max():.2f} | {middle / base:.2f} | {peak} |")
+        lines.append(
+            f"| {way} | {middle:.2f} | {speeds.min():.2f} to {speeds.max():.2f} | {middle / base:.2f} | {peak} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,7 +1,9 @@
-"""A run that is killed (SIGKILL) at random moments and resumed must give the logits and the submission of a run that was not.
+"""A run that is killed (SIGKILL) at random moments and resumed must give the logits and the submission of a run that
+was not.
 
 python tests/benchmarks/kill_and_resume.py --trials 20 --output_dir /tmp/kill
-python tests/benchmarks/kill_and_resume.py --trials 20 --output_dir /tmp/kill --ema_decay 0.9 --gradient_accumulation_steps 2
+python tests/benchmarks/kill_and_resume.py --trials 20 --output_dir /tmp/kill --ema_decay 0.9 \
+    --gradient_accumulation_steps 2
 
 Options that it does not know go to friends/train.py. Exit code 1 where a trial differs.
 """
@@ -20,7 +22,18 @@ import numpy as np
 
 SCRIPT = Path(__file__).resolve().parents[2] / "friends" / "train.py"
 # one thread, so that the time of a run does not depend on what else the machine does
-OPTIONS = ["--torch_num_threads", "1", "--disable_tqdm", "true", "--num_folds", "3", "--save_strategy", "steps", "--save_steps", "5"]
+OPTIONS = [
+    "--torch_num_threads",
+    "1",
+    "--disable_tqdm",
+    "true",
+    "--num_folds",
+    "3",
+    "--save_strategy",
+    "steps",
+    "--save_steps",
+    "5",
+]
 
 
 def start(run_dir: Path, extra: list[str], kill_after: float | None = None) -> bool:
@@ -51,11 +64,15 @@ def differences(run: Path, other: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--second_kill", type=float, default=0.3, help="share of the trials whose resumed run is killed, too")
+    parser.add_argument(
+        "--second_kill", type=float, default=0.3, help="share of the trials whose resumed run is killed, too"
+    )
     args, extra = parser.parse_known_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     generator = random.Random(args.seed)

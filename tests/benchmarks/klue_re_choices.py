@@ -3,11 +3,12 @@
     python tests/benchmarks/klue_re_choices.py --train_file T.tsv --model_name_or_path MODEL --output_dir OUT -- \
         --max_train_samples 3000 --num_folds 3 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 \
         --freeze_word_embeddings --bf16
-    python tests/benchmarks/klue_re_choices.py --train_file T.tsv --config klue_re/configs/final.yaml --output_dir OUT -- --bf16  # a GPU
+    # a GPU
+    python tests/benchmarks/klue_re_choices.py --train_file T.tsv --config klue_re/configs/final.yaml --output_dir OUT -- --bf16
 
-What stands after -- goes to every klue_re/train.py; settings that read entity types need --ner_file, the relabelled rows --label_fixes,
-and both are left out, and said, without. Finished settings are not trained again, so that a stopped comparison goes on. Prints, and
-writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says.
+What stands after -- goes to every klue_re/train.py; settings that read entity types need --ner_file, the relabelled
+rows --label_fixes, and both are left out, and said, without. Finished settings are not trained again, so that a stopped
+comparison goes on. Prints, and writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says.
 """
 
 import argparse
@@ -24,8 +25,8 @@ TASK = Path(__file__).parents[2] / "klue_re"
 sys.path.insert(0, str(TASK))
 from metrics import relation_metrics  # noqa: E402
 
-# folder: (options beside the base's: markers with punctuation, split layers, cls + e1 + e2, tanh; what the source, or for the entity
-# representations the paper's RoBERTa, says of it against the base)
+# folder: (options beside the base's: markers with punctuation, split layers, cls + e1 + e2, tanh; what the source, or
+# for the entity representations the paper's RoBERTa, says of it against the base)
 SETTINGS = {
     "base": ([], ""),
     "seed_1": (["--seed", "1"], ""),  # what training runs alone differ by: the errors of the table are over rows
@@ -45,7 +46,10 @@ SETTINGS = {
     "max_length_250_drop": (["--max_length", "250", "--long_examples", "drop"], "worse"),
     "relabelled": (["--label_fixes"], "worse"),
     "ner_text": (["--entity_representation", "typed_entity_marker_punct"], "worse"),
-    "ner_special_tokens": (["--entity_representation", "typed_entity_marker_punct", "--ner_as", "special_tokens"], "worse"),
+    "ner_special_tokens": (
+        ["--entity_representation", "typed_entity_marker_punct", "--ner_as", "special_tokens"],
+        "worse",
+    ),
     "ner_embedding": (["--ner_as", "embedding"], "hoped better"),
     "entity_mask": (["--entity_representation", "entity_mask"], "worse"),
     "entity_marker": (["--entity_representation", "entity_marker"], "worse"),
@@ -66,7 +70,9 @@ def main() -> None:
     parser.add_argument("--ner_file", help="entity types, where train_file has none")
     parser.add_argument("--label_fixes", help="relabelled rows")
     parser.add_argument("--output_dir", required=True, type=Path, help="a run folder per setting goes here")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all")
+    parser.add_argument(
+        "--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all"
+    )
     args, rest = parser.parse_known_args()
     shared = ["--config", args.config, "--train_file", args.train_file, *[x for x in rest if x != "--"]]
     shared += ["--model_name_or_path", args.model_name_or_path] if args.model_name_or_path else []
@@ -87,13 +93,27 @@ def main() -> None:
         if not (folder / "metrics.json").exists():
             # tune pools with the encoder's pooler; the baseline knows no such option
             options += ["--cls_pooling", "first"] if name == "baseline" else []
-            command = [sys.executable, TASK / "train.py", *shared, *options, "--output_dir", folder, "--resume", "--disable_tqdm", "true"]
+            command = [
+                sys.executable,
+                TASK / "train.py",
+                *shared,
+                *options,
+                "--output_dir",
+                folder,
+                "--resume",
+                "--disable_tqdm",
+                "true",
+            ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         results[name] = Logits.load(folder / "oof_logits.npz")
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
         table = paired_table(
-            results, {name: claim for name, (_, claim) in SETTINGS.items()}, sum(seconds), KLUE_RE_METRICS, relation_metrics
+            results,
+            {name: claim for name, (_, claim) in SETTINGS.items()},
+            sum(seconds),
+            KLUE_RE_METRICS,
+            relation_metrics,
         )
         (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
     print("\n" + table)

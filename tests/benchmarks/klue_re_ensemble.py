@@ -1,12 +1,14 @@
-"""What the source never tried: the average of K folds, and of different heads, against the best single model, on rows that none saw.
+"""What the source never tried: the average of K folds, and of different heads, against the best single model, on rows
+that none saw.
 
     python tests/benchmarks/klue_re_ensemble.py --train_file T.tsv --output_dir OUT --held_out 1000 -- \
         --model_name_or_path MODEL --num_folds 5 --num_train_epochs 3 --learning_rate 5e-5 --head_learning_rate 2e-3 \
         --freeze_word_embeddings --bf16
 
-Rows are held out by sentence before there are folds (OUT/train.tsv, OUT/held_out.tsv). Each member is trained as K folds; the best single
-model is the fold with the best accuracy on its own validation rows, so that the held-out rows choose nothing. Finished members are not
-trained again. Prints, and writes to OUT/ensemble.md, the accuracy on the held-out rows and the paired difference to the best single model.
+Rows are held out by sentence before there are folds (OUT/train.tsv, OUT/held_out.tsv). Each member is trained as K
+folds; the best single model is the fold with the best accuracy on its own validation rows, so that the held-out rows
+choose nothing. Finished members are not trained again. Prints, and writes to OUT/ensemble.md, the accuracy on the
+held-out rows and the paired difference to the best single model.
 """
 
 import argparse
@@ -51,16 +53,36 @@ def main() -> None:
     for name in args.members:
         folder = args.output_dir / name
         if not (folder / "metrics.json").exists():
-            command = [sys.executable, TASK / "train.py", "--config", args.config, *files, *MEMBERS[name], *[x for x in rest if x != "--"]]
-            subprocess.run([*command, "--output_dir", folder, "--resume", "--disable_tqdm", "true"], check=True, stdout=subprocess.DEVNULL)
+            command = [
+                sys.executable,
+                TASK / "train.py",
+                "--config",
+                args.config,
+                *files,
+                *MEMBERS[name],
+                *[x for x in rest if x != "--"],
+            ]
+            subprocess.run(
+                [*command, "--output_dir", folder, "--resume", "--disable_tqdm", "true"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
         seconds += read_json(folder / "run.json")["seconds"]["train"]
         print(f"{name}: done", flush=True)
         averages[f"{name}, average of its folds"] = Logits.load(folder / "eval_logits.npz")
         for fold in finished_folds(folder):
-            singles[f"{name}/{fold.name}"] = read_json(fold / "fold.json")["metrics"]["accuracy"], fold / "eval_logits.npz"
+            singles[f"{name}/{fold.name}"] = (
+                read_json(fold / "fold.json")["metrics"]["accuracy"],
+                fold / "eval_logits.npz",
+            )
     best = max(singles, key=lambda name: singles[name][0])
     everything = average(list(averages.values()))
-    voted = average([replace(logits, logits=logits.probabilities()) for logits in (Logits.load(path) for _, path in singles.values())])
+    voted = average(
+        [
+            replace(logits, logits=logits.probabilities())
+            for logits in (Logits.load(path) for _, path in singles.values())
+        ]
+    )
     voted = replace(voted, logits=np.log(voted.logits))
     results = {
         "base": Logits.load(singles[best][1]),

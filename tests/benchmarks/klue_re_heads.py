@@ -3,12 +3,13 @@
     python klue_re/train.py --config klue_re/configs/tune.yaml --train_file T.tsv --num_folds 5 --output_dir RUN ...
     python tests/benchmarks/klue_re_heads.py --run_dir RUN --train_file T.tsv --output_dir OUT
 
-The encoder of each fold reads all rows once, and what a head can be fed from its token states is kept in OUT/fold<k>.npy: the vector of
-the sentence (first token, mean), of both entities (mean, first token, opening marker) and of the words around them. On these, each head
-is trained on the fold's own training rows, with the same batches for all heads, and predicts the held-out ones. The encoders were
-fine-tuned under the run's own head, which favours that one, and no head can change them: a difference here is one of the head alone.
-Encodings and finished heads are not made again. Prints, and writes to OUT/heads.md, what tests/benchmarks/paired.py says. With the run's
---eval_file also OUT/ensemble.md: on these rows, which no fold saw, the average of each head's folds and of all heads against the best
+The encoder of each fold reads all rows once, and what a head can be fed from its token states is kept in
+OUT/fold<k>.npy: the vector of the sentence (first token, mean), of both entities (mean, first token, opening marker)
+and of the words around them. On these, each head is trained on the fold's own training rows, with the same batches for
+all heads, and predicts the held-out ones. The encoders were fine-tuned under the run's own head, which favours that
+one, and no head can change them: a difference here is one of the head alone. Encodings and finished heads are not made
+again. Prints, and writes to OUT/heads.md, what tests/benchmarks/paired.py says. With the run's --eval_file also
+OUT/ensemble.md: on these rows, which no fold saw, the average of each head's folds and of all heads against the best
 single model, the fold of the run that is best on its own validation rows.
 """
 
@@ -38,8 +39,19 @@ from entities import PREPROCESSING, EntityFormat, mark_and_tokenize, tokenize  #
 from metrics import relation_metrics  # noqa: E402
 from model import RBertConfig, RelationHead, mean_over  # noqa: E402
 
-VECTORS = ("cls_first", "cls_mean", "e1_mean", "e2_mean", "e1_first", "e2_first", "e1_marker", "e2_marker", "indicators")
-# name: (options of RBertConfig beside the base's, label smoothing, vectors of sentence and entities, what the source says)
+VECTORS = (
+    "cls_first",
+    "cls_mean",
+    "e1_mean",
+    "e2_mean",
+    "e1_first",
+    "e2_first",
+    "e1_marker",
+    "e2_marker",
+    "indicators",
+)
+# name: (options of RBertConfig beside the base's, label smoothing, vectors of sentence and entities, what the source
+# says)
 BASE = ("cls", "mean")  # cls: the sentence as the run pools it
 HEADS = {
     "base": ({}, 0.0, BASE, ""),
@@ -62,7 +74,9 @@ HEADS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run_dir", required=True, type=Path, help="K folds of klue_re/train.py, those that are finished")
+    parser.add_argument(
+        "--run_dir", required=True, type=Path, help="K folds of klue_re/train.py, those that are finished"
+    )
     parser.add_argument("--train_file", required=True, help="the run's train_file")
     parser.add_argument("--eval_file", help="the run's eval_file, for an ensemble of heads")
     parser.add_argument("--ner_file", help="the run's ner_file, if it had one")
@@ -85,7 +99,9 @@ def main() -> None:
     own_pooling = "cls_mean" if config["cls_pooling"] == "mean" else "cls_first"
     examples = examples[: config["max_train_samples"]]
     ids = [example.id for example in examples]
-    measured = {row_id for part in held_out for row_id in part.ids.tolist()}  # all, or those of the folds that are finished
+    measured = {
+        row_id for part in held_out for row_id in part.ids.tolist()
+    }  # all, or those of the folds that are finished
     labels = torch.tensor([example.label for example in examples])
     eval_ids, eval_labels = [np.array([getattr(example, key) for example in eval_examples]) for key in ("id", "label")]
     results, averages, seconds = {}, {}, 0.0
@@ -94,10 +110,16 @@ def main() -> None:
         if not path.exists():
             began, parts, eval_parts = time.perf_counter(), [], []
             for number, (fold, part) in enumerate(zip(folds, held_out, strict=True)):
-                vectors = encode(fold, [*examples, *eval_examples], label_names, config, args.output_dir / f"fold{number}.npy")
+                vectors = encode(
+                    fold, [*examples, *eval_examples], label_names, config, args.output_dir / f"fold{number}.npy"
+                )
                 outside = np.isin(ids, part.ids)
-                logits = train_head(name, vectors, labels, ~outside, len(label_names), own_pooling, args, args.seed + number)
-                parts.append(Logits(np.array(ids)[outside], logits[: len(ids)][outside], labels.numpy()[outside], label_names))
+                logits = train_head(
+                    name, vectors, labels, ~outside, len(label_names), own_pooling, args, args.seed + number
+                )
+                parts.append(
+                    Logits(np.array(ids)[outside], logits[: len(ids)][outside], labels.numpy()[outside], label_names)
+                )
                 eval_parts.append(Logits(eval_ids, logits[len(ids) :], eval_labels, label_names))
             if eval_examples:
                 average(eval_parts).save(args.output_dir / f"{name}_eval_logits.npz")
@@ -107,7 +129,9 @@ def main() -> None:
         results[name] = Logits.load(path)
         if eval_examples:
             averages[f"head {name}, average of the folds"] = Logits.load(args.output_dir / f"{name}_eval_logits.npz")
-        table = paired_table(results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS, relation_metrics)
+        table = paired_table(
+            results, {name: claim for name, (*_, claim) in HEADS.items()}, seconds, KLUE_RE_METRICS, relation_metrics
+        )
         (args.output_dir / "heads.md").write_text(table, encoding="utf-8")
     print("\n" + table)
     if eval_examples:
@@ -116,13 +140,16 @@ def main() -> None:
         rows = {"base": own[best], "the run, average of its folds": average(own), **averages}
         rows["all heads, average of all folds"] = average(list(averages.values()))
         table = paired_table(rows, dict.fromkeys(rows, "hoped better"), seconds, KLUE_RE_METRICS, relation_metrics)
-        (args.output_dir / "ensemble.md").write_text(f"base: the best single model, {folds[best].name}\n\n{table}", encoding="utf-8")
+        (args.output_dir / "ensemble.md").write_text(
+            f"base: the best single model, {folds[best].name}\n\n{table}", encoding="utf-8"
+        )
         print("\n" + table)
 
 
 @torch.inference_mode()
 def encode(fold: Path, examples: list, label_names: list[str], config: dict, path: Path) -> np.ndarray:
-    """(rows, len(VECTORS), H) float32 from the fold's encoder, memory-mapped from path, which is written unless it is there."""
+    """(rows, len(VECTORS), H) float32 from the fold's encoder, memory-mapped from path, which is written unless it is
+    there."""
     if path.exists():
         return np.load(path, mmap_mode="r")
     accelerator = start_accelerator(config)
@@ -133,7 +160,9 @@ def encode(fold: Path, examples: list, label_names: list[str], config: dict, pat
     vectors = np.zeros((len(examples), len(VECTORS), model.encoder.config.hidden_size), dtype=np.float32)
     with tempfile.TemporaryDirectory() as cache:
         rows = {  # one for each kind of mask; all else is the same
-            kind: tokenize(marked, replace(form, entity_pooling=kind), tokenizer, max_length, Path(cache) / f"{kind}.arrow")
+            kind: tokenize(
+                marked, replace(form, entity_pooling=kind), tokenizer, max_length, Path(cache) / f"{kind}.arrow"
+            )
             for kind in ("mean", "first", "marker")
         }
         collate = Collator(tokenizer)
@@ -148,7 +177,10 @@ def encode(fold: Path, examples: list, label_names: list[str], config: dict, pat
                 embedded = embedded + model.ner_embedding(batch["ner_ids"])
             with accelerator.autocast():
                 states = model.encoder(inputs_embeds=embedded, **inputs).last_hidden_state.float()
-            masks = [batch["attention_mask"], *(part[f"e{number}_mask"] for part in batches.values() for number in (1, 2))]
+            masks = [
+                batch["attention_mask"],
+                *(part[f"e{number}_mask"] for part in batches.values() for number in (1, 2)),
+            ]
             means = [mean_over(states, mask) for mask in (*masks, batch["indicator_mask"])]
             vectors[numbers] = torch.stack([states[:, 0], *means], dim=1).cpu().numpy()
     temporary = path.with_suffix(".tmp.npy")
@@ -180,7 +212,9 @@ def train_head(
     inputs = [torch.tensor(vectors[:, VECTORS.index(vector)]) for vector in names]
     head = RelationHead(vectors.shape[2], num_labels, config)
     for parameter in head.parameters():  # as RBertForRelationExtraction begins
-        torch.nn.init.normal_(parameter, std=config.initializer_range) if parameter.ndim == 2 else torch.nn.init.zeros_(parameter)
+        torch.nn.init.normal_(parameter, std=config.initializer_range) if parameter.ndim == 2 else torch.nn.init.zeros_(
+            parameter
+        )
     rows = torch.tensor(np.flatnonzero(inside))
     steps = args.num_train_epochs * -(-len(rows) // args.batch_size)
     optimizer = torch.optim.AdamW(head.parameters(), lr=args.learning_rate, weight_decay=0.01)
@@ -188,7 +222,9 @@ def train_head(
     order = torch.Generator().manual_seed(seed)  # its own, so that all heads see the same batches
     for _ in range(args.num_train_epochs):
         for batch in rows[torch.randperm(len(rows), generator=order)].split(args.batch_size):
-            loss = F.cross_entropy(head(*(vector[batch] for vector in inputs)), labels[batch], label_smoothing=smoothing)
+            loss = F.cross_entropy(
+                head(*(vector[batch] for vector in inputs)), labels[batch], label_smoothing=smoothing
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

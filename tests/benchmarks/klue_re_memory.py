@@ -1,12 +1,13 @@
-"""GPU memory of a training step of R-BERT over xlm-roberta-large, batch 16 at length 347 (where the source ran out of it).
+"""GPU memory of a training step of R-BERT over xlm-roberta-large, batch 16 at length 347 (where the source ran out of
+it).
 
     python tests/benchmarks/klue_re_memory.py                 # prints a Markdown table; needs no weights and no network
     python tests/benchmarks/klue_re_memory.py --head rbert --batch_size 8
 
-On a GPU the peak of two AdamW steps is measured (random weights, all rows full). Without one it is computed: parameters, gradients and
-AdamW's two moments in float32, the linear layers' copies in half precision, and what autograd keeps of one and of two layers, extrapolated
-to 24 (LoRA's own few activations left out). Not in the computed numbers: the CUDA context (0.3 to 0.5 GB) and the allocator's gaps.
-1 GB is 1e9 bytes; a GPU of 16 GB has 17.2 of them.
+On a GPU the peak of two AdamW steps is measured (random weights, all rows full). Without one it is computed:
+parameters, gradients and AdamW's two moments in float32, the linear layers' copies in half precision, and what autograd
+keeps of one and of two layers, extrapolated to 24 (LoRA's own few activations left out). Not in the computed numbers:
+the CUDA context (0.3 to 0.5 GB) and the allocator's gaps. 1 GB is 1e9 bytes; a GPU of 16 GB has 17.2 of them.
 """
 
 import argparse
@@ -17,7 +18,13 @@ from transformers import XLMRobertaConfig
 
 from klue_re.model import RBertConfig, RBertForRelationExtraction
 
-LARGE = {"vocab_size": 250002, "hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "max_position_embeddings": 514}
+LARGE = {
+    "vocab_size": 250002,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "max_position_embeddings": 514,
+}
 LAYERS = 24
 # name: (half precision, gradient checkpointing, frozen word embeddings, rank of LoRA)
 WAYS = {
@@ -38,7 +45,9 @@ def main() -> None:
     args = parser.parse_args()
     on_gpu = torch.cuda.is_available()
     where = f"measured on {torch.cuda.get_device_name()}" if on_gpu else "computed"
-    print(f"head {args.head}, batch {args.batch_size}, length {args.max_length}: GB, {where}\n\n| way | GB |\n|---|---|")
+    print(
+        f"head {args.head}, batch {args.batch_size}, length {args.max_length}: GB, {where}\n\n| way | GB |\n|---|---|"
+    )
     for name, way in WAYS.items():
         gigabytes = (measure if on_gpu else compute)(args, *way) / 1e9
         print(f"| {name} | {gigabytes:.1f} |", flush=True)
@@ -47,7 +56,9 @@ def main() -> None:
 def make_model(head: str, layers: int, checkpointing: bool, frozen: bool, lora_r: int) -> torch.nn.Module:
     encoder = XLMRobertaConfig(**LARGE, num_hidden_layers=layers, attention_probs_dropout_prob=0.0)  # see compute()
     labels = {i: f"label {i}" for i in range(42)}
-    model = RBertForRelationExtraction(RBertConfig(encoder_config=encoder.to_dict(), head=head, cls_pooling="pooler", id2label=labels))
+    model = RBertForRelationExtraction(
+        RBertConfig(encoder_config=encoder.to_dict(), head=head, cls_pooling="pooler", id2label=labels)
+    )
     model.get_input_embeddings().weight.requires_grad_(not frozen)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -96,7 +107,9 @@ def compute(args: argparse.Namespace, half: bool, checkpointing: bool, frozen: b
         parameters = sum(p.numel() for p in model.parameters())
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if lora_r:  # A and B of every linear layer of the encoder, and the head
-            adapters = sum(lora_r * sum(m.weight.shape) for m in model.encoder.modules() if isinstance(m, torch.nn.Linear))
+            adapters = sum(
+                lora_r * sum(m.weight.shape) for m in model.encoder.modules() if isinstance(m, torch.nn.Linear)
+            )
             parameters, trained = parameters + adapters, adapters + sum(p.numel() for p in model.head.parameters())
         linear = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embeddings" not in name)
     return 4 * parameters + 12 * trained + (2 * linear if half else 0) + activations

@@ -1,10 +1,12 @@
-"""Entity types for the competition's TSV, which has none, and no tagger is at hand: guessed from the entity and what follows it.
+"""Entity types for the competition's TSV, which has none, and no tagger is at hand: guessed from the entity and what
+follows it.
 
     python tests/benchmarks/klue_re_types.py --train_file T.tsv --output_file ner.tsv
 
-The names of the labels say what their entities are (a person's date of birth: a person and a date). A logistic regression over character
-n-grams learns that from the related rows and guesses the types of all; no row is guessed by a model that saw its sentence (5 folds).
-The types are PER, ORG, LOC, DAT, POH and NOH, as in KLUE. Prints how often a guess is what the label's name says.
+The names of the labels say what their entities are (a person's date of birth: a person and a date). A logistic
+regression over character n-grams learns that from the related rows and guesses the types of all; no row is guessed by a
+model that saw its sentence (5 folds). The types are PER, ORG, LOC, DAT, POH and NOH, as in KLUE. Prints how often a
+guess is what the label's name says.
 """
 
 import argparse
@@ -22,11 +24,15 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "klue_re"))
 from data import LABEL_FILE, read_examples, read_label_names  # noqa: E402
 
 SUBJECTS = {"인물": "PER", "단체": "ORG"}
-# type of entity 2 -> the second half of the labels that say so; 구성원, 주주 and 용의자 can be persons or organisations and say nothing
+# type of entity 2 -> the second half of the labels that say so; 구성원, 주주 and 용의자 can be persons
+# or organisations and say nothing
 OBJECTS = {
     "PER": ["배우자", "동료", "부모님", "기타_친족", "자녀", "형제/자매/남매", "창립자"],
     "ORG": ["소속단체", "모회사", "상위_단체", "하위_단체", "자회사", "학교", "종교", "정치/종교성향"],
-    "LOC": ["출신성분/국적", *(f"{what}_{where}" for what in ("본사", "출생", "거주", "사망") for where in ("국가", "도시", "주(도)"))],
+    "LOC": [
+        "출신성분/국적",
+        *(f"{what}_{where}" for what in ("본사", "출생", "거주", "사망") for where in ("국가", "도시", "주(도)")),
+    ],
     "DAT": ["사망_일시", "출생_일시", "해산일", "창립일"],
     "POH": ["직업/직함", "제작", "사망_원인"],
     "NOH": ["구성원_수", "나이"],
@@ -37,7 +43,9 @@ TYPE_OF = {half: kind for kind, halves in OBJECTS.items() for half in halves}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train_file", required=True, help="the competition's train.tsv")
-    parser.add_argument("--output_file", required=True, type=Path, help="ner.tsv: id, type of entity 1, type of entity 2")
+    parser.add_argument(
+        "--output_file", required=True, type=Path, help="ner.tsv: id, type of entity 1, type of entity 2"
+    )
     args = parser.parse_args()
     names = read_label_names(LABEL_FILE)
     examples, _ = read_examples(args.train_file, names, {})
@@ -55,7 +63,8 @@ def main() -> None:
     for train, rest in GroupKFold(5).split(texts, groups=np.array(sentences)):
         known = train[types[train] != ""]
         model = make_pipeline(
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), sublinear_tf=True),
+            LogisticRegression(C=10, max_iter=1000),
         )
         guessed[rest] = model.fit(texts[known], types[known]).predict(texts[rest])
     told = types != ""

@@ -20,9 +20,10 @@ def paired_table(
 ) -> str:
     """Markdown of the settings that are done, the base first; rows are right or wrong by the base's labels.
 
-    claims: what the source says of a setting's accuracy against the base: "worse", "better", "hoped better" or nothing. Differences are
-    paired, their standard errors are over rows; Holm's correction (two-sided, normal) is over the settings in the table. columns: title ->
-    key of compute_metrics or task_metrics, beside the accuracy; macro F1 has the standard error of 200 bootstrap samples of the rows.
+    claims: what the source says of a setting's accuracy against the base: "worse", "better", "hoped better" or nothing.
+    Differences are paired, their standard errors are over rows; Holm's correction (two-sided, normal) is over the
+    settings in the table. columns: title -> key of compute_metrics or task_metrics, beside the accuracy; macro F1 has
+    the standard error of 200 bootstrap samples of the rows.
     """
     base = next(iter(results.values()))
     aligned = {name: logits.reorder(base.ids) for name, logits in results.items()}
@@ -47,7 +48,8 @@ def paired_table(
             continue
         (difference, error), p = differences[number - 1], p_values[number - 1]
         lines.append(
-            f"| {name} | {scores} | {difference:+.3f} ± {error:.3f} | {p:.3f} | {claims[name]} | {verdict(difference, p, claims[name])} |"
+            f"| {name} | {scores} | {difference:+.3f} ± {error:.3f} | {p:.3f} | {claims[name]} | "
+            f"{verdict(difference, p, claims[name])} |"
         )
     return "\n".join(lines) + "\n"
 

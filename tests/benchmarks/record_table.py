@@ -1,12 +1,14 @@
-"""Record a learning rate x epoch table with a task's own train.py: the data that replay_search.py compares methods of search on.
+"""Record a learning rate x epoch table with a task's own train.py: the data that replay_search.py compares methods of
+search on.
 
     python tests/benchmarks/record_table.py friends --output_dir OUT --csv tests/benchmarks/tables/friends_minilm2.csv \
         --learning_rates 5e-5 1e-4 2e-4 4e-4 8e-4 1.6e-3 --seeds 1 2 --warmup_steps 30 -- --train_file T --eval_file E \
         --model_name_or_path MODEL --num_train_epochs 8 --per_device_train_batch_size 32 --ema_decay 0.98 --bf16
 
-What stands after -- goes to <task>/train.py, on top of its tune preset. The rate is constant after the warm-up, so that epoch e of a long
-run is a run of e epochs. Finished runs are not trained again. The CSV has one row per seed, rate and epoch; scores are those of eval_file.
-Beside it, as JSON, stands what train.py measured of the data and the model before training.
+What stands after -- goes to <task>/train.py, on top of its tune preset. The rate is constant after the warm-up, so that
+epoch e of a long run is a run of e epochs. Finished runs are not trained again. The CSV has one row per seed, rate and
+epoch; scores are those of eval_file. Beside it, as JSON, stands what train.py measured of the data and the model before
+training.
 """
 
 import argparse
@@ -24,7 +26,9 @@ COLUMNS = ("accuracy", "macro_f1", "log_loss")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("task", help="task folder")
     parser.add_argument("--output_dir", required=True, type=Path, help="run folders go here; without the models")
     parser.add_argument("--csv", required=True, type=Path)
@@ -33,8 +37,22 @@ def main() -> None:
     parser.add_argument("--warmup_steps", required=True, type=int, help="then the rate is constant")
     args, rest = parser.parse_known_args()
     script = ROOT / args.task / "train.py"
-    shared = [script, "--config", script.parent / "configs" / "tune.yaml", "--lr_scheduler_type", "constant_with_warmup"]
-    shared += ["--warmup_steps", args.warmup_steps, "--save_strategy", "no", "--disable_tqdm", "true", *[x for x in rest if x != "--"]]
+    shared = [
+        script,
+        "--config",
+        script.parent / "configs" / "tune.yaml",
+        "--lr_scheduler_type",
+        "constant_with_warmup",
+    ]
+    shared += [
+        "--warmup_steps",
+        args.warmup_steps,
+        "--save_strategy",
+        "no",
+        "--disable_tqdm",
+        "true",
+        *[x for x in rest if x != "--"],
+    ]
     args.output_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "common.search_child"]  # imports torch once for all runs
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -44,7 +62,9 @@ def main() -> None:
             folder = args.output_dir / f"{rate:g}-{seed}"
             if not (folder / "metrics.json").exists():
                 shutil.rmtree(folder, ignore_errors=True)
-                argv = [str(word) for word in [*shared, "--learning_rate", rate, "--seed", seed, "--output_dir", folder]]
+                argv = [
+                    str(word) for word in [*shared, "--learning_rate", rate, "--seed", seed, "--output_dir", folder]
+                ]
                 print(json.dumps({"log": str(args.output_dir / "log.txt"), "argv": argv}), file=child.stdin, flush=True)
                 if child.stdout.readline() != "0\n":
                     sys.exit(f"{args.output_dir / 'log.txt'}: train.py failed")
@@ -52,7 +72,9 @@ def main() -> None:
             shutil.copy(folder / "features.json", args.csv.with_suffix(".json"))
             for entry in read_json(folder / "fold0" / "fold.json")["log_history"]:
                 if "eval_accuracy" in entry:
-                    rows.append([seed, f"{rate:g}", round(entry["epoch"]), *(f"{entry[f'eval_{key}']:.4f}" for key in COLUMNS)])
+                    rows.append(
+                        [seed, f"{rate:g}", round(entry["epoch"]), *(f"{entry[f'eval_{key}']:.4f}" for key in COLUMNS)]
+                    )
             best = max(float(row[3]) for row in rows if row[:2] == [seed, f"{rate:g}"])
             print(f"rate {rate:g}, seed {seed}: best {best:.4f}", flush=True)
             with atomic_write(args.csv) as file:

@@ -1,11 +1,13 @@
 """The source's choices on faces, each setting trained on the same images and measured on the same others of reon_face/.
 
-    python tests/benchmarks/reon_face_choices.py --faces FER2013 --model_name_or_path WEIGHTS --output_dir OUT -- --num_train_epochs 5
+    python tests/benchmarks/reon_face_choices.py --faces FER2013 --model_name_or_path WEIGHTS --output_dir OUT -- \
+        --num_train_epochs 5
 
-Half of the images (whole groups) train, half are measured; --max_images of each. Start and learning rate under SGD, in stages or all at
-once, SGD or AdamW, and the face alone or pasted into a frame: always on the left, on the left in training and on the right when measured,
-or anywhere. What stands after -- goes to every train.py. Finished settings are not trained again. Prints, and writes to OUT/choices.md
-after each setting, what tests/benchmarks/paired.py says. One seed: the errors are over rows, not over training runs.
+Half of the images (whole groups) train, half are measured; --max_images of each. Start and learning rate under SGD, in
+stages or all at once, SGD or AdamW, and the face alone or pasted into a frame: always on the left, on the left in
+training and on the right when measured, or anywhere. What stands after -- goes to every train.py. Finished settings are
+not trained again. Prints, and writes to OUT/choices.md after each setting, what tests/benchmarks/paired.py says. One
+seed: the errors are over rows, not over training runs.
 """
 
 import argparse
@@ -27,7 +29,18 @@ TASK = Path(__file__).parents[2] / "reon_face"
 sys.path.insert(0, str(TASK))
 from data import read_examples  # noqa: E402
 
-SGD = ["--optim", "sgd", "--optim_args", "momentum=0.9", "--lr_scheduler_type", "constant", "--warmup_steps", "0", "--weight_decay", "0"]
+SGD = [
+    "--optim",
+    "sgd",
+    "--optim_args",
+    "momentum=0.9",
+    "--lr_scheduler_type",
+    "constant",
+    "--warmup_steps",
+    "0",
+    "--weight_decay",
+    "0",
+]
 STAGES = [f"part={number}/4" for number in (1, 2, 3, 4)]
 WISHED = ["--ema_decay", "0.98", "--mixup_alpha", "0.2", "--label_smoothing_factor", "0.1"]
 # name: (images to train on, to measure on, options, what the source says of it against the base)
@@ -48,14 +61,27 @@ FRAME = 96  # pixels; the face has 48 of them
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", required=True, help="folder of labels with images of 48 x 48 pixels, as FER2013 has them")
+    parser.add_argument(
+        "--faces", required=True, help="folder of labels with images of 48 x 48 pixels, as FER2013 has them"
+    )
     parser.add_argument("--model_name_or_path", required=True, help="folder of ImageNet weights")
     parser.add_argument("--output_dir", required=True, type=Path)
     parser.add_argument("--max_images", type=int, default=1600, help="to train on, and to measure on")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all")
+    parser.add_argument(
+        "--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the base; default: all"
+    )
     args, rest = parser.parse_known_args()
     prepare(args.faces, args.output_dir / "data", args.max_images)
-    shared = ["--model_name_or_path", args.model_name_or_path, "--disable_tqdm", "true", "--eval_strategy", "no", "--save_strategy", "no"]
+    shared = [
+        "--model_name_or_path",
+        args.model_name_or_path,
+        "--disable_tqdm",
+        "true",
+        "--eval_strategy",
+        "no",
+        "--save_strategy",
+        "no",
+    ]
     shared += ["--drop_rate", "0", "--label_smoothing_factor", "0", *[option for option in rest if option != "--"]]
     results, seconds = {}, []
     for name in dict.fromkeys(["base", *args.settings]):
@@ -63,15 +89,36 @@ def main() -> None:
         source = next(other for other, setting in SETTINGS.items() if (setting[0], setting[2]) == (train, options))
         folder, data = args.output_dir / source, args.output_dir / "data"
         if not (folder / "metrics.json").exists():
-            command = ["train.py", "--config", TASK / "configs" / "tune.yaml", *shared, "--output_dir", folder, "--resume", *options]
+            command = [
+                "train.py",
+                "--config",
+                TASK / "configs" / "tune.yaml",
+                *shared,
+                "--output_dir",
+                folder,
+                "--resume",
+                *options,
+            ]
             run([*command, "--train_file", data / "train" / train, "--eval_file", data / "measured" / train])
         submission = folder / f"{measured}.csv"
         if not submission.with_suffix(".logits.npz").exists():
-            run(["predict.py", "--run_dir", folder, "--test_file", data / "measured" / measured, "--submission_file", submission])
+            run(
+                [
+                    "predict.py",
+                    "--run_dir",
+                    folder,
+                    "--test_file",
+                    data / "measured" / measured,
+                    "--submission_file",
+                    submission,
+                ]
+            )
         results[name] = Logits.load(submission.with_suffix(".logits.npz"))
         seconds.append(read_json(folder / "run.json")["seconds"]["train"])
         print(f"{name}: {seconds[-1]:.0f} s", flush=True)
-        table = paired_table(results, {name: claim for name, (*_, claim) in SETTINGS.items()}, sum(seconds), {"macro F1": "macro_f1"})
+        table = paired_table(
+            results, {name: claim for name, (*_, claim) in SETTINGS.items()}, sum(seconds), {"macro F1": "macro_f1"}
+        )
         (args.output_dir / "choices.md").write_text(table, encoding="utf-8")
     print("\n" + table)
 
@@ -81,7 +128,8 @@ def run(command: list) -> None:
 
 
 def prepare(faces: str, folder: Path, max_images: int) -> None:
-    """folder/{train,measured}/{faces,anywhere,left,right}/<label>/<name>.png; the same image has the same name everywhere."""
+    """folder/{train,measured}/{faces,anywhere,left,right}/<label>/<name>.png; the same image has the same name
+    everywhere."""
     if (folder / "done").exists():
         return
     rows, names = read_examples(faces)

@@ -1,10 +1,12 @@
-"""Images per second and core of reon_face/crop.py against a plain OpenCV loop over the same files, and its memory over many shards.
+"""Images per second and core of reon_face/crop.py against a plain OpenCV loop over the same files, and its memory over
+many shards.
 
     python tests/benchmarks/reon_face_crop.py --frames FRAMES
 
-FRAMES: a folder of images. The loop reads each whole, looks for faces in all its pixels, resizes the largest and writes a JPEG. Both are
-measured on the files as they are and enlarged by --enlarge, as photographs are, in seconds of CPU time, start-up not included. Then the
-frames are cropped again and again into shards, and the most memory that the process has held is printed after each.
+FRAMES: a folder of images. The loop reads each whole, looks for faces in all its pixels, resizes the largest and writes
+a JPEG. Both are measured on the files as they are and enlarged by --enlarge, as photographs are, in seconds of CPU
+time, start-up not included. Then the frames are cropped again and again into shards, and the most memory that the
+process has held is printed after each.
 """
 
 import argparse
@@ -35,14 +37,20 @@ def main() -> None:
         work = Path(work)
         (work / "large").mkdir()
         for path in files[: args.max_images]:
-            image = cv2.resize(cv2.imread(str(path)), None, fx=args.enlarge, fy=args.enlarge, interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(
+                cv2.imread(str(path)), None, fx=args.enlarge, fy=args.enlarge, interpolation=cv2.INTER_CUBIC
+            )
             cv2.imwrite(str(work / "large" / f"{path.stem}.jpg"), image)
         list(crop_shard(job(args.frames, [files[0].name], work, 999)))  # the imports
         for folder, some in ((args.frames, files), (work / "large", sorted((work / "large").iterdir()))):
             shape = cv2.imread(str(some[0])).shape
             plain, here = (
                 timed(lambda some=some: plain_loop(some, work)),
-                timed(lambda folder=folder, some=some: list(crop_shard(job(folder, [path.name for path in some], work, len(some))))),
+                timed(
+                    lambda folder=folder, some=some: list(
+                        crop_shard(job(folder, [path.name for path in some], work, len(some)))
+                    )
+                ),
             )
             rates = f"plain loop {len(some) / plain:.1f}, crop.py {len(some) / here:.1f} images per CPU second"
             print(f"{len(some)} files, {shape[1]} x {shape[0]}: {rates} ({plain / here:.1f} times)", flush=True)

@@ -3,8 +3,8 @@
 python tests/benchmarks/reon_face_page.py --exported EXPORTED/fp32 EXPORTED/int8
 python tests/benchmarks/reon_face_page.py --exported EXPORTED/fp32 --frames FOLDER_OF_IMAGES
 
-Each look of the page is detection (Tiny Face Detector), then crop and classification (onnxruntime-web). The first WARM_UP are left out.
-Needs `npm ci` in reon_face/web and Chromium.
+Each look of the page is detection (Tiny Face Detector), then crop and classification (onnxruntime-web). The first
+WARM_UP are left out. Needs `npm ci` in reon_face/web and Chromium.
 """
 
 import argparse
@@ -39,12 +39,17 @@ def main() -> None:
     parser.add_argument("--frames", help="folder of images; default: 40 drawn frames of 320 x 240")
     args = parser.parse_args()
     if args.frames:
-        frames = [cv2.imread(str(path)) for path in sorted(Path(args.frames).iterdir()) if path.suffix in (".jpg", ".png")]
+        frames = [
+            cv2.imread(str(path)) for path in sorted(Path(args.frames).iterdir()) if path.suffix in (".jpg", ".png")
+        ]
     else:
         random = np.random.default_rng(0)
         frames = [draw_frame(k, EMOTIONS[k % 7], 1.0, 240, 320, random) for k in range(40)]
     images = ["data:image/png;base64," + base64.b64encode(cv2.imencode(".png", frame)[1]).decode() for frame in frames]
-    print(f"{len(frames)} frames, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; milliseconds: median (10th percentile)")
+    print(
+        f"{len(frames)} frames, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; milliseconds: median (10th "
+        "percentile)"
+    )
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page"
         launch("npm", "run", "build", "--", "--outDir", page, "--emptyOutDir", "--logLevel", "warn", cwd=WEB)
@@ -53,19 +58,29 @@ def main() -> None:
             for name in ("model.onnx", "model.json"):
                 shutil.copy(exported / name, page)
             print(f"\n{exported}: model.onnx {(page / 'model.onnx').stat().st_size / 1e6:.2f} MB")
-            for headers, cores in (({}, None), (ISOLATION, 2 * os.cpu_count())):  # the page takes half of the cores, up to four
+            for headers, cores in (
+                ({}, None),
+                (ISOLATION, 2 * os.cpu_count()),
+            ):  # the page takes half of the cores, up to four
                 looks = in_page(page, headers, images, cores)
             in_python(exported, frames, looks)
 
 
 def weigh(page: Path) -> None:
     """What a visitor loads without a GPU, as it is and compressed."""
-    files = [file for file in page.rglob("*") if file.is_file() and "asyncify" not in file.name and "webgpu" not in file.name]
+    files = [
+        file for file in page.rglob("*") if file.is_file() and "asyncify" not in file.name and "webgpu" not in file.name
+    ]
     files = [file for file in files if file.name != "tfjs-backend-wasm.wasm"]  # of browsers without SIMD
-    total, packed = (sum(map(size, files)) for size in (lambda f: f.stat().st_size, lambda f: len(gzip.compress(f.read_bytes()))))
+    total, packed = (
+        sum(map(size, files)) for size in (lambda f: f.stat().st_size, lambda f: len(gzip.compress(f.read_bytes())))
+    )
     print(f"page without model, CPU: {total / 1e6:.1f} MB, gzip {packed / 1e6:.1f} MB")
     for file in sorted(files, key=lambda file: -file.stat().st_size)[:4]:
-        print(f"  {file.name}: {file.stat().st_size / 1e6:.2f} MB, gzip {len(gzip.compress(file.read_bytes())) / 1e6:.2f} MB")
+        print(
+            f"  {file.name}: {file.stat().st_size / 1e6:.2f} MB, gzip "
+            f"{len(gzip.compress(file.read_bytes())) / 1e6:.2f} MB"
+        )
 
 
 def in_page(page: Path, headers: dict, images: list[str], cores: int | None) -> list[dict]:
@@ -100,7 +115,9 @@ def in_python(exported: Path, frames: list[np.ndarray], looks: list[dict]) -> No
             start = time.perf_counter()
             small = crop_face(frame, face, min(size, FACE_PIXELS), crop["padding"], crop["align"])
             pixels = crop_face(small, Face((0, 0, *small.shape[:2]), 1.0), size, 0, False)[..., ::-1]
-            scaled = (pixels.astype(np.float32) / 255 - np.float32(description["mean"])) / np.float32(description["std"])
+            scaled = (pixels.astype(np.float32) / 255 - np.float32(description["mean"])) / np.float32(
+                description["std"]
+            )
             logits = session.run(["logits"], {"pixel_values": scaled.transpose(2, 0, 1)[None]})[0][0].astype(float)
             classify.append(1000 * (time.perf_counter() - start))
             if look["box"]:
@@ -111,12 +128,18 @@ def in_python(exported: Path, frames: list[np.ndarray], looks: list[dict]) -> No
     found = sum(look["box"] is not None for look in looks)
     same = np.array(overlaps) > 0.3
     mean_overlap, mean_distance = (np.mean(np.array(values)[same]) for values in (overlaps, differences))
-    print(f"faces: page {found}, Haar {len(classify)}, both {len(overlaps)} of {len(frames)}; the same face in {same.sum()}")
+    print(
+        f"faces: page {found}, Haar {len(classify)}, both {len(overlaps)} of {len(frames)}; the same face in "
+        f"{same.sum()}"
+    )
     print(f"of these: overlap {mean_overlap:.2f}, distance of the probabilities {mean_distance:.3f}")
 
 
 def show(name: str, detect: list[float], classify: list[float]) -> None:
-    middle = [f"{np.median(values[WARM_UP:]):.1f} ({np.percentile(values[WARM_UP:], 10):.1f})" for values in (detect, classify)]
+    middle = [
+        f"{np.median(values[WARM_UP:]):.1f} ({np.percentile(values[WARM_UP:], 10):.1f})"
+        for values in (detect, classify)
+    ]
     print(f"{name}: detection {middle[0]}, crop and classification {middle[1]}")
 
 

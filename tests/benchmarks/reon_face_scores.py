@@ -14,7 +14,12 @@ from tests.faces import reencode, watched
 sys.path.insert(0, str(Path(__file__).parents[2] / "reon_face"))
 from performance import Comparison, compare
 
-COPIES = [((680, 512), 25), ((480, 362), 12), ((240, 180), 30), ((170, 128), 10)]  # (width, height), frames a second; H.264
+COPIES = [
+    ((680, 512), 25),
+    ((480, 362), 12),
+    ((240, 180), 30),
+    ((170, 128), 10),
+]  # (width, height), frames a second; H.264
 
 
 def main() -> None:
@@ -31,12 +36,17 @@ def main() -> None:
     originals, copies = performances[: len(names)], performances[len(names) :]
     for alignment, distance in product(("dtw", "offset", "none"), ("l1", "js")):
         how = Comparison(alignment, distance)
-        print(f"\n{alignment}, {distance}\n\n| actor | {' | '.join(f'{name} | its copies' for name in names)} | still face |")
+        print(
+            f"\n{alignment}, {distance}\n\n| actor | {' | '.join(f'{name} | its copies' for name in names)} | still "
+            "face |"
+        )
         print("|---" * (2 * len(names) + 2) + "|")
         for name, actor in zip(names, originals, strict=True):
             cells = [name]
             for other, user in enumerate(originals):
-                of_copies = [compare(actor, copy, how).score for copy in copies[other * len(COPIES) : (other + 1) * len(COPIES)]]
+                of_copies = [
+                    compare(actor, copy, how).score for copy in copies[other * len(COPIES) : (other + 1) * len(COPIES)]
+                ]
                 cells += [f"{compare(actor, user, how).score:.1f}", f"{min(of_copies):.1f} to {max(of_copies):.1f}"]
             print(f"| {' | '.join(cells)} | {compare(actor, actor, how).still_score:.1f} |")
 

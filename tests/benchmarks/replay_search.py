@@ -1,12 +1,14 @@
-"""Replay methods of search on recorded learning rate x epoch tables: how many epochs each trains until it recommends a good cell.
+"""Replay methods of search on recorded learning rate x epoch tables: how many epochs each trains until it recommends a
+good cell.
 
     python tests/benchmarks/replay_search.py                     # the report half of the tables
     python tests/benchmarks/replay_search.py --half design
 
-Every method starts from the same 30 random cells. On our own tables it sees the scores of one seed, and what it recommends is scored on the
-mean of the others; on the source's tables, which have one seed, on that seed. Regret: the best cell's score minus that of the recommended
-cell, in points. An epoch that was trained before costs nothing again. `whole grid` is what a method gets that trains every cell on the one
-seed and recommends the best, or the top of the smoothed hill: the noise that no search can undercut.
+Every method starts from the same 30 random cells. On our own tables it sees the scores of one seed, and what it
+recommends is scored on the mean of the others; on the source's tables, which have one seed, on that seed. Regret: the
+best cell's score minus that of the recommended cell, in points. An epoch that was trained before costs nothing again.
+`whole grid` is what a method gets that trains every cell on the one seed and recommends the best, or the top of the
+smoothed hill: the noise that no search can undercut.
 """
 
 import argparse
@@ -74,7 +76,9 @@ def optuna_method(sampler: str, pruner: str) -> Callable:
         study.enqueue_trial({"learning_rate": rates[start[0]]})
         for _ in range(20 * len(rates)):
             trial = study.ask()
-            row = int(np.abs(np.log(rates / trial.suggest_float("learning_rate", rates[0], rates[-1], log=True))).argmin())
+            row = int(
+                np.abs(np.log(rates / trial.suggest_float("learning_rate", rates[0], rates[-1], log=True))).argmin()
+            )
             state = optuna.trial.TrialState.PRUNED
             for column in range(scores.shape[1]):
                 yield row, column
@@ -89,7 +93,8 @@ def optuna_method(sampler: str, pruner: str) -> Callable:
 
 
 def halving(eta: int) -> Callable:
-    """Synchronous successive halving (Jamieson and Talwalkar, arXiv 1502.07943): all rates, then 1 / eta of them eta times as long."""
+    """Synchronous successive halving (Jamieson and Talwalkar, arXiv 1502.07943): all rates, then 1 / eta of them eta
+    times as long."""
 
     def method(scores: np.ndarray, rates: np.ndarray, start: Cell, number: int) -> Iterator[Cell]:
         rows, epochs, trained = list(np.random.default_rng(number).permutation(len(rates))), 1, 0
@@ -105,14 +110,17 @@ def halving(eta: int) -> Callable:
 
 
 def descent(scores: np.ndarray, rates: np.ndarray, start: Cell, number: int) -> Iterator[tuple[Cell, Cell]]:
-    """The source's walk: to the best of four neighbours until none is better. Epoch e of a rate costs its first e epochs."""
+    """The source's walk: to the best of four neighbours until none is better. Epoch e of a rate costs its first e
+    epochs."""
 
     def method() -> Iterator[Cell]:
         here = start
         yield from ((here[0], column) for column in range(here[1] + 1))
         while True:
             around = [(here[0] + dr, here[1] + dc) for dr, dc in ((-1, 0), (1, 0), (0, -1), (0, 1))]
-            around = [(row, column) for row, column in around if 0 <= row < scores.shape[0] and 0 <= column < scores.shape[1]]
+            around = [
+                (row, column) for row, column in around if 0 <= row < scores.shape[0] and 0 <= column < scores.shape[1]
+            ]
             for row, column in around:
                 yield from ((row, c) for c in range(column + 1))
             best = max(around, key=lambda cell: scores[cell])
@@ -142,7 +150,9 @@ METHODS: dict[str, Callable] = {
 }
 
 
-NO_STOP = [name for name in METHODS if "hyperband" in name or name == "tpe"]  # they go on until a budget that the user sets
+NO_STOP = [
+    name for name in METHODS if "hyperband" in name or name == "tpe"
+]  # they go on until a budget that the user sets
 
 
 def replay(method: Callable, table: Table, seed: int, start: Cell, number: int) -> list[float]:
@@ -177,7 +187,8 @@ def until(regrets: list[float], points: float) -> float:
 
 
 def interval(values: np.ndarray, statistic: Callable, generator: np.random.Generator) -> tuple[float, float, float]:
-    """A statistic of (T, N) values of T tables, with a 95 % bootstrap interval: tables are drawn anew, then their replays."""
+    """A statistic of (T, N) values of T tables, with a 95 % bootstrap interval: tables are drawn anew, then their
+    replays."""
     drawn = []
     for _ in range(1000):
         tables = generator.integers(len(values), size=len(values))
@@ -189,7 +200,9 @@ def interval(values: np.ndarray, statistic: Callable, generator: np.random.Gener
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=["design", "report", "source", "all"], default="report", help="which tables (default: report)")
+    parser.add_argument(
+        "--half", choices=["design", "report", "source", "all"], default="report", help="which tables (default: report)"
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -201,9 +214,13 @@ def main() -> None:
         seeds, rates, epochs = table.scores.shape
         size = rates * epochs
         best, smoothed = (
-            np.mean([table.truth(s).max() - table.truth(s)[cell(table, s)] for s in range(seeds)]) for cell in (top, smooth_top)
+            np.mean([table.truth(s).max() - table.truth(s)[cell(table, s)] for s in range(seeds)])
+            for cell in (top, smooth_top)
         )
-        print(f"\n{table.name}: {rates} rates x {epochs} epochs, {seeds} seeds; whole grid: regret {best:.2f}, smoothed {smoothed:.2f}")
+        print(
+            f"\n{table.name}: {rates} rates x {epochs} epochs, {seeds} seeds; whole grid: regret {best:.2f}, smoothed "
+            f"{smoothed:.2f}"
+        )
         generator = np.random.default_rng(0)
         starts = [(int(generator.integers(rates)), int(generator.integers(epochs))) for _ in range(STARTS)]
         for name in args.methods:
@@ -211,23 +228,35 @@ def main() -> None:
             for number, start in enumerate(starts):
                 regrets = replay(METHODS[name], table, number % seeds, start, number)
                 quarter = regrets[min(len(regrets), math.ceil(size / 4)) - 1]
-                rows.append((until(regrets, 0.2) / size, until(regrets, 0.5) / size, len(regrets) / size, regrets[-1], quarter))
+                rows.append(
+                    (until(regrets, 0.2) / size, until(regrets, 0.5) / size, len(regrets) / size, regrets[-1], quarter)
+                )
             results[name].append(rows)
             a = np.array(rows)
-            stop = "" if name in NO_STOP else f"; stops at {np.mean(a[:, 2]):.2f}, {np.median(a[:, 3]):.2f}, most {a[:, 3].max():.2f}"
+            stop = (
+                ""
+                if name in NO_STOP
+                else f"; stops at {np.mean(a[:, 2]):.2f}, {np.median(a[:, 3]):.2f}, most {a[:, 3].max():.2f}"
+            )
             print(
                 f"{name:27}to 0.2: {np.median(a[:, 0]):5.2f}, to 0.5: {np.median(a[:, 1]):5.2f}; "
                 f"at a quarter {np.median(a[:, 4]):.2f}, most {a[:, 4].max():.2f}{stop}"
             )
     print(
-        f"\nAll {len(tables)} tables. Epochs are shares of the grid's, regrets points; 95 % bootstrap intervals over tables and replays.\n"
+        f"\nAll {len(tables)} tables. Epochs are shares of the grid's, regrets points; 95 % bootstrap intervals over "
+        "tables and replays.\n"
     )
-    print("| method | to 0.2, median | to 0.5, median | at a quarter, median | most | own stop, mean | regret there, median | most |")
+    print(
+        "| method | to 0.2, median | to 0.5, median | at a quarter, median | most | own stop, mean | regret there, "
+        "median | most |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     statistics = (np.median, np.median, np.median, np.max, np.mean, np.median, np.max)
     for name, replays in results.items():
         values = np.array(replays)[:, :, [0, 1, 4, 4, 2, 3, 3]]
-        cells = [interval(values[:, :, i], statistic, np.random.default_rng(0)) for i, statistic in enumerate(statistics)]
+        cells = [
+            interval(values[:, :, i], statistic, np.random.default_rng(0)) for i, statistic in enumerate(statistics)
+        ]
         written = [f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in cells]
         print(f"| {name} | " + " | ".join(written[:4] + ["–"] * 3 if name in NO_STOP else written) + " |")
 

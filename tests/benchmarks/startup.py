@@ -1,11 +1,13 @@
-"""Start-up of the scripts: seconds to --help, seconds to the first training step of the demo, and what of it are imports.
+"""Start-up of the scripts: seconds to --help, seconds to the first training step of the demo, and what of it are
+imports.
 
     python tests/benchmarks/startup.py                                   # prints two Markdown tables
     python tests/benchmarks/startup.py --tasks friends reon_face --rounds 5
 
-Each number is the median over the rounds of a process of its own, from its start: to its end for --help, to the first step of the optimizer
-for the demo, which then ends. Imports are measured in one more process by Python's -X importtime, which itself costs some time, and summed
-by package. The first round, in which samples are drawn and files come from the disk, is not counted.
+Each number is the median over the rounds of a process of its own, from its start: to its end for --help, to the first
+step of the optimizer for the demo, which then ends. Imports are measured in one more process by Python's -X importtime,
+which itself costs some time, and summed by package. The first round, in which samples are drawn and files come from the
+disk, is not counted.
 """
 
 import argparse
@@ -44,7 +46,10 @@ def main() -> None:
     args = parser.parse_args()
     print("| | train.py --help | predict.py --help |\n|---|---|---|")
     for task in args.tasks:
-        times = [median_of(args.rounds, lambda path=ROOT / task / script: seconds_to_help(path)) for script in ("train.py", "predict.py")]
+        times = [
+            median_of(args.rounds, lambda path=ROOT / task / script: seconds_to_help(path))
+            for script in ("train.py", "predict.py")
+        ]
         print(f"| {task} | {times[0]:.2f} s | {times[1]:.2f} s |", flush=True)
     print("\n| | to the first step of the demo | imports of it | the longest |\n|---|---|---|---|")
     for task in args.tasks:
@@ -82,7 +87,14 @@ def seconds_of_imports(task: str) -> Counter:
 
 
 def demo(task: str, folder: str, interpreter_options: list[str]) -> subprocess.CompletedProcess:
-    options = ["--config", str(ROOT / task / "configs" / "demo.yaml"), "--output_dir", f"{folder}/run", "--torch_num_threads", "1"]
+    options = [
+        "--config",
+        str(ROOT / task / "configs" / "demo.yaml"),
+        "--output_dir",
+        f"{folder}/run",
+        "--torch_num_threads",
+        "1",
+    ]
     command = [sys.executable, *interpreter_options, "-c", FIRST_STEP, str(ROOT / task / "train.py"), *options]
     return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
 

@@ -1,9 +1,12 @@
-"""Prediction speed on text rows: transformers' pipeline() at its best batch size against ours, on the same rows with the same model.
+"""Prediction speed on text rows: transformers' pipeline() at its best batch size against ours, on the same rows with
+the same model.
 
-    python tests/benchmarks/text_inference.py --run_dir RUN --test_file ratings_test.txt --rows 1000      # RUN: a run of nsmc/train.py
+    # RUN: a run of nsmc/train.py
+    python tests/benchmarks/text_inference.py --run_dir RUN --test_file ratings_test.txt --rows 1000
 
-Both start from strings and end with logits in the rows' order; loading the model is not counted. Takes turns, `--rounds` times. Prints a
-Markdown table, the largest difference between both sides' probabilities, and what two folds cost over one.
+Both start from strings and end with logits in the rows' order; loading the model is not counted. Takes turns,
+`--rounds` times. Prints a Markdown table, the largest difference between both sides' probabilities, and what two folds
+cost over one.
 """
 
 import argparse
@@ -49,7 +52,9 @@ def main() -> None:
 
     def piped(batch_size: int) -> np.ndarray:
         found = pipe(texts, batch_size=batch_size, truncation=True, max_length=max_length)
-        return np.array([[next(s["score"] for s in row if s["label"] == name) for name in LABEL_NAMES] for row in found])
+        return np.array(
+            [[next(s["score"] for s in row if s["label"] == name) for name in LABEL_NAMES] for row in found]
+        )
 
     def in_bf16(way: Callable[[], np.ndarray]) -> np.ndarray:
         with torch.autocast(accelerator.device.type, torch.bfloat16):
@@ -66,12 +71,17 @@ def main() -> None:
             results[name] = way()
             if number:  # the first round warms up
                 speeds[name].append(len(rows) / (time.perf_counter() - began))
-    print(f"{len(rows)} rows, {args.threads} threads, {args.rounds} rounds\n\n| way | rows/s | ours is faster by |\n|---|---|---|")
+    print(
+        f"{len(rows)} rows, {args.threads} threads, {args.rounds} rounds\n\n| way | rows/s | ours is faster by "
+        "|\n|---|---|---|"
+    )
     for name, values in speeds.items():
         ratios = np.array(speeds["ours"]) / values
         error = f" ± {ratios.std(ddof=1) / np.sqrt(len(ratios)):.2f}" if len(ratios) > 1 else ""
         print(f"| {name} | {np.mean(values):.1f} | {ratios.mean():.2f}{error} |")
-    differences = {name: np.abs(results["ours"] - values).max() for name, values in results.items() if "bf16" not in name}
+    differences = {
+        name: np.abs(results["ours"] - values).max() for name, values in results.items() if "bf16" not in name
+    }
     print(f"\nlargest difference of a probability in float32: {max(differences.values()):.1e}")
 
 

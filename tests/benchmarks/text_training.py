@@ -1,15 +1,18 @@
 """Training speed of text rows: the stock recipe, the Trainer's own options and ours, on the same rows, side by side.
 
-    python tests/benchmarks/text_training.py --task nsmc --train_file T.txt --eval_file D.txt --model_name_or_path MODEL --output_dir OUT
+    python tests/benchmarks/text_training.py --task nsmc --train_file T.txt --eval_file D.txt \
+        --model_name_or_path MODEL --output_dir OUT
 
-stock_64, stock_128: what Hugging Face's text-classification example does: rows padded to a fixed length, in random order.
-dynamic: padded to the longest row of the batch. grouped: that, with train_sampling_strategy="group_by_length".
-ours: <task>/train.py. ours_budget: that, with --tokens_per_batch for as many steps. Same rows, tokens, model, batch size, learning rate,
-steps, precision and threads. Each training is a process of its own; the recipes take turns, `--rounds` times with other seeds.
+stock_64, stock_128: what Hugging Face's text-classification example does: rows padded to a fixed length, in random
+order. dynamic: padded to the longest row of the batch. grouped: that, with train_sampling_strategy="group_by_length".
+ours: <task>/train.py. ours_budget: that, with --tokens_per_batch for as many steps. Same rows, tokens, model, batch
+size, learning rate, steps, precision and threads. Each training is a process of its own; the recipes take turns,
+`--rounds` times with other seeds.
 
-Prints a Markdown table a precision: rows and useful tokens per second, share of padding, peak resident memory, accuracy on eval_file, the
-useful share of a matrix product's speed (the operations of the encoder's layers, forward and backward, padding not counted, over those of a
-large product in the same precision), and the ratio to stock_128, with the bound that leaving out all padding sets.
+Prints a Markdown table a precision: rows and useful tokens per second, share of padding, peak resident memory, accuracy
+on eval_file, the useful share of a matrix product's speed (the operations of the encoder's layers, forward and
+backward, padding not counted, over those of a large product in the same precision), and the ratio to stock_128, with
+the bound that leaving out all padding sets.
 """
 
 import argparse
@@ -59,34 +62,73 @@ def main() -> None:
             for recipe in args.recipes:
                 peak = matrix_product_flops(precision, args.threads)
                 found[recipe].append({**train(args, recipe, precision, seed, lengths), "peak": peak})
-        print(f"\n{args.task}, {args.rows} rows, batch {args.batch_size}, {precision}, {args.threads} threads, {args.rounds} seeds\n")
+        print(
+            f"\n{args.task}, {args.rows} rows, batch {args.batch_size}, {precision}, {args.threads} threads, "
+            f"{args.rounds} seeds\n"
+        )
         print(table(found, flops.mean(), float(layer_flops(args.model_name_or_path, 128) / flops.mean())), flush=True)
 
 
 def train(args: argparse.Namespace, recipe: str, precision: str, seed: int, lengths: np.ndarray) -> dict[str, float]:
-    """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, and the peak memory in GB."""
+    """Train in a process of its own: rows_per_second, tokens_per_second, padding, accuracy, and the peak memory in
+    GB."""
     budget = tokens_for_steps(lengths, math.ceil(args.rows / args.batch_size)) if recipe == "ours_budget" else None
     if recipe.startswith("ours"):
         folder = Path(args.output_dir) / f"{args.task}-{recipe}-{precision}-{seed}"
-        command = [sys.executable, str(ROOT / args.task / "train.py"), "--config", str(ROOT / args.task / "configs" / "tune.yaml")]
+        command = [
+            sys.executable,
+            str(ROOT / args.task / "train.py"),
+            "--config",
+            str(ROOT / args.task / "configs" / "tune.yaml"),
+        ]
         for name in ("train_file", "eval_file", "model_name_or_path", "learning_rate"):
             command += [f"--{name}", str(getattr(args, name))]
-        command += ["--max_train_samples", str(args.rows), "--max_eval_samples", str(args.eval_rows), "--max_length", "128"]
-        command += ["--per_device_train_batch_size", str(args.batch_size), "--num_train_epochs", "1", "--warmup_steps", "0"]
+        command += [
+            "--max_train_samples",
+            str(args.rows),
+            "--max_eval_samples",
+            str(args.eval_rows),
+            "--max_length",
+            "128",
+        ]
+        command += [
+            "--per_device_train_batch_size",
+            str(args.batch_size),
+            "--num_train_epochs",
+            "1",
+            "--warmup_steps",
+            "0",
+        ]
         command += ["--weight_decay", "0", "--eval_strategy", "no", "--save_strategy", "no"]
         command += ["--tokens_per_batch", str(budget)] if budget else []
         command += ["--seed", str(seed), "--torch_num_threads", str(args.threads)]
         command += ["--disable_tqdm", "true", "--output_dir", str(folder), *(["--bf16"] if precision == "bf16" else [])]
     else:
-        command = [sys.executable, __file__, *sys.argv[1:], "--recipe", recipe, "--precision", precision, "--seed", str(seed)]
+        command = [
+            sys.executable,
+            __file__,
+            *sys.argv[1:],
+            "--recipe",
+            recipe,
+            "--precision",
+            precision,
+            "--seed",
+            str(seed),
+        ]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         _, status, usage = os.wait4(process.pid, 0)
         output.seek(0)
         printed = output.read()
     if status:
         raise SystemExit(f"{' '.join(command)}\n{printed}")
-    result = ours(folder, lengths, args.batch_size, budget, seed) if recipe.startswith("ours") else json.loads(printed.splitlines()[-1])
+    result = (
+        ours(folder, lengths, args.batch_size, budget, seed)
+        if recipe.startswith("ours")
+        else json.loads(printed.splitlines()[-1])
+    )
     print(recipe, precision, seed, result, flush=True, file=sys.stderr)
     return {**result, "memory": usage.ru_maxrss / 1e6}
 
@@ -115,7 +157,9 @@ def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
         if args.task == "nsmc":
             parts.append(data.read_examples(path)[:limit])
         else:
-            parts.append(data.make_examples(data.read_utterances(path, repair=True)[:limit], "colon", "current_previous", None))
+            parts.append(
+                data.make_examples(data.read_utterances(path, repair=True)[:limit], "colon", "current_previous", None)
+            )
     tokenizer = load_tokenizer(args.model_name_or_path, [])
     return tokenizer, *(tokenize(rows, tokenizer, 128, folder / f"{i}.arrow") for i, rows in enumerate(parts))
 
@@ -143,7 +187,9 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
         fixed = int(args.recipe.removeprefix("stock_")) if args.recipe.startswith("stock_") else None
         if fixed:
             cut = {"input_ids", "attention_mask", "token_type_ids"} & set(train_rows.column_names)
-            train_rows, eval_rows = (rows.map(lambda row: {key: row[key][:fixed] for key in cut}) for rows in (train_rows, eval_rows))
+            train_rows, eval_rows = (
+                rows.map(lambda row: {key: row[key][:fixed] for key in cut}) for rows in (train_rows, eval_rows)
+            )
         pad = DataCollatorWithPadding(tokenizer, padding="max_length" if fixed else True, max_length=fixed)
         counts = np.zeros(2)
 
@@ -188,16 +234,21 @@ def tokens_for_steps(lengths: np.ndarray, steps: int) -> int:
     from common.batches import token_budget_sizes
 
     ordered = np.sort(lengths)
-    return next(tokens for tokens in itertools.count(int(ordered[-1])) if len(token_budget_sizes(ordered, tokens)) <= steps)
+    return next(
+        tokens for tokens in itertools.count(int(ordered[-1])) if len(token_budget_sizes(ordered, tokens)) <= steps
+    )
 
 
 def ours(folder: Path, lengths: np.ndarray, batch_size: int, budget: int | None, seed: int) -> dict[str, float]:
-    """What the run of train.py says of itself, and the padding of its batches. lengths: (N,) tokens of the training rows."""
+    """What the run of train.py says of itself, and the padding of its batches. lengths: (N,) tokens of the training
+    rows."""
     from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
     from common.files import read_json
 
     metrics = read_json(folder / "metrics.json")
-    batches = TokenBudgetBatchSampler(lengths, budget, seed) if budget else LengthBatchSampler(lengths, batch_size, seed)
+    batches = (
+        TokenBudgetBatchSampler(lengths, budget, seed) if budget else LengthBatchSampler(lengths, batch_size, seed)
+    )
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     speed = metrics["train_samples_per_second"]
     return {
@@ -211,7 +262,8 @@ def ours(folder: Path, lengths: np.ndarray, batch_size: int, budget: int | None,
 def layer_flops(model_name_or_path: str, lengths: np.ndarray) -> np.ndarray:
     """Floating-point operations of the encoder's layers, forward, for rows of these lengths.
 
-    Per layer and row of n tokens: projections 8 n h^2, feed-forward 4 n h f, scores and their product with the values 4 n^2 h.
+    Per layer and row of n tokens: projections 8 n h^2, feed-forward 4 n h f, scores and their product with the values 4
+    n^2 h.
     """
     from transformers import AutoConfig
 
@@ -226,14 +278,20 @@ def table(found: dict[str, list[dict[str, float]]], row_flops: float, bound: flo
     row_flops: forward operations of a row of mean length without padding. bound: what the ratio can be at most.
     """
     base = np.array([result["rows_per_second"] for result in found.get("stock_128", next(iter(found.values())))])
-    lines = ["| recipe | rows/s | tokens/s | padding | GB | accuracy | of a matrix product | × stock_128 |", "|---" * 8 + "|"]
+    lines = [
+        "| recipe | rows/s | tokens/s | padding | GB | accuracy | of a matrix product | × stock_128 |",
+        "|---" * 8 + "|",
+    ]
     for recipe, results in found.items():
         mean = {key: np.mean([result[key] for result in results]) for key in results[0]}
         ratios = np.array([result["rows_per_second"] for result in results]) / base
         error = f" ± {ratios.std(ddof=1) / np.sqrt(len(ratios)):.2f}" if len(ratios) > 1 else ""
-        useful = np.mean([3 * row_flops * result["rows_per_second"] / result["peak"] for result in results])  # backward: twice forward
+        useful = np.mean(
+            [3 * row_flops * result["rows_per_second"] / result["peak"] for result in results]
+        )  # backward: twice forward
         lines.append(
-            f"| {recipe} | {mean['rows_per_second']:.1f} | {mean['tokens_per_second']:.0f} | {mean['padding']:.1%} | {mean['memory']:.2f} "
+            f"| {recipe} | {mean['rows_per_second']:.1f} | {mean['tokens_per_second']:.0f} | {mean['padding']:.1%} | "
+            f"{mean['memory']:.2f} "
             f"| {mean['accuracy']:.3f} | {useful:.0%} | {ratios.mean():.2f}{error} |"
         )
     return "\n".join([*lines, "", f"No padding at all: at most {bound:.2f} × stock_128."])
