@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import datasets
 import numpy as np
+from pyarrow import compute
 from torch.utils.data import Sampler
-
-from common.errors import InputError
 
 BUCKET = 50  # effective batches that are sorted by length together
 
@@ -70,46 +69,6 @@ class LengthBatchSampler(Sampler[list[int]]):
             yield from (part.tolist() for part in np.array_split(batch, parts)[self.rank :: self.world_size])
 
 
-class TokenBudgetBatchSampler(LengthBatchSampler):
-    """Micro-batches of at most tokens_per_batch tokens, padding included, however many rows that is; else as
-    LengthBatchSampler.
-
-    Which lengths share a batch is the same in every epoch (so that an epoch always has the same number of steps); which
-    rows of a length do, and the order of the batches, are drawn anew. An effective batch is accumulation * world_size
-    micro-batches.
-    """
-
-    def __init__(
-        self,
-        lengths: np.ndarray,
-        tokens_per_batch: int,
-        seed: int,
-        *,
-        accumulation: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-    ):
-        super().__init__(lengths, 1, seed, accumulation=accumulation, rank=rank, world_size=world_size)
-        self.sizes = token_budget_sizes(np.sort(lengths), tokens_per_batch)
-        while len(self.sizes) % world_size:  # every process takes the same number of micro-batches
-            largest = int(np.argmax(self.sizes))
-            if self.sizes[largest] == 1:
-                raise InputError(f"train_file: {len(lengths)} rows are too few for {world_size} processes")
-            half = self.sizes[largest] // 2
-            self.sizes[largest : largest + 1] = [half, self.sizes[largest] - half]
-
-    def __len__(self) -> int:
-        return len(self.sizes) // self.world_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.lengths))
-        order = order[np.argsort(self.lengths[order], kind="stable")]
-        batches = np.split(order, np.cumsum(self.sizes)[:-1])
-        for number in generator.permutation(len(batches) // self.world_size):
-            yield batches[number * self.world_size + self.rank].tolist()
-
-
 def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:
     """(N,) int64 of a column of integers; in parts, since of a selection they would take 500 bytes a row at once."""
     parts = dataset.select_columns(name).with_format("numpy").iter(batch_size=4096)
@@ -127,3 +86,13 @@ def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> lis
             size = 0
         size += 1
     return [*sizes, size] if size else sizes
+
+
+def row_lengths(dataset: datasets.Dataset) -> np.ndarray:
+    """(N,) tokens of each row of tokenize(); 1 for rows that are no texts."""
+    if "input_ids" not in dataset.column_names:
+        return np.ones(len(dataset), dtype=np.int64)
+    column = dataset.with_format("arrow", columns=["input_ids"])[:][
+        "input_ids"
+    ]  # no list is made of the rows: this is asked often
+    return compute.list_value_length(column).to_numpy().astype(np.int64)

@@ -1,17 +1,21 @@
-"""Rows as every task's data.py hands them over, and the checks that hold for all tasks."""
+"""A row as data.py hands it over, and the files of a run as rows, checked."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
+from common.console import InputError
+
+LONGEST_TEXT = 10_000  # characters; more is a file that was read wrong, an open quote say
 
 
 @dataclass
 class TextExample:
-    """One row: segments in the order in which the model reads them, `main` the number of the one that is truncated
-    last."""
+    """One row: segments in the order in which the model reads them, `main` the number of the one truncated last."""
 
     id: str
     segments: list[str]
@@ -23,49 +27,77 @@ class TextExample:
         self.group = self.group or self.id
 
 
-@dataclass
-class Entity:
-    """Characters start to end of a sentence, 0-based, both inclusive; type: what a named-entity tagger says, None where
-    unknown."""
+def read_files(args: Any, read: Callable[[str], Sequence]) -> dict[str, Sequence]:
+    """{"train": rows, "eval": ..., "test": ...} of the files that args name, cut to max_..._samples and checked.
 
-    start: int
-    end: int
-    type: str | None = None
-
-
-@dataclass(kw_only=True)
-class RelationExample(TextExample):
-    """A sentence, the only segment, and the two entities whose relation is the label."""
-
-    e1: Entity
-    e2: Entity
+    read: path -> rows, each with an id, a label and a group. Raises InputError as it and check_examples() do.
+    """
+    limits = {"train": args.max_train_samples, "eval": args.max_eval_samples, "test": args.max_predict_samples}
+    examples = {}
+    for name, limit in limits.items():
+        if path := getattr(args, f"{name}_file"):
+            examples[name] = read(path)[:limit]
+    for name, rows in examples.items():
+        least_classes = 2 if name == "train" else 1
+        check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=least_classes)
+    return examples
 
 
-def labels_of(examples: Sequence[TextExample]) -> np.ndarray:
+def cut_test_rows(args: Any, rows: Sequence) -> Sequence:
+    """The rows of predict.py's test_file, cut and checked in the same way."""
+    rows = rows[: args.max_predict_samples]
+    check_examples(rows, args.test_file)
+    return rows
+
+
+def labels_of(examples: Sequence) -> np.ndarray:
     """(N,) int64, -1 where unknown."""
     return np.fromiter((example.label for example in examples), dtype=np.int64, count=len(examples))
 
 
-def check_examples(
-    examples: Sequence[TextExample], source: str, *, labelled: bool = False, least_classes: int = 1
-) -> None:
+def groups_of(examples: Sequence) -> np.ndarray:
+    """(N,) of what the rows have as their group."""
+    return np.array([example.group for example in examples])
+
+
+def texts_of(examples: Sequence[TextExample]) -> list[str]:
+    """Every segment of every row, in order."""
+    return [segment for example in examples for segment in example.segments]
+
+
+def check_id(row_id: str, column: str, row: int, first_row: dict[str, int], path: str | Path) -> None:
+    """Raise InputError for an id that is empty or that an earlier row has. first_row: id -> its row, which is added."""
+    where = f"{path}, row {row}, column {column}"
+    if not row_id.strip():
+        raise InputError(f"{where}: is empty")
+    if row_id in first_row:
+        raise InputError(f"{where}: {row_id!r:.80} is repeated, expected in row {first_row[row_id]} only")
+    first_row[row_id] = row
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise InputError, which begins with `where`, for a text that is too long to be one."""
+    if len(text) > LONGEST_TEXT:
+        much = f"has {len(text):,} characters, more than {LONGEST_TEXT:,}"
+        raise InputError(f"{where}: {much}; is a quote left open?")
+
+
+def check_examples(examples: Sequence, source: str | Path, *, labelled: bool = False, least_classes: int = 1) -> None:
     """Raise InputError for a file without rows, for a repeated id or one that no CSV can hold and, where the rows must
     be labelled, for rows without a label and for fewer than least_classes."""
-    if not examples:
+    if not len(examples):
         raise InputError(f"{source}: holds no rows")
-    hashes = np.fromiter(
-        (hash(example.id) for example in examples), dtype=np.int64, count=len(examples)
-    )  # not all ids in memory
-    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    if counts.max() > 1:
-        row = int(first[counts == counts.max()].min())
-        raise InputError(f"{source}: id {examples[row].id} occurs {counts.max()} times, expected once")
-    if broken := [example.id for example in examples if "\r" in example.id]:  # Python's csv writes it without quotes
+    ids = [example.id for example in examples]
+    row_id, count = Counter(ids).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{source}: id {row_id} occurs {count} times, expected once")
+    if broken := [row_id for row_id in ids if "\r" in row_id]:  # Python's csv writes it without quotes
         raise InputError(f"{source}: id {broken[0]!r} holds a carriage return")
-    if labelled:
-        unlabelled = [example.id for example in examples if example.label < 0]
-        if unlabelled:
-            counts = f"{len(unlabelled)} of {len(examples)} rows have no label (first: id {unlabelled[0]})"
-            raise InputError(f"{source}: {counts}, expected one in each row")
-        if len({example.label for example in examples}) < least_classes:
-            raise InputError(f"{source}: all {len(examples)} rows have the same label, expected two classes or more")
+    if not labelled:
+        return
+    labels = labels_of(examples)
+    if (unknown := labels < 0).any():
+        counts = f"{unknown.sum()} of {len(ids)} rows have no label (first: id {ids[int(unknown.argmax())]})"
+        raise InputError(f"{source}: {counts}, expected one in each row")
+    if len(np.unique(labels)) < least_classes:
+        raise InputError(f"{source}: all {len(ids)} rows have the same label, expected two classes or more")

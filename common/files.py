@@ -1,18 +1,25 @@
-"""Files that appear whole or not at all, their fingerprints and their order."""
+"""Files: written whole or not at all, read with a sentence for what is wrong in them, fingerprints, order."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from common.errors import InputError
+import yaml
+
+from common.console import InputError
 
 LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
 PARQUET_END = 2**20  # bytes
+# A JSON escape of the first half of a character without the second, or the other way round.
+HIGH, LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+HALF_SURROGATE = re.compile(f"{HIGH}(?!{LOW})|(?<!{HIGH}){LOW}")
 
 
 @contextmanager
@@ -60,14 +67,55 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def read_json_data(path: str | Path) -> Any:
     """Read a user's JSON file. Raises InputError that names the file and, for a mistake in the JSON, row and column."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
     except ValueError as error:  # an integer of more digits than Python converts
         raise InputError(f"{path}: is not JSON that can be read ({error})") from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply to be read as JSON") from error
+    if HALF_SURROGATE.search(text) and re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)):
+        found = HALF_SURROGATE.search(text)
+        row = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        what = f"holds half a surrogate pair ({found[0]}), whole characters were expected"
+        raise InputError(f"{path}, row {row}, column {column}: {what}")
+    return value
+
+
+def read_rows(
+    path: str | Path, delimiter: str = ",", columns: Sequence[str] | None = None, text: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line on which it begins, fields) of each row of a CSV or TSV file with CSV quotes; empty rows are skipped.
+
+    columns: names of the fields, where the file has no header; None: the first row is one, and is yielded, too. text:
+    the file's, where it is read already. Raises InputError where a row has another number of fields, or is no CSV.
+    """
+    text = read_text(path) if text is None else text
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    row = 1
+    try:
+        for fields in reader:
+            if fields:
+                columns = columns or fields
+                if len(fields) != len(columns):
+                    expected = f"expected {len(columns)} ({','.join(columns):.200})"
+                    raise InputError(f"{path}, row {row}: {len(fields)} fields, {expected}")
+                yield row, fields
+            row = reader.line_num + 1
+    except csv.Error as error:
+        kind = "CSV" if delimiter == "," else "tab-separated text with CSV quotes"
+        raise InputError(f"{path}, row {row}: is not {kind} ({error})") from error
+
+
+def read_table(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and read_rows() of a CSV file. Raises InputError where it has no header."""
+    rows = list(read_rows(path))
+    if not rows:
+        raise InputError(f"{path}: is empty, expected a header and one row per id")
+    return rows[0][1], rows[1:]
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
@@ -139,3 +187,20 @@ def walk(folder: str | Path) -> Iterator[str]:
         seen.add(os.path.realpath(root))
         folders[:] = sorted(name for name in folders if name[0] != ".")
         yield from (os.path.join(root, name) for name in sorted(names) if name[0] != ".")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping. Raises InputError that names file and row."""
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{path}, row {error.problem_mark.line + 1}: is not YAML ({error.problem})") from error
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a control character, a date such as 2024-99-99, [[[[...
+        raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a mapping of field: value was expected")
+    return content

@@ -1,39 +1,109 @@
-"""Splits for cross-validation: stratified by label, and rows of one group (dialogue, sentence, subject, video) never on
-both sides."""
+"""Splits for cross-validation, and the folds that a run still has to train.
 
+Folds are stratified by label, and rows of one group (dialogue, sentence, subject, video) are never on both sides.
+"""
+
+import copy
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from common.args import print_once
-from common.errors import InputError
+from common.batches import read_column
+from common.console import InputError, print_once
+from common.examples import groups_of, labels_of
+from common.options.fields import ImbalanceArguments
+
+if TYPE_CHECKING:
+    from common.run import Run
 
 HOLDOUT_SHARE = 10  # one part in ten is held back where there is neither an eval_file nor K-fold
+Splits = list[tuple[np.ndarray, np.ndarray | None]]  # (train_idx, eval_idx) of each fold; None: eval_file is evaluated
 
 
-def make_splits(
-    labels: np.ndarray, groups: np.ndarray, label_names: Sequence[str], args: Any, *, has_eval: bool
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """[(train_idx, eval_idx)]: K folds; or all rows and None where there is an eval_file; or with a tenth of the rows
-    held back.
+@dataclass
+class Fold:
+    """What train_fold(), predict_fold() and save_fold() need of one fold.
 
-    labels: (N,) int, numbers of label_names. groups: (N,) of any type that numpy can compare; rows of one group stay
-    together. args: a script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError
-    as split_folds() and hold_out() do.
+    training_args: with the fold's own seed. train_idx: row numbers of the training file, resampled; train_rows: these
+    rows. to_predict: the rows that the model has not seen, by name: "held_out" of the training file, "eval", "test".
     """
+
+    run: "Run"
+    number: int
+    dir: Path
+    args: Any
+    training_args: Any
+    train_idx: np.ndarray
+    train_rows: Any
+    eval_rows: Any
+    to_predict: dict[str, Any]
+
+
+def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[Fold]:
+    """The folds that are not done yet (with --fold only that one), each with rows resampled and seed + its number.
+
+    rows: by "train", "eval" and "test", data sets or lists.
+    """
+    args = run.args
+    parts = {name: rows[name] for name in ("eval", "test") if name in rows}
+    for number, (train_idx, eval_idx) in enumerate(splits):
+        if run.is_done(number) or args.fold not in (None, number):
+            continue
+        if isinstance(args, ImbalanceArguments) and (args.oversample_ratio or args.undersample_ratio):
+            from common.tricks.sampling import resample
+
+            labels = read_column(rows["train"], "labels")[train_idx]
+            train_idx = train_idx[resample(labels, args.oversample_ratio, args.undersample_ratio, args.fold_seed)]
+        training_args = copy.copy(run.training_args)
+        training_args.seed += number
+        train_rows = select(rows["train"], train_idx)
+        eval_rows = rows["eval"] if eval_idx is None else select(rows["train"], eval_idx)
+        to_predict = parts if eval_idx is None else {**parts, "held_out": eval_rows}
+        folder = run.fold_dir(number)
+        yield Fold(run, number, folder, args, training_args, train_idx, train_rows, eval_rows, to_predict)
+
+
+def select(rows: Any, idx: np.ndarray) -> Any:
+    """Rows by number, of a data set or a list."""
+    return [rows[i] for i in idx] if isinstance(rows, list) else rows.select(idx)
+
+
+def make_splits(examples: dict[str, Sequence], label_names: Sequence[str], args: Any) -> Splits:
+    """K folds; or all rows and None where there is an eval file; or with a tenth of the rows held back.
+
+    examples: rows by "train" and "eval", with a label each, the number of one of label_names, and a group. args: a
+    script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError as split_folds()
+    and hold_out() do.
+    """
+    labels = labels_of(examples["train"])
+    groups = groups_of(examples["train"])
+    if args.num_folds == 1 and "eval" in examples:
+        return [(np.arange(len(labels)), None)]
     if args.num_folds == 1:
-        return [(np.arange(len(labels)), None) if has_eval else hold_out(labels, groups, args.fold_seed)]
+        return [hold_out(labels, groups, args.fold_seed)]
     splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
     rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
     if rare:
-        print_once(
-            f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {', '.join(rare)}"
-        )
+        names = ", ".join(rare)
+        print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {names}")
+    return splits
+
+
+def without_rows(splits: Splits, dropped: np.ndarray, labels: np.ndarray, option: str) -> Splits:
+    """The splits with the dropped rows, (N,) bool, left out of training; they are still predicted.
+
+    option: what the user set, for the InputError where a fold is left with fewer than two classes.
+    """
+    splits = [(train_idx[~dropped[train_idx]], eval_idx) for train_idx, eval_idx in splits]
+    if any(len(np.unique(labels[train_idx])) < 2 for train_idx, _ in splits):
+        raise InputError(f"{option}: leaves a fold with fewer than two classes to train on")
     return splits
 
 
@@ -63,9 +133,8 @@ def split_folds(
     else:
         splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="The least populated class", category=UserWarning
-            )  # make_splits() names them
+            # because make_splits() names them
+            warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
             for fold, (_, held) in enumerate(splitter.split(shared, labels[shared], group_of[shared])):
                 fold_of[shared[held]] = fold
     deal_out(fold_of, labels, num_folds, seed)

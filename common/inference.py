@@ -1,16 +1,29 @@
-"""Logits of every row of a tokenized data set, on one or several processes, with the ids checked."""
+"""Logits of every row, on one or several processes, and the folds of several runs as one ensemble."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from transformers import PreTrainedModel
 
-from common.batches import read_column, token_budget_sizes
-from common.logits import Logits
-from common.text import row_lengths
+from common.batches import read_column, row_lengths, token_budget_sizes
+from common.console import print_once
+from common.files import write_json
+from common.folds import Fold
+from common.logits import Logits, average
+from common.models import labels_of_config
+from common.results import TaskMetrics, all_metrics
+from common.run import finished_folds, read_config
+from common.submission import Submission
+
+if TYPE_CHECKING:
+    from common.training import FoldTrainer
 
 # A GPU wants large batches, a CPU those whose activations stay in its cache: 2.4 times as fast as 16384 with a model of
 # hidden size 384.
@@ -48,14 +61,30 @@ def predict_logits(
             outputs = model(**{key: value.to(accelerator.device) for key, value in inputs.items()})
         rows.append(batch)
         values.append(outputs.logits.float().cpu().numpy())
-    gathered = gather_object(list(zip(rows, values, strict=True)))
-    numbers = np.concatenate([row for row, _ in gathered]) if gathered else np.empty(0, dtype=int)
-    if not np.array_equal(np.sort(numbers), np.arange(len(dataset))):
-        raise RuntimeError(f"{len(numbers)} rows came back for {len(dataset)}, or some twice")
-    logits = np.zeros((len(dataset), len(label_names)), dtype=np.float32)
-    if gathered:
-        logits[numbers] = np.concatenate([value for _, value in gathered])
+    logits = gather_rows(rows, values, len(dataset), len(label_names))
     return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), list(label_names))
+
+
+def gather_rows(rows: list[np.ndarray], values: list[np.ndarray], num_rows: int, num_labels: int) -> np.ndarray:
+    """(num_rows, num_labels) float32 from all processes' batches of row numbers (b,) and logits (b, num_labels).
+
+    Raises RuntimeError when a row comes back not exactly once.
+    """
+    gathered = gather_object(list(zip(rows, values, strict=True)))
+    numbers = np.concatenate([np.empty(0, dtype=int), *(row for row, _ in gathered)])
+    if not np.array_equal(np.sort(numbers), np.arange(num_rows)):
+        raise RuntimeError(f"{len(numbers)} rows came back for {num_rows}, or some twice")
+    logits = np.zeros((num_rows, num_labels), dtype=np.float32)
+    for row, value in gathered:
+        logits[row] = value
+    return logits
+
+
+def predict_fold(fold: Fold, trainer: "FoldTrainer", tokens_per_batch: int | None = None) -> dict[str, Logits]:
+    """What a trained fold says of the rows that it has not seen, by the names of fold.to_predict."""
+    with fold.run.phase("predict"):
+        shared = trainer.data_collator, trainer.accelerator, trainer.class_names, tokens_per_batch
+        return {name: predict_logits(trainer.model, rows, *shared) for name, rows in fold.to_predict.items()}
 
 
 def start_accelerator(config: dict) -> Accelerator:
@@ -63,3 +92,59 @@ def start_accelerator(config: dict) -> Accelerator:
     use_cpu = not torch.accelerator.is_available()
     precision = "bf16" if config.get("bf16") else "fp16" if config.get("fp16") and not use_cpu else "no"
     return Accelerator(mixed_precision=precision, cpu=use_cpu)
+
+
+class Ensemble:
+    """The finished folds of args.run_dir, one or several runs; the logits of all are averaged by id.
+
+    runs: a list of fold folders for each run. A run's weight (args.weights, default 1) is shared by its folds.
+    """
+
+    def __init__(self, args: Any):
+        self.args = args
+        self.runs = [finished_folds(run_dir) for run_dir in args.run_dir]
+        self.accelerator = start_accelerator(read_config(args.run_dir[0]))
+        self.device = self.accelerator.device
+        run_weights = args.weights or [1.0] * len(self.runs)
+        self.weights = [
+            weight / len(folds) for folds, weight in zip(self.runs, run_weights, strict=True) for _ in folds
+        ]
+        self.parts: list[Logits] = []
+        self.cache = TemporaryDirectory()
+
+    def cache_file(self) -> Path:
+        """Where the tokenized rows of the run whose folds come next are kept until write()."""
+        return Path(self.cache.name) / f"{len(self.parts)}.arrow"
+
+    def predict(
+        self, model: PreTrainedModel, rows: datasets.Dataset, collate: Callable, tokens_per_batch: int | None = None
+    ) -> None:
+        """add() predict_logits() of the next fold's model."""
+        label_names = labels_of_config(model.config)
+        self.add(predict_logits(model, rows, collate, self.accelerator, label_names, tokens_per_batch))
+
+    def add(self, logits: Logits) -> None:
+        """What the next fold says; folds in the order of runs."""
+        self.parts.append(logits)
+
+    def write(self, submission: Submission, task_metrics: TaskMetrics = None) -> None:
+        """The average, as a checked submission; S.logits.npz beside S.csv and, where rows have labels, S.metrics.json,
+        which is printed too."""
+        logits = average(self.parts, self.weights)
+        if getattr(self.args, "prior_correction", False):
+            from common.tricks.shift import correct_folds
+
+            logits = correct_folds(logits, [fold for folds in self.runs for fold in folds])
+        if self.accelerator.is_main_process:
+            path = Path(self.args.submission_file)
+            submission.write(path, logits)
+            logits.save(path.with_suffix(".logits.npz"))
+            print_once(f"{path}: {len(logits.ids)} rows")
+            if (logits.labels >= 0).any():
+                metrics = all_metrics(logits, task_metrics)
+                write_json(path.with_suffix(".metrics.json"), metrics)
+                cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
+                print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)))
+        self.cache.cleanup()
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
+from common.console import InputError
 from common.files import atomic_write
 
 

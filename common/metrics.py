@@ -1,11 +1,4 @@
-"""Classification metrics from logits, and what a difference between two models is worth.
-
-    metrics = compute_metrics(logits, labels, label_names)
-    difference, standard_error = paired_difference(predictions_a == labels, predictions_b == labels)
-
-The same metrics as sub-classes of `evaluate.Metric` are in common/evaluate_metrics.py, because importing evaluate takes
-seconds.
-"""
+"""Classification metrics from logits, and what a difference between two models is worth."""
 
 from collections.abc import Sequence
 
@@ -13,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.metrics import average_precision_score, f1_score
 
-from common.errors import DIVERGED, InputError
+from common.console import DIVERGED, InputError
 from common.logits import Logits
 
 
@@ -64,25 +57,6 @@ def compute_metrics(logits: np.ndarray, labels: np.ndarray, label_names: Sequenc
 def row_log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) negative log likelihood in nats of labels (N,) under softmax(logits), logits (N, C)."""
     return -log_softmax(np.asarray(logits, dtype=np.float64), axis=1)[np.arange(len(labels)), labels]
-
-
-def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Accuracy of a minus that of b on the same rows, and the standard error of this difference.
-
-    a, b: (N,) bool, whether each model is right on row i; N >= 2, rows taken as independent.
-    """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values (M,) adjusted for M comparisons, in the given order (Holm, 1979, step-down)."""
-    p_values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p_values)
-    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
 
 
 def bootstrap_difference(metric: str, a: Logits, b: Logits, resamples: int = 200) -> tuple[float, float]:

@@ -1,7 +1,5 @@
-"""The run folder: config.yaml, run.json, and what a finished fold leaves behind (see README.md for the list of
-files)."""
+"""The run folder: config.yaml, run.json, and what a finished fold leaves behind (docs/run_folder.md)."""
 
-import glob
 import importlib.metadata
 import os
 import shlex
@@ -9,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +18,42 @@ import yaml
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from common.args import print_once, read_yaml, resolved_config
-from common.errors import InputError, Stopped
-from common.files import atomic_write, data_sha256, read_json, write_json
+from common.console import InputError, Stopped, print_once
+from common.files import atomic_write, data_sha256, read_json, read_yaml, write_json
 from common.logits import Logits
+from common.options.args import resolved_config
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "peft", "scikit-learn", "numpy")
 # Fields that may differ when a run goes on: they do not change its result.
-FREE = {
-    "report_to",
-    "disable_tqdm",
-    "log_level",
-    "torch_num_threads",
-    "dataloader_num_workers",
-    "push_to_hub",
-    "hub_model_id",
-    "hub_private_repo",
-}
+FREE = {"report_to", "disable_tqdm", "log_level", "torch_num_threads", "dataloader_num_workers"}
+FREE |= {"push_to_hub", "hub_model_id", "hub_private_repo"}
 
 
 class Run:
     """One run folder, from its choice to its last file. Nothing is written before start(), so that bad input leaves
-    nothing behind."""
+    nothing behind.
+
+    args, training_args: of train.py. notes: sentences for the report. state: which of several processes this is.
+    """
 
     def __init__(self, args: Any, training_args: Any, task_dir: Path):
+        self.args = args
+        self.training_args = training_args
         self.config = resolved_config(args, training_args)
-        self.data_fields = args.DATA_FIELDS
         config = Path(args.config)
         self.task = task_dir.resolve().name
         self.preset = config.resolve().parent.name if config.stem == "config" else config.stem
         self.seconds: dict[str, float] = {}
         self.began = time.perf_counter()
+        self.notes: list[str] = []
+        self.record: dict[str, Any] = {}
         training_args.device  # noqa: B018  (reading it connects the processes)
         self.state = PartialState()
-        self.dir = self.agree(lambda: self.choose_dir(args, training_args.output_dir))
+        self.dir = self.broadcast(self.choose_dir)
         # one fold writes into its own folder only: others may run at the same time
         self.record_dir = self.dir if args.fold is None else self.fold_dir(args.fold)
-        self.record: dict[str, Any] = {}
 
-    def agree(self, choose: Any) -> Any:
+    def broadcast(self, choose: Callable[[], Any]) -> Any:
         """What the first process chooses, on every process; its InputError too."""
         box: list[Any] = [None]
         if self.state.is_main_process:
@@ -70,31 +66,25 @@ class Run:
             raise box[0]
         return box[0]
 
-    def choose_dir(self, args: Any, output_dir: str | None) -> Path:
+    def choose_dir(self) -> Path:
         """The folder of this run. Raises InputError where it holds another run."""
-        if output_dir is not None:
-            folder = Path(output_dir)
+        goes_on = self.args.resume or self.args.fold is not None
+        if self.training_args.output_dir is not None:
+            folder = Path(self.training_args.output_dir)
             if folder.exists() and not folder.is_dir():
                 raise InputError(f"{folder}: is a file, a folder was expected (output_dir)")
-            if folder.is_dir() and any(folder.iterdir()) and not (args.resume or args.fold is not None):
-                raise InputError(
-                    f"{folder}: is not empty; name another --output_dir, or give --resume to go on with the run in it"
-                )
+            if folder.is_dir() and any(folder.iterdir()) and not goes_on:
+                how = "name another --output_dir, or give --resume to go on with the run in it"
+                raise InputError(f"{folder}: is not empty; {how}")
         else:
             base = Path("runs") / self.task / self.preset
-            numbers = [p.name.removeprefix(f"{base.name}-") for p in base.parent.glob(f"{glob.escape(base.name)}-*")]
-            taken = [
-                base,
-                *(base.with_name(f"{base.name}-{n}") for n in sorted(int(n) for n in numbers if n.isdecimal())),
-            ]
-            if args.fold is not None or not base.exists():
+            taken = sorted(int(n) for path in base.parent.glob("*") if (n := number_of(path, base)))
+            if self.args.fold is not None or not base.exists():
                 folder = base
-            elif args.resume:
-                folder = [path for path in taken if path.exists()][-1]
+            elif self.args.resume:
+                folder = base.with_name(f"{base.name}-{taken[-1]}") if taken else base
             else:
-                folder = next(
-                    p for n in range(2, len(taken) + 3) if not (p := base.with_name(f"{base.name}-{n}")).exists()
-                )
+                folder = next(base.with_name(f"{base.name}-{n}") for n in count(2) if n not in taken)
         for path in (folder / "config.yaml", *sorted(folder.glob("fold*/config.yaml"))):
             if path.exists():
                 self.compare(path)
@@ -106,25 +96,28 @@ class Run:
         for key in sorted(set(before) | set(self.config)):
             then = before.get(key)
             now = self.config.get(key)
-            if (
-                key in self.data_fields and then and now
-            ):  # another machine has them elsewhere; start() compares their contents
-                continue
+            if key in self.args.DATA_FIELDS and then and now:
+                continue  # another machine has them elsewhere; start() compares their contents
             if key not in FREE and then != now:
                 change = f"was made with {key} {then}, now it is {now}"
                 raise InputError(f"{path}: {change}; give the same values or another --output_dir")
 
-    def start(self, rows: dict[str, int]) -> None:
-        """Write config.yaml and run.json; rows: data field -> number of rows. Raises InputError where a data file has
-        changed."""
-        files = {key: self.config[key] for key in self.data_fields if self.config.get(key)}
+    def note(self, text: str) -> None:
+        """Print a sentence and keep it for the report."""
+        print_once(text)
+        self.notes.append(text)
+
+    def start(self, examples: dict[str, Sequence]) -> None:
+        """Write config.yaml and run.json. examples: rows by "train", "eval" and "test". Raises InputError where a data
+        file has changed."""
+        rows = {f"{name}_file": len(part) for name, part in examples.items()}
+        files = {key: self.config[key] for key in self.args.DATA_FIELDS if self.config.get(key)}
         data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
         for path in (self.dir / "run.json", *sorted(self.dir.glob("fold*/run.json"))):
             for key, entry in read_json(path)["data"].items() if path.exists() else ():
                 if data.get(key, {}).get("sha256") != entry["sha256"]:
-                    raise InputError(
-                        f"{entry['path']}: has changed since the run in {self.dir} started; name another --output_dir"
-                    )
+                    change = f"has changed since the run in {self.dir} started"
+                    raise InputError(f"{entry['path']}: {change}; name another --output_dir")
         path = self.record_dir / "run.json"
         before = read_json(path) if path.exists() else {}
         all_done = all(self.is_done(fold) for fold in range(self.config["num_folds"]))
@@ -160,10 +153,6 @@ class Run:
                 self.record_dir / "run.json",
                 {**self.record, "status": status, "seconds": {k: round(v, 3) for k, v in seconds.items()}},
             )
-
-    def write_features(self, features: dict[str, float]) -> None:
-        if self.state.is_main_process:
-            write_json(self.record_dir / "features.json", features)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -206,12 +195,25 @@ class Run:
         return {name: Logits.load(folder / f"{name}_logits.npz") for name in info["logits"]}, info
 
     def finish(self) -> None:
+        """Push the folds where that is on, write that the run is done, and part from the other processes."""
+        if self.training_args.push_to_hub and self.args.fold is None and self.state.is_main_process:
+            from common.tricks.push import push_folds
+
+            push_folds(self)
         self.write_record("done")
         self.state.wait_for_everyone()
         if self.state.is_main_process:
             for path in (self.record_dir / "rows", *self.record_dir.glob("fold*/rows")):
                 shutil.rmtree(path, ignore_errors=True)
-        self.state.destroy_process_group()  # or a process that ends first can bring the others down at exit
+        # because a process that ends first can bring the others down at exit
+        self.state.destroy_process_group()
+        print_once(f"done: {self.dir}")
+
+
+def number_of(path: Path, base: Path) -> str | None:
+    """The N of <base>-N; None of other names."""
+    number = path.name.removeprefix(f"{base.name}-")
+    return number if number != path.name and number.isdecimal() else None
 
 
 def git_commit() -> str | None:

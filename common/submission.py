@@ -1,4 +1,4 @@
-"""Write a submission, and check it against the sample submission before the competition does.
+"""Write a submission in the competition's format, and check it against the sample before the competition does.
 
 python -m common.submission submission.csv sample_submission.csv
 python -m common.submission submission.csv sample_submission.csv --labels joy,anger,neutral
@@ -7,25 +7,110 @@ python -m common.submission submission.csv sample_submission.csv --probabilities
 
 import csv
 import difflib
-import io
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.args import print_once
-from common.errors import ArgumentParser, InputError, run_main
-from common.files import atomic_write, read_text
+import numpy as np
+
+from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
+from common.files import atomic_write, read_table
 from common.logits import Logits
 
-MISSING = {
-    "",
-    "nan",
-    "na",
-    "n/a",
-    "<na>",
-    "null",
-}  # lower case; what pandas reads as NaN, without "none", which can be a label
+# Lower case; what pandas reads as NaN, without "none", which can be a label.
+MISSING = {"", "nan", "na", "n/a", "<na>", "null"}
 SUM_TOLERANCE = 1e-4
+
+
+def most_likely_label(logits: Logits) -> list[str]:
+    """N label names."""
+    return [logits.label_names[number] for number in logits.logits.argmax(axis=1)]
+
+
+def most_likely_number(logits: Logits) -> list[str]:
+    """N numbers of labels, from 0."""
+    return [str(number) for number in logits.logits.argmax(axis=1)]
+
+
+def probability(logits: Logits) -> list[list[str]]:
+    """For each of C labels N probabilities with 8 digits; for a column of every label."""
+    return np.char.mod("%.8f", logits.probabilities().T).tolist()
+
+
+def probability_list(logits: Logits) -> list[str]:
+    """N JSON lists of C probabilities with 6 digits."""
+    return [json.dumps([round(float(p), 6) for p in row]) for row in logits.probabilities()]
+
+
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """What a competition wants to be handed in.
+
+    id_column: name of the first column; None: a competition without ids, rows stand in the order of the test file.
+    columns: name -> function of Logits that gives its N cells: most_likely_label, most_likely_number, probability_list,
+    or your own. A name with {label} in it stands for a column of every label, its function gives C lists: probability.
+    """
+
+    id_column: str | None
+    columns: dict[str, Callable[[Logits], Sequence]]
+
+    def column_names(self, label_names: Sequence[str]) -> list[str]:
+        """The columns beside the id."""
+        names = [
+            [name.format(label=label) for label in label_names] if "{" in name else [name] for name in self.columns
+        ]
+        return [name for group in names for name in group]
+
+    def cells(self, logits: Logits) -> dict[str, Sequence]:
+        """Column -> N cells."""
+        values = [function(logits) if "{" in name else [function(logits)] for name, function in self.columns.items()]
+        names = self.column_names(logits.label_names)
+        return dict(zip(names, [cells for group in values for cells in group], strict=True))
+
+    def expect(self, args: Any, examples: Sequence | None, label_names: Sequence[str]) -> "Submission":
+        """What to hand in for the test rows (None: there are none), in the order of args.sample_submission_file.
+
+        Call it before training: a sample that does not fit shows early. Raises InputError as read_sample_ids() does.
+        """
+        sample = args.sample_submission_file
+        if not sample or examples is None:
+            return Submission(self)
+        if args.max_predict_samples:
+            print_once("max_predict_samples: the check against the sample submission is skipped")
+            return Submission(self)
+        ids = [example.id for example in examples]
+        return Submission(self, sample, read_sample_ids(sample, ids, self.column_names(label_names), self.id_column))
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A SubmissionFormat and, where there is a sample, its path and the ids (N,) in its order."""
+
+    format: SubmissionFormat
+    sample: str | None = None
+    ids: list[str] | None = None
+
+    def write(self, path: str | Path, logits: Logits | None) -> None:
+        """Write it and check it against the sample, on the first process; None: nothing.
+
+        Raises InputError as check_submission() does.
+        """
+        if logits is None or not is_first_process():
+            return
+        rows = logits if self.ids is None else logits.reorder(self.ids)
+        write_submission(path, rows.ids, self.format.cells(rows), self.format.id_column)
+        if self.sample is None:
+            return
+        of_label = [name for name, function in self.format.columns.items() if function is most_likely_label]
+        check_submission(
+            path,
+            self.sample,
+            label_names=logits.label_names if of_label else None,
+            label_columns=of_label,
+            probability_columns=any(function is probability for function in self.format.columns.values()),
+        )
 
 
 def write_submission(
@@ -33,7 +118,7 @@ def write_submission(
 ) -> None:
     """Write a UTF-8 CSV with LF line ends, atomically: `id_column` (N,), then `columns` (N,) each, in their order.
 
-    id_column None: a competition that wants a single column, in the order of the test file.
+    id_column None: no ids.
     """
     if id_column is not None:
         columns = {id_column: ids, **columns}
@@ -48,133 +133,85 @@ def check_submission(
     sample_path: str | Path,
     *,
     label_names: Sequence[str] | None = None,
+    label_columns: Sequence[str] = (),
     probability_columns: bool = False,
-    label_column: str | None = None,
 ) -> None:
-    """Compare a submission with the sample: same columns, same ids in the same order (as strings), a value in every
-    cell.
+    """Compare a submission with the sample: same columns, same ids in the same order (as strings), no cell empty.
 
     The first column is the id; where there is only one column, there are no ids, and the number of rows is compared.
-    label_names: `label_column` (default: every other column) may hold only these. probability_columns: every other
-    column but `label_column` holds a probability, and those of a row sum to 1 within 1e-4. Raises InputError `file,
-    row, column: what is wrong, what was expected`; rows count the lines of the file, the header is row 1.
+    label_names: label_columns (default: every other column) may hold only these. probability_columns: every other
+    column that is none of label_columns holds a probability, and those of a row sum to 1 within 1e-4. Raises InputError
+    `file, row, column: what is wrong, what was expected`; rows count the lines of the file, the header is row 1.
     """
     if Path(path).is_file() and Path(path).read_bytes().startswith(b"\xef\xbb\xbf"):
         raise InputError(f"{path}, row 1: starts with a byte-order mark, expected UTF-8 without it")
-    header, rows = read_csv(path)
-    expected_header, expected_rows = read_csv(sample_path)
+    header, rows = read_table(path)
+    expected_header, expected_rows = read_table(sample_path)
     if header != expected_header:
-        raise InputError(
-            f"{path}, row 1: columns are {','.join(header)}, expected {','.join(expected_header)} as in {sample_path}"
-        )
+        columns = f"{','.join(header)}, expected {','.join(expected_header)}"
+        raise InputError(f"{path}, row 1: columns are {columns} as in {sample_path}")
     if len(header) == 1:
         check_count(path, len(rows), sample_path, len(expected_rows))
     else:
         check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows])
 
-    value_columns = header[1:] or header
-    probabilities = [column for column in value_columns if column != label_column] if probability_columns else []
-    labels = [column for column in value_columns if column not in probabilities] if label_names is not None else []
-    for line, fields in rows:
+    others = header[1:] or header
+    probabilities = [column for column in others if column not in label_columns] if probability_columns else []
+    labels = [] if label_names is None else label_columns or [c for c in others if c not in probabilities]
+    for row, fields in rows:
         values = dict(zip(header, fields, strict=True))
-        for column in value_columns:
-            where = f"{path}, row {line}, column {column}"
-            value = values[column]
-            if column in labels and value not in label_names:
-                nearest = difflib.get_close_matches(value, label_names, n=1, cutoff=0.0)[0]
-                raise InputError(
-                    f"{where}: unknown label {value!r}, expected one of the {len(label_names)} labels (nearest: "
-                    f"{nearest!r})"
-                )
-            if column not in labels and value.strip().lower() in MISSING:
-                raise InputError(
-                    f"{where}: {value!r} is no value, expected {'a probability' if column in probabilities else 'one'}"
-                )
-            if column in probabilities and not is_probability(value):
-                raise InputError(f"{where}: {value!r}, expected a probability between 0 and 1")
+        for column in others:
+            where = f"{path}, row {row}, column {column}"
+            if column in labels:
+                check_label(values[column], label_names, where)
+            else:
+                check_cell(values[column], column in probabilities, where)
         total = sum(float(values[column]) for column in probabilities)
         if probabilities and abs(total - 1) > SUM_TOLERANCE:
-            columns = f"columns {probabilities[0]} to {probabilities[-1]}"
-            raise InputError(
-                f"{path}, row {line}, {columns}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}"
-            )
+            where = f"{path}, row {row}, columns {probabilities[0]} to {probabilities[-1]}"
+            raise InputError(f"{where}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
+
+
+def check_label(value: str, label_names: Sequence[str], where: str) -> None:
+    """Raise InputError, which begins with `where`, for a cell that holds none of the labels."""
+    if value not in label_names:
+        nearest = difflib.get_close_matches(value, label_names, n=1, cutoff=0.0)[0]
+        expected = f"one of the {len(label_names)} labels (nearest: {nearest!r})"
+        raise InputError(f"{where}: unknown label {value!r}, expected {expected}")
+
+
+def check_cell(value: str, is_probability: bool, where: str) -> None:
+    """Raise InputError, which begins with `where`, for a cell without a value, or without a probability."""
+    if value.strip().lower() in MISSING:
+        raise InputError(f"{where}: {value!r} is no value, expected {'a probability' if is_probability else 'one'}")
+    if not is_probability:
+        return
+    try:
+        within = 0.0 <= float(value) <= 1.0
+    except ValueError:
+        within = False
+    if not within:
+        raise InputError(f"{where}: {value!r}, expected a probability between 0 and 1")
 
 
 def read_sample_ids(
     sample_path: str | Path, ids: Sequence[str], columns: Sequence[str], id_column: str | None = "Id"
 ) -> list[str]:
-    """The sample's ids in its order, for a submission with these columns. Call it before training: a sample that does
-    not fit shows early.
+    """The sample's ids in its order, for a submission with these columns.
 
     id_column None: the sample has no ids, and the order is that of `ids`. Raises InputError where the columns are
     others, or its ids (without ids: their number) are not exactly `ids`, those of the test file.
     """
-    header, rows = read_csv(sample_path)
+    header, rows = read_table(sample_path)
     expected = [*columns] if id_column is None else [id_column, *columns]
     if header != expected:
         raise InputError(f"{sample_path}, row 1: columns are {','.join(header)}, expected {','.join(expected)}")
     if id_column is None:
         check_count(sample_path, len(rows), "the test file", len(ids))
         return list(ids)
-    order = [fields[0] for _, fields in rows]
-    check_ids(sample_path, id_column, sorted(rows, key=lambda row: row[1][0]), "the test file", sorted(ids))
-    return order
-
-
-def find_sample_ids(
-    args: Any, ids: Sequence[str], columns: Sequence[str], id_column: str | None = "Id"
-) -> list[str] | None:
-    """read_sample_ids() of a script's sample_submission_file; None where none is named and, which is said, with
-    max_predict_samples."""
-    if not args.sample_submission_file:
-        return None
-    if args.max_predict_samples:
-        print_once("max_predict_samples: the check against the sample submission is skipped")
-        return None
-    return read_sample_ids(args.sample_submission_file, ids, columns, id_column)
-
-
-def submit(
-    path: Path,
-    logits: Logits,
-    sample_ids: Sequence[str] | None,
-    args: Any,
-    columns_of: Callable[[Logits], dict[str, Sequence]],
-    id_column: str | None = "Id",
-    **check: Any,
-) -> None:
-    """Write a submission in the order of sample_ids and check it against the script's sample_submission_file; None: as
-    it is, unchecked.
-
-    columns_of: the columns beside the id, (N,) each, of logits. check: options of check_submission(). Raises InputError
-    as that does.
-    """
-    rows = logits if sample_ids is None else logits.reorder(sample_ids)
-    write_submission(path, rows.ids, columns_of(rows), id_column)
-    if sample_ids is not None:
-        check_submission(path, args.sample_submission_file, **check)
-
-
-def read_csv(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows (line on which the row begins, its fields); blank lines are skipped. Raises InputError where it
-    is not a table."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows = []
-    line = 1
-    try:
-        for fields in reader:
-            if fields:
-                rows.append((line, fields))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}, row {line}: is not CSV ({error}), expected comma-separated fields") from error
-    if not rows:
-        raise InputError(f"{path}: is empty, expected a header and one row per id")
-    header = rows[0][1]
-    for line, fields in rows[1:]:
-        if len(fields) != len(header):
-            raise InputError(f"{path}, row {line}: {len(fields)} fields, expected {len(header)} ({','.join(header)})")
-    return header, rows[1:]
+    by_id = sorted(rows, key=lambda row: row[1][0])
+    check_ids(sample_path, id_column, by_id, "the test file", sorted(ids))
+    return [fields[0] for _, fields in rows]
 
 
 def check_count(path: str | Path, found: int, expected_path: str | Path, expected: int) -> None:
@@ -213,14 +250,6 @@ def check_ids(
             raise InputError(
                 f"{path}, row {line}, column {column}: id {row_id!r}, expected {wanted!r} (the order of {sample_path})"
             )
-
-
-def is_probability(value: str) -> bool:
-    """Whether a cell reads as a number between 0 and 1."""
-    try:
-        return 0.0 <= float(value) <= 1.0
-    except ValueError:
-        return False
 
 
 def main() -> None:

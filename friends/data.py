@@ -1,42 +1,40 @@
-"""EmotionLines 'Friends': the competition's files, the repair of their text, and a line with its speaker and context as
-segments.
+"""EmotionLines 'Friends': the competition's files, the repair of their text, and a line with its speaker and context.
 
-For a contest of your own, write a data.py with the names that train.py and predict.py import; README.md of the project
-shows a short one.
+What train.py and predict.py want of a data.py, for a contest of your own too (docs/new_competition.md):
+
+COMPETITION_FILES   option -> file name in data/
+LABEL_NAMES         the labels, in the order of the model's outputs
+SUBMISSION          what is handed in
+PREPROCESSING       the keys that a model's config.json has of its rows: make_preprocessing()'s and max_length
+TaskArguments       the options of train.py
+make_preprocessing  args -> what read_examples() is to do to a row, a dict; special_tokens: new tokens of the vocabulary
+read_examples       path, preprocessing -> rows
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from common.errors import InputError
-from common.examples import TextExample
-from common.fields import DataArguments, ModelArguments, TextArguments, TuningArguments
-from common.files import read_json_data, read_text
-from common.logits import Logits
+from common.console import InputError
+from common.examples import TextExample, check_id, check_text
+from common.files import read_json_data, read_rows
+from common.options import TextTaskArguments
+from common.submission import SubmissionFormat, most_likely_label
 
-LABEL_NAMES = ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"]
 COMPETITION_FILES = {
     "train_file": "friends_train.json",
     "eval_file": "friends_dev.json",
     "test_file": "en_data.csv",
     "sample_submission_file": "sample_submission_friends_final.csv",
 }
-ID_COLUMN = "Id"
-SUBMISSION_COLUMNS = ["Expected"]
-SUBMISSION_CHECK = {
-    "label_names": LABEL_NAMES
-}  # what the columns beside the id hold: options of common.submission.check_submission()
-# what a model's config.json says of its rows
+LABEL_NAMES = ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"]
+SUBMISSION = SubmissionFormat("Id", {"Expected": most_likely_label})
 PREPROCESSING = ("speaker_format", "context", "speakers", "special_tokens", "repair_text", "max_length")
 CSV_COLUMNS = ["id", "i_dialog", "i_utterance", "speaker", "utterance"]  # and `emotion` where the rows are labelled
 NO_NEIGHBOUR = "[None]"
-LONGEST_UTTERANCE = 10_000  # characters; more is a file that was read wrong, an open quote say
 
 # What stands at which place; 0 is the line itself, -1 the one before.
 CONTEXTS = {
@@ -57,8 +55,10 @@ SPEAKER_FORMATS = {
 
 
 @dataclass
-class TaskArguments(TuningArguments, TextArguments, ModelArguments, DataArguments):  # --help begins with the last
+class TaskArguments(TextTaskArguments):
     """Fields of train.py beside TrainingArguments."""
+
+    LIMITS: ClassVar[dict] = {"min_speaker_share": (0, 1)}
 
     speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(
         default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"}
@@ -137,11 +137,6 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
                 if not isinstance(entry.get(key), str):
                     found = "is missing" if key not in entry else f"is {type(entry[key]).__name__}"
                     raise InputError(f"{where}, column {key}: {found}, a string was expected")
-                if re.search("[\ud800-\udfff]", entry[key]):
-                    raise InputError(
-                        f"{where}, column {key}: holds half a surrogate pair (\\ud800 to \\udfff), whole characters "
-                        "were expected"
-                    )
             speaker = mend(entry["speaker"])
             text = mend(entry["utterance"])
             check_line(text, entry.get("emotion"), where)
@@ -151,69 +146,44 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
 
 def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = read_rows(path)
+    _, header = next(rows)
+    if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
+        expected = f"expected {','.join(CSV_COLUMNS)} and, if labelled, emotion"
+        raise InputError(f"{path}, row 1: columns are {','.join(header)!r:.200}, {expected}")
     utterances: list[Utterance] = []
-    last: tuple[str, int] | None = None
+    last: tuple[str, int] = ("", -1)  # dialogue and number of the row before
     finished: set[str] = set()
     first_row: dict[str, int] = {}
-    row = 1
-    try:
-        header = next(reader)
-        if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
-            raise InputError(
-                f"{path}, row 1: columns are {','.join(header)!r:.200}, expected {','.join(CSV_COLUMNS)} and, if "
-                "labelled, emotion"
-            )
-        for fields in reader:
-            row = reader.line_num
-            where = f"{path}, row {reader.line_num}"
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise InputError(f"{where}: {len(fields)} fields, expected {len(header)} ({','.join(header)})")
-            entry = dict(zip(header, fields, strict=True))
-            for key in ("i_dialog", "i_utterance"):
-                if not (entry[key].isdecimal() and len(entry[key]) < 20):
-                    raise InputError(f"{where}, column {key}: {entry[key]!r:.80}, a number from 0 was expected")
-            if not entry["id"].strip():
-                raise InputError(f"{where}, column id: is empty")
-            if entry["id"] in first_row:
-                raise InputError(
-                    f"{where}, column id: {entry['id']!r:.80} is repeated, expected in row {first_row[entry['id']]} "
-                    "only"
-                )
-            first_row[entry["id"]] = row
-            speaker = mend(entry["speaker"])
-            text = mend(entry["utterance"])
-            check_line(text, entry.get("emotion"), where)
-            dialogue = entry["i_dialog"]
-            number = int(entry["i_utterance"])
-            if last and last[0] != dialogue:
-                finished.add(last[0])
-            if dialogue in finished:
-                raise InputError(
-                    f"{where}, column i_dialog: dialogue {dialogue} was left before; the lines of a dialogue must "
-                    "stand together"
-                )
-            if last and last[0] == dialogue and number <= last[1]:
-                raise InputError(
-                    f"{where}, column i_utterance: {number} after {last[1]}; the lines of a dialogue must be in order"
-                )
-            last = (dialogue, number)
-            utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
-    except csv.Error as error:
-        raise InputError(f"{path}, row {max(row, reader.line_num)}: is not CSV ({error})") from error
+    for row, fields in rows:
+        where = f"{path}, row {row}"
+        entry = dict(zip(header, fields, strict=True))
+        for key in ("i_dialog", "i_utterance"):
+            if not (entry[key].isdecimal() and len(entry[key]) < 20):
+                raise InputError(f"{where}, column {key}: {entry[key]!r:.80}, a number from 0 was expected")
+        check_id(entry["id"], "id", row, first_row, path)
+        speaker = mend(entry["speaker"])
+        text = mend(entry["utterance"])
+        check_line(text, entry.get("emotion"), where)
+        dialogue = entry["i_dialog"]
+        number = int(entry["i_utterance"])
+        if dialogue in finished:
+            wanted = "the lines of a dialogue must stand together"
+            raise InputError(f"{where}, column i_dialog: dialogue {dialogue} was left before; {wanted}")
+        if last[0] == dialogue and number <= last[1]:
+            wanted = "the lines of a dialogue must be in order"
+            raise InputError(f"{where}, column i_utterance: {number} after {last[1]}; {wanted}")
+        if last[0] != dialogue:
+            finished.add(last[0])
+        last = dialogue, number
+        utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
     return utterances
 
 
 def check_line(text: str, emotion: object, where: str) -> None:
     if not text.strip():
         raise InputError(f"{where}, column utterance: is empty")
-    if len(text) > LONGEST_UTTERANCE:
-        raise InputError(
-            f"{where}, column utterance: has {len(text):,} characters, more than {LONGEST_UTTERANCE:,}; is a quote "
-            "left open?"
-        )
+    check_text(text, f"{where}, column utterance")
     if emotion is not None and emotion not in LABEL_NAMES:
         raise InputError(f"{where}, column emotion: {emotion!r:.80} is not one of {', '.join(LABEL_NAMES)}")
 
@@ -274,9 +244,3 @@ def special_tokens(speaker_format: str, context: str, speakers: list[str]) -> li
     if speaker_format in ("bracket", "says"):
         tokens += [f"[{speaker}]" for speaker in speakers]
     return [*tokens, "[Says]"] if speaker_format == "says" else tokens
-
-
-def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """SUBMISSION_COLUMNS: the most likely label."""
-    labels = [LABEL_NAMES[i] for i in logits.logits.argmax(axis=1)]
-    return dict(zip(SUBMISSION_COLUMNS, [labels], strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from common.errors import InputError
+from common.console import InputError
 from common.files import read_json
 from common.logits import Logits
 from common.metrics import row_log_losses

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 from common.files import atomic_write
 from common.logits import Logits
 

@@ -15,11 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from common.args import print_once
-from common.errors import InputError
-from common.fields import DataArguments
+from common.console import InputError, print_once
 from common.files import natural, read_json_data
 from common.logits import Logits
+from common.options.fields import DataArguments
 from common.submission import read_csv
 
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}

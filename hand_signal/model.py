@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # residual blocks of res2 to res5
 KINETICS = {"mean": [0.45] * 3, "std": [0.225] * 3}  # what the published video weights were trained with

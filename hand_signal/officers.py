@@ -13,8 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.args import print_once
-from common.errors import InputError
+from common.console import InputError, print_once
 from common.files import read_json, write_json
 
 SIGNALS = 6

@@ -10,10 +10,10 @@ accelerate launch hand_signal/predict.py --run_dir runs/hand_signal/final --test
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common.args import parse_predict_args, print_once
-from common.checks import check_number
-from common.errors import InputError, run_main
-from common.fields import PredictArguments
+from common.console import InputError, print_once, run_main
+from common.options.args import parse_predict_args
+from common.options.checks import check_number
+from common.options.fields import PredictArguments
 
 from data import SUBMISSION_CHECK, read_examples, submission_columns, submission_format
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.args import TRAINING_DEFAULTS, parse_train_args, print_once
-from common.checks import WATCHED, check_folder, check_number
-from common.errors import DIVERGED, InputError, run_main
+from common.console import DIVERGED, InputError, print_once, run_main
+from common.options.args import TRAINING_DEFAULTS, parse_train_args
+from common.options.checks import check_folder, check_number
+from common.options.fields import WATCHED
 
 from data import (
     COMPETITION_FILES,
@@ -213,10 +214,10 @@ def train_fold(make_model, train_set, eval_set, args, training_args, fold_dir, l
     from tqdm.auto import tqdm
     from transformers import TrainerState, get_scheduler
 
-    from common.ema import Ema
     from common.files import write_json
     from common.metrics import compute_metrics
     from common.training import check_stop, last_complete_checkpoint
+    from common.tricks.ema import Ema
 
     from clips import checked, make_loader, mixup, predict_clips
 

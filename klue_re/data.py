@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from common.errors import InputError
+from common.console import InputError
 from common.examples import Entity, RelationExample
-from common.fields import DATA_FIELDS, DataArguments, ModelArguments, TextArguments, TuningArguments
 from common.files import read_json_data, read_text
 from common.logits import Logits
+from common.options.fields import DATA_FIELDS, DataArguments, ModelArguments, TextArguments, TuningArguments
 
 COMPETITION_FILES = {
     "train_file": "train.tsv",

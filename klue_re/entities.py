@@ -13,8 +13,7 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from common.args import print_once
-from common.errors import InputError
+from common.console import InputError, print_once
 from common.examples import Entity, RelationExample
 from common.text import PairFormat, choose_max_length, write_rows
 

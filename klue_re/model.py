@@ -23,9 +23,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from common.args import print_once
-from common.errors import InputError
-from common.text import BROKEN_FILES, load_model, scratch_config, unavailable
+from common.console import InputError, print_once
+from common.models import BROKEN_FILES, load_model, scratch_config, unavailable
 
 ACTIVATIONS = {"tanh": torch.tanh, "gelu": F.gelu}
 # Of the sentence's and both entities' vectors, (B, H) each. Products and differences: Reimers & Gurevych 2019

@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from common.args import parse_predict_args, print_once
-from common.errors import run_main
-from common.fields import TextPredictArguments
+from common.console import print_once, run_main
+from common.options.args import parse_predict_args
+from common.options.fields import TextPredictArguments
 
 from data import SUBMISSION_FORMATS, read_examples, read_ner, submission_columns
 
@@ -40,10 +40,11 @@ def main() -> None:
     from common.files import read_json
     from common.inference import predict_logits, start_accelerator
     from common.logits import average
+    from common.models import load_fold
     from common.results import write_predictions
     from common.run import finished_folds, read_config
     from common.submission import find_sample_ids, submit
-    from common.text import Collator, load_fold
+    from common.text import Collator
 
     from entities import PREPROCESSING, EntityFormat, mark_and_tokenize, tokenize
     from metrics import relation_metrics
@@ -82,7 +83,7 @@ def main() -> None:
     logits = average(parts, weights)
 
     if args.prior_correction:
-        from common.shift import correct_folds
+        from common.tricks.shift import correct_folds
 
         logits = correct_folds(logits, [fold for folds, _ in runs for fold in folds])
     if accelerator.is_main_process:

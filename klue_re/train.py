@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.args import parse_train_args, print_once
-from common.errors import run_main
+from common.console import print_once, run_main
+from common.options.args import parse_train_args
 
 from data import (
     COMPETITION_FILES,
@@ -38,14 +38,14 @@ def main() -> None:
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
-    from common.features import measure
-    from common.folds import make_splits
+    from common.folds import make_splits, resample
     from common.inference import predict_logits
+    from common.models import load_tokenizer
     from common.results import collect, push_folds, save_fold
     from common.run import Run
-    from common.sampling import resample
+    from common.search.features import measure
     from common.submission import find_sample_ids, submit
-    from common.text import Collator, load_tokenizer
+    from common.text import Collator
     from common.training import train_fold
 
     from entities import EntityFormat, check_room, find_max_length, mark_and_tokenize, marked_text, tokenize
@@ -88,7 +88,7 @@ def main() -> None:
     groups = np.array([row.group for row in examples["train"]])
     splits = make_splits(labels, groups, label_names, args, has_eval="eval" in examples)
     if args.adversarial_validation:
-        from common.shift import compare_files
+        from common.tricks.shift import compare_files
 
         notes.append(compare_files(examples, args.fold_seed))
         print_once(notes[-1])

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from common.checks import check_folder, check_number
-from common.errors import ArgumentParser, InputError, first_line, run_main
+from common.console import ArgumentParser, InputError, first_line, run_main
 from common.files import atomic_write, read_json, sha256, write_json
+from common.options.checks import check_folder, check_number
 
 from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, label_and_subject, list_files
 from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from common.args import print_once
-from common.errors import InputError, first_line
-from common.fields import DataArguments
+from common.console import InputError, first_line, print_once
 from common.files import natural, read_json, sha256, walk
 from common.logits import Logits
+from common.options.fields import DataArguments
 
 if TYPE_CHECKING:
     import datasets

@@ -16,8 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.args import print_once
-from common.errors import InputError
+from common.console import InputError, print_once
 from common.files import atomic_write, read_json
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]

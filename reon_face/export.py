@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.args import Parser, print_once, show_help
-from common.checks import MAX_THREADS, check_folder, check_number
-from common.errors import InputError, run_main
+from common.console import InputError, print_once, run_main
+from common.options.args import Parser, show_help
+from common.options.checks import MAX_THREADS, check_folder, check_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +65,8 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from common.args import set_threads
     from common.files import read_json, sha256, write_json
+    from common.options.args import set_threads
 
     from model import load_fold, preprocessing_of
     from watch import load_onnx, of_models

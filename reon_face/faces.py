@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 
 LONGEST_SIDE = 640  # pixels; detectors look at larger images reduced to this
 SMALLEST_FACE = 0.08  # of the image's shorter side; smaller faces are not looked for by Haar's detector

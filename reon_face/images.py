@@ -14,7 +14,7 @@ from timm.data import create_transform
 from torch import Tensor
 
 from common.batches import LengthBatchSampler, read_column
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 
 if TYPE_CHECKING:
     from data import Faces

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
-from common.args import is_folder
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 from common.files import read_json
+from common.options.args import is_folder
 
 SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
 SCRATCH_SIZE = 64

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import InputError
+from common.console import InputError
 
 RATE = 10  # moments per second of the common time grid
 MAX_GAP = 0.3  # seconds: a moment with no face this near is a moment without a face

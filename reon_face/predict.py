@@ -9,10 +9,10 @@ accelerate launch reon_face/predict.py --run_dir runs/reon_face/final --test_fil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.args import parse_predict_args
-from common.checks import check_number
-from common.errors import run_main
-from common.fields import PredictArguments
+from common.console import run_main
+from common.options.args import parse_predict_args
+from common.options.checks import check_number
+from common.options.fields import PredictArguments
 
 from data import (
     SUBMISSION_CHECK,

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from common.args import Parser, print_once, show_help
-from common.checks import MAX_THREADS, check_folder, check_number
-from common.errors import InputError, run_main
+from common.console import InputError, print_once, run_main
+from common.options.args import Parser, show_help
+from common.options.checks import MAX_THREADS, check_folder, check_number
 
 from performance import FACE_PIXELS
 
@@ -66,8 +66,8 @@ def main() -> None:
             raise InputError(f"{path}: no such file or folder")
 
     # torch and transformers are imported only now: --help answers at once
-    from common.args import set_threads
     from common.files import write_json
+    from common.options.args import set_threads
 
     from faces import load_detector
     from performance import Comparison, compare
@@ -188,7 +188,7 @@ def plot(path: Path, result, label_names: list[str], how) -> None:
     from matplotlib.figure import Figure
 
     from common.files import atomic_write
-    from common.run_report import STYLE, tick_labels
+    from common.report.run_page import STYLE, tick_labels
 
     from performance import worst_moments
 

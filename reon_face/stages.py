@@ -16,15 +16,15 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
-from common.args import coerce_to
 from common.batches import read_column
-from common.checks import check_optimizer
-from common.errors import InputError
+from common.console import InputError
 from common.files import read_json, write_json
 from common.folds import split_folds
 from common.inference import predict_logits
 from common.logits import Logits
 from common.metrics import compute_metrics
+from common.options.args import coerce_to
+from common.options.checks import check_optimizer
 from common.training import FoldTrainer, train_fold
 
 from images import FaceBatchSampler, FaceCollator

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.args import is_folder, parse_train_args, print_once
-from common.checks import check_number
-from common.errors import InputError, run_main
+from common.console import InputError, print_once, run_main
+from common.options.args import is_folder, parse_train_args
+from common.options.checks import check_number
 
 from data import (
     COMPETITION_FILES,
@@ -43,11 +43,10 @@ def main() -> None:
 
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_examples, labels_of
-    from common.folds import make_splits
+    from common.folds import make_splits, resample
     from common.inference import predict_logits
     from common.results import collect, push_folds, save_fold
     from common.run import Run, finished_folds
-    from common.sampling import resample
     from common.submission import find_sample_ids, submit
 
     from drawn_faces import draw_sample

@@ -15,7 +15,7 @@ import torch
 from scipy.special import softmax
 from transformers import TimmWrapperForImageClassification
 
-from common.errors import InputError, first_line
+from common.console import InputError, first_line
 from common.files import read_json
 from common.run import finished_folds
 

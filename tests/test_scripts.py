@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scripts import ROOT
+from tests.tools.scripts import ROOT
 
 TASKS = ["friends", "klue_re", "nsmc"]  # the folders that train with the Trainer
 # (script, where the block begins, where it ends: the beginning of the line after it, or None for the end of the file)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from common.logits import Logits
 from common.submission import check_submission
-from tests.scripts import ROOT, Worker, succeed
-from tests.videos import moving_square, write_clip
+from tests.tools.scripts import ROOT, Worker, succeed
+from tests.tools.videos import moving_square, write_clip
 
 FENCES = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 QUIET = ["--torch_num_threads", "1", "--disable_tqdm", "true"]

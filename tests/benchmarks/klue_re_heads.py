@@ -28,8 +28,9 @@ from paired import KLUE_RE_METRICS, paired_table
 from common.files import read_json
 from common.inference import start_accelerator
 from common.logits import Logits, average, concatenate
+from common.models import load_fold
 from common.run import finished_folds, read_config
-from common.text import Collator, load_fold
+from common.text import Collator
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "klue_re"))  # its scripts import each other so

@@ -63,7 +63,7 @@ def make_model(head: str, layers: int, checkpointing: bool, frozen: bool, lora_r
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if lora_r:
-        from common.lora import add_lora
+        from common.tricks.lora import add_lora
 
         model = add_lora(model, lora_r, 16, 0.1)
     return model.train()

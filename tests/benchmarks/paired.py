@@ -1,12 +1,12 @@
 """Tables of settings against a base on the same rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import norm
 
 from common.logits import Logits
-from common.metrics import compute_metrics, holm, paired_difference
+from common.metrics import compute_metrics
 
 KLUE_RE_METRICS = {"micro F1": "klue_micro_f1", "AUPRC": "klue_auprc"}
 
@@ -71,3 +71,22 @@ def verdict(difference: float, p: float, claim: str) -> str:
     if not claim:
         return "worse" if difference < 0 else "better"
     return "supported" if (difference < 0) == (claim == "worse") else "contradicted"
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Accuracy of a minus that of b on the same rows, and the standard error of this difference.
+
+    a, b: (N,) bool, whether each model is right on row i; N >= 2, rows taken as independent.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """p-values (M,) adjusted for M comparisons, in the given order (Holm, 1979, step-down)."""
+    p_values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted

@@ -54,7 +54,7 @@ def main() -> None:
         *[x for x in rest if x != "--"],
     ]
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "common.search_child"]  # imports torch once for all runs
+    command = [sys.executable, "-m", "common.search.child"]  # imports torch once for all runs
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     rows = []
     for seed in args.seeds:

@@ -27,7 +27,7 @@ import onnxruntime
 from reon_face.drawn_faces import EMOTIONS, draw_frame
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
 from reon_face.performance import FACE_PIXELS
-from tests.scripts import launch
+from tests.tools.scripts import launch
 from tests.test_reon_face_web import ISOLATION, WEB, Handler, drive, value
 
 WARM_UP = 5

@@ -9,7 +9,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from tests.faces import reencode, watched
+from tests.tools.faces import reencode, watched
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "reon_face"))
 from performance import Comparison, compare

@@ -22,8 +22,8 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from common.casual import DEPTH, Hill, Prior, next_step
-from common.search_studies import make_pruner, make_sampler
+from common.search.casual import DEPTH, Hill, Prior, next_step
+from common.search.trials import make_pruner, make_sampler
 
 TABLES = Path(__file__).parent / "tables"
 SOURCE = ["source_friends", "source_nsmc"]

@@ -1,4 +1,4 @@
-"""Leave one table out: what common.recommend's starting point loses against the best cell, beside the literature's
+"""Leave one table out: what common.search.recommend's starting point loses against the best cell, beside the literature's
 defaults.
 
     python tests/benchmarks/start_regret.py
@@ -12,7 +12,7 @@ import json
 
 import numpy as np
 
-from common.recommend import DEFAULTS, Record, propose
+from common.search.recommend import DEFAULTS, Record, propose
 from tests.benchmarks.replay_search import DESIGN, REPORT, TABLES, Table
 
 BATCH = 32.0  # of all recorded tables

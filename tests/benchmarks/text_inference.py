@@ -21,8 +21,9 @@ from accelerate import Accelerator
 from transformers import pipeline
 
 from common.inference import predict_logits
+from common.models import load_fold
 from common.run import finished_folds
-from common.text import Collator, load_fold, tokenize
+from common.text import Collator, tokenize
 from nsmc.data import LABEL_NAMES, read_examples
 
 

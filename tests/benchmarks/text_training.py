@@ -149,7 +149,8 @@ def matrix_product_flops(precision: str, threads: int, size: int = 2048) -> floa
 
 def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
     """(tokenizer, training rows, evaluated rows) as <task>/train.py makes them."""
-    from common.text import load_tokenizer, tokenize
+    from common.models import load_tokenizer
+    from common.text import tokenize
 
     data = importlib.import_module(f"{args.task}.data")
     parts = []
@@ -166,7 +167,7 @@ def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
 
 def row_lengths_of(args: argparse.Namespace, folder: Path) -> np.ndarray:
     """(N,) tokens of the training rows."""
-    from common.text import row_lengths
+    from common.batches import row_lengths
 
     return row_lengths(tokenized(args, folder)[1])
 
@@ -176,7 +177,7 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
     import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 
-    from common.text import load_model
+    from common.models import load_model
 
     torch.set_num_threads(args.threads)
     set_seed(args.seed)

@@ -1,0 +1,65 @@
+"""What the terminal shows: lines of the first process only, bad input as one sentence with exit code 2, and Ctrl-C.
+
+Everything that is not an InputError is a bug and keeps its traceback.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+DIVERGED = "training diverged"  # how the message says it; common.search goes on with other values
+
+
+class InputError(Exception):
+    """What the user gave cannot be used. The message says where it is, what is wrong and what was expected."""
+
+
+class Stopped(Exception):
+    """The run stops where the user wanted it to, and can go on. The message says where and how."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A command line whose complaints are InputErrors, without abbreviated options; help begins with a docstring."""
+
+    def __init__(self, prog: str, doc: str):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=doc, formatter_class=formatter, allow_abbrev=False)
+
+    def error(self, message: str) -> None:
+        raise InputError(f"command line: {message}")
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that prints, as torchrun and accelerate number them."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def print_once(*values: object) -> None:
+    """print() from the first process only."""
+    if is_first_process():
+        print(*values, flush=True)
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, short enough for a sentence of ours; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def run_main(main: Callable[[], None], again: str = "start the same command with --resume to go on") -> None:
+    """Run a script; an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2.
+
+    again: what Ctrl-C tells the user.
+    """
+    try:
+        main()
+    except Stopped as stop:
+        print_once(stop)
+    except InputError as error:
+        sys.stdout.flush()  # because a log of both streams should have them in this order, too
+        if is_first_process():
+            print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {again}", file=sys.stderr)
+        sys.exit(130)

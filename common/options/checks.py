@@ -1,0 +1,161 @@
+"""What the types of the fields cannot say, found out before anything is written."""
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from common.console import InputError, first_line
+from common.options.fields import MAX_SEED, WATCHED
+
+# What the Trainer's own fields may be: (least, most), most None for no bound.
+TRAINING_LIMITS = {
+    "label_smoothing_factor": (0, 1),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "weight_decay": (0, None),
+    "warmup_steps": (0, None),
+    "max_grad_norm": (0, None),
+    "adam_epsilon": (0, None),
+    "dataloader_num_workers": (0, None),
+    "neftune_noise_alpha": (0, None),
+    "gradient_accumulation_steps": (1, None),
+    "per_device_train_batch_size": (1, None),
+    "per_device_eval_batch_size": (1, None),
+}
+
+
+def check_values(args: Any, training_args: Any) -> None:
+    """What the types cannot say of a train.py's options, its own check() included. Raises InputError."""
+    check_limits(args)
+    for name, (least, most) in TRAINING_LIMITS.items():
+        check_number(name, getattr(training_args, name), least, most)
+    check_number("seed", training_args.seed, 0, MAX_SEED - args.num_folds)  # because fold k trains with seed + k
+    if training_args.max_steps == 0:
+        raise InputError("max_steps: 0 trains nothing; a number above 0 was expected, or -1 for num_train_epochs")
+    for name in ("num_train_epochs", "learning_rate"):
+        if not 0 < getattr(training_args, name) < math.inf:
+            raise InputError(f"{name}: {getattr(training_args, name)} is not a number above 0")
+    args.check(training_args)
+    check_sharding(training_args)
+    check_trainer(training_args)
+    check_folder(Path(training_args.output_dir or "runs"), "output_dir")
+
+
+def check_limits(args: Any) -> None:
+    """Every number within the LIMITS of its group, else not below 0. Raises InputError."""
+    limits = {}
+    for group in reversed(type(args).__mro__):
+        limits |= vars(group).get("LIMITS", {})
+    for item in dataclasses.fields(args):
+        value = getattr(args, item.name)
+        if item.name in limits:
+            check_number(item.name, value, *limits[item.name])
+        elif isinstance(value, (int, float)) and item.default is not None:
+            check_number(item.name, value, 0)
+
+
+def check_predict_values(args: Any) -> None:
+    """The same for a predict.py. Raises InputError."""
+    check_limits(args)
+    args.check()
+    for path in (args.test_file, *args.run_dir, args.sample_submission_file or args.test_file):
+        if not os.path.exists(path):
+            raise InputError(f"{path}: no such file or folder")
+    target = Path(args.submission_file)
+    if target.is_dir():  # an empty name is the current folder
+        raise InputError(f"{args.submission_file}: is a folder, a file was expected (submission_file)")
+    inputs = (args.test_file, args.sample_submission_file or args.test_file)
+    if os.path.realpath(target) in map(os.path.realpath, inputs):
+        raise InputError(f"{target}: would overwrite an input file; name another --submission_file")
+    check_folder(target.parent, "submission_file")
+    for suffix in (".logits.npz", ".metrics.json"):
+        beside = target.with_suffix(suffix)
+        if beside.is_dir():
+            raise InputError(f"{beside}: is a folder, and this file stands beside the submission")
+        temporary = beside.with_name(f".{beside.name}.{os.getpid()}.tmp")
+        check_folder(temporary, "submission_file")  # because the name may be too long
+
+
+def check_sharding(training_args: Any) -> None:
+    """Raise InputError where the weights would be shared out among processes: each predicts its own number of batches,
+    and would wait for parts of the weights from one that has finished."""
+    deepspeed = training_args.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    if training_args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true" or deepspeed:
+        name = "deepspeed" if deepspeed else "fsdp"
+        raise InputError(
+            f"{name}: is not supported, each process holds the whole model; use accelerate launch --multi_gpu, or "
+            "lora_r"
+        )
+
+
+def check_trainer(training_args: Any) -> None:
+    """What the Trainer would find out only when the run folder is written. Raises InputError."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    metric = training_args.metric_for_best_model
+    if metric is not None and metric.removeprefix("eval_") not in ("loss", *WATCHED):
+        raise InputError(f"metric_for_best_model: {metric!r} is not one of {', '.join(('loss', *WATCHED))}")
+    if training_args.save_strategy == "best" and metric is None:
+        raise InputError("save_strategy: best needs a metric_for_best_model")
+    for key in ("prediction_loss_only", "batch_eval_metrics", "label_names"):
+        if getattr(training_args, key):
+            raise InputError(f"{key}: cannot be set, the collection measures by itself")
+    if not isinstance(training_args.lr_scheduler_kwargs, dict | None):
+        raise InputError(f"lr_scheduler_kwargs: {training_args.lr_scheduler_kwargs!r} is not a mapping")
+    check_optimizer(training_args)
+    available = get_available_reporting_integrations()
+    for name in training_args.report_to:
+        if name not in available:
+            raise InputError(
+                f"report_to: {name} is unknown or not installed; installed are {', '.join(['none', *available])}"
+            )
+
+
+def check_optimizer(training_args: Any) -> None:
+    """Make optimizer and schedule as the Trainer will, for one number. Raises InputError where they take other options
+    or packages."""
+    import torch
+    from transformers import Trainer, get_scheduler
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(training_args)
+        if "model" not in options and "params" not in options:
+            optimizer_class([weight], **options)
+    except (ValueError, TypeError, ImportError, KeyError, AssertionError) as error:
+        raise InputError(f"optim, optim_args: {first_line(error)}") from error
+    try:
+        get_scheduler(
+            training_args.lr_scheduler_type,
+            torch.optim.SGD([weight], lr=1.0),
+            num_warmup_steps=1,
+            num_training_steps=10,
+            scheduler_specific_kwargs=dict(training_args.lr_scheduler_kwargs or {}),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"lr_scheduler_type, lr_scheduler_kwargs: {first_line(error)}") from error
+
+
+def check_number(name: str, value: float | None, least: float, most: float | None = None) -> None:
+    """Raise InputError where a number is given that is not finite and between least and most."""
+    if value is None or least <= value < math.inf and (most is None or value <= most):
+        return
+    wanted = f"{least} or more" if most is None else f"between {least} and {most}"
+    raise InputError(f"{name}: {value} is not {wanted}")
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Raise InputError where `folder` is not one and cannot become one. Makes nothing."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long, say
+        raise InputError(f"{folder}: cannot be written ({name}: {error.strerror.lower()})") from error
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise InputError(f"{there}: is a file, a folder was expected ({name})")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{there}: cannot be written ({name})")

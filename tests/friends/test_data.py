@@ -1,0 +1,142 @@
+"""The competition's files, their repair, speakers and context."""
+
+import csv
+import json
+
+import pytest
+
+from common.console import InputError
+from friends.data import (
+    CONTEXTS,
+    LABEL_NAMES,
+    PREPROCESSING,
+    TaskArguments,
+    frequent_speakers,
+    make_examples,
+    make_preprocessing,
+    read_examples,
+    read_utterances,
+    repair_text,
+    special_tokens,
+)
+
+DIALOGUES = [
+    [
+        {"speaker": "Ann", "utterance": "Don\x92t!", "emotion": "anger", "annotation": "0"},
+        {"speaker": "Bo", "utterance": "Why\x85", "emotion": "neutral", "annotation": "0"},
+        {"speaker": "Ann", "utterance": "Go.", "emotion": "sadness", "annotation": "0"},
+    ],
+    [{"speaker": "Cy", "utterance": "Hi", "emotion": "joy", "annotation": "0"}],
+]
+
+
+@pytest.fixture
+def utterances(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(DIALOGUES).encode())
+    return read_utterances(path, repair=True)
+
+
+def test_json_rows_have_ids_groups_and_mended_text_in_the_files_order(utterances):
+    assert [u.id for u in utterances] == ["0_0", "0_1", "0_2", "1_0"]
+    assert [u.text for u in utterances] == ["Don't!", "Why...", "Go.", "Hi"]
+
+
+def test_the_kaggle_csv_with_bom_crlf_and_quotes_reads_the_same_lines(tmp_path, utterances):
+    path = tmp_path / "t.csv"
+    with open(path, "w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(["id", "i_dialog", "i_utterance", "speaker", "utterance"])
+        writer.writerows(
+            [["7", 0, 0, "Ann", "Don?t!"], ["8", 0, 1, "Bo", 'He said "no", twice'], ["9", 1, 0, "Cy", "Hi"]]
+        )
+    rows = read_utterances(path, repair=True)
+    assert [(u.id, u.dialogue, u.text, u.emotion) for u in rows] == [
+        ("7", "0", "Don't!", None),
+        ("8", "0", 'He said "no", twice', None),
+        ("9", "1", "Hi", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "mended"),
+    [
+        ("I\x92m \x93fine\x94 \x96 no\x97yes\x85", 'I\'m "fine" – no—yes...'),
+        ("I don?t want", "I don't want"),
+        ("MY SISTER?S BABY", "MY SISTER'S BABY"),
+        ("You okay?", "You okay?"),
+        ("Really? You?re sure?", "Really? You're sure?"),
+        ("Hi Ben?No!!", "Hi Ben—No!!"),
+        ("great meetin? ya", "great meetin' ya"),
+        ("y?know, o?clock", "y'know, o'clock"),
+        ("Again? I say", "Again? I say"),
+        ("undefined \x81 byte", "undefined  byte"),
+    ],
+)
+def test_repair_mends_apostrophes_and_leaves_questions(raw, mended):
+    assert repair_text(raw) == mended
+
+
+def test_context_never_crosses_a_dialogue_and_a_missing_neighbour_is_none(utterances):
+    rows = make_examples(utterances, "colon", "previous_current_next", None)
+    assert rows[0].segments == ["[None]", "Ann : Don't!", "Bo : Why..."]
+    assert rows[2].segments == ["Bo : Why...", "Ann : Go.", "[None]"]
+    assert rows[3].segments == ["[None]", "Cy : Hi", "[None]"]
+    assert [r.label for r in rows] == [LABEL_NAMES.index(e) for e in ("anger", "neutral", "sadness", "joy")]
+    assert [r.group for r in rows] == ["0", "0", "0", "1"]
+
+
+@pytest.mark.parametrize("context", list(CONTEXTS))
+def test_main_is_the_current_line_in_every_context(utterances, context):
+    for row, utterance in zip(make_examples(utterances, "none", context, None), utterances, strict=True):
+        assert row.segments[row.main] == utterance.text and len(row.segments) == len(CONTEXTS[context])
+
+
+def test_speaker_formats_and_rare_speakers(utterances):
+    def first(speaker_format, speakers=None):
+        return make_examples(utterances, speaker_format, "current", speakers)[0].segments[0]
+
+    assert [first(f) for f in ("colon", "space", "bracket", "says", "none")] == [
+        "Ann : Don't!",
+        "Ann Don't!",
+        "[Ann] Don't!",
+        "[Ann] [Says] Don't!",
+        "Don't!",
+    ]
+    assert frequent_speakers(utterances, 0.5) == ["Ann"] and frequent_speakers(utterances, 0) == ["Ann", "Bo", "Cy"]
+    assert first("colon", ["Bo"]) == "Don't!"
+    assert special_tokens("says", "current_previous", ["Ann"]) == ["[None]", "[Ann]", "[Says]"]
+    assert special_tokens("colon", "current", ["Ann"]) == []
+
+
+def test_what_predict_must_know_is_in_preprocessing_and_makes_the_same_rows_again(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(DIALOGUES))
+    plain = make_preprocessing(TaskArguments(train_file=str(path)))
+    assert (plain["speakers"], plain["special_tokens"]) == (None, [])
+    how = make_preprocessing(
+        TaskArguments(
+            train_file=str(path),
+            speaker_format="bracket",
+            context="current",
+            min_speaker_share=0.5,
+            add_special_tokens=True,
+        )
+    )
+    assert (how["speakers"], how["special_tokens"]) == (["Ann"], ["[Ann]"])
+    assert set(how) == set(plain) == set(PREPROCESSING) - {"max_length"}
+    rows = read_examples(path, json.loads(json.dumps(how)))  # as config.json gives it back
+    assert [row.segments for row in rows] == [["[Ann] Don't!"], ["Why..."], ["[Ann] Go."], ["Hi"]]
+    assert [row.segments[1] for row in read_examples(path, plain)] == [
+        "[None]",
+        "Ann : Don't!",
+        "Bo : Why...",
+        "[None]",
+    ]
+
+
+def test_a_dialogue_that_is_torn_apart_in_the_csv_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,i_dialog,i_utterance,speaker,utterance\n0,0,0,A,x\n1,1,0,A,y\n2,0,1,A,z\n", encoding="utf-8")
+    with pytest.raises(InputError, match="row 4, column i_dialog"):
+        read_utterances(path, repair=True)

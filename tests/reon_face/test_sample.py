@@ -1,0 +1,99 @@
+"""The drawn sample of reon_face/: people that stay the same, emotions that show, images that depend on seed and number
+alone."""
+
+import json
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from common.console import InputError
+from reon_face import drawn_faces
+from reon_face.data import read_examples
+from reon_face.drawn_faces import EMOTIONS, draw_face, draw_frame, draw_video
+from reon_face.faces import choose_face, load_detector
+from tests.tools.scripts import ROOT
+
+SAMPLE = ROOT / "reon_face" / "sample"
+RECIPE = {"subjects": 2, "first_subject": 5, "images": 1, "seed": 3, "labelled": True, "size": 32}
+
+
+def draw(folder, **changes):
+    folder.mkdir()
+    (folder / "drawn.json").write_text(json.dumps({**RECIPE, **changes}))
+    drawn_faces.draw_sample(folder)
+    return folder
+
+
+def test_images_are_drawn_once_and_are_the_same_everywhere(tmp_path):
+    rows, names = read_examples(draw(tmp_path / "train"), subject_pattern=r"s(\d+)_")
+    assert names == EMOTIONS and len(rows) == 14 and len({row.group for row in rows}) == 2
+    assert cv2.imread(rows[0].path).shape == (32, 32, 3)
+    before = {row.id: (tmp_path / "train" / row.id).stat().st_mtime_ns for row in rows}
+    (tmp_path / "train" / "sad" / "s5_0.jpg").unlink()  # a start that was stopped goes on
+    drawn_faces.draw_sample(tmp_path / "train")
+    after = {row.id: (tmp_path / "train" / row.id).stat().st_mtime_ns for row in rows}
+    assert {name for name in before if before[name] != after[name]} == {"sad/s5_0.jpg"}
+    again = draw(tmp_path / "again")
+    assert all((again / row.id).read_bytes() == (tmp_path / "train" / row.id).read_bytes() for row in rows)
+
+
+def test_a_test_folder_has_no_labels_and_frames_have_the_size_asked_for(tmp_path):
+    rows, _ = read_examples(draw(tmp_path / "test", labelled=False), EMOTIONS)
+    assert {row.label for row in rows} == {-1} and [row.id for row in rows] == [f"image_{k}.jpg" for k in range(14)]
+    changes = {"size": None, "height": 48, "width": 80}
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "drawn.json").write_text(json.dumps({k: v for k, v in {**RECIPE, **changes}.items() if v is not None}))
+    drawn_faces.draw_sample(folder)
+    assert cv2.imread(str(folder / "sad" / "s6_0.jpg")).shape == (48, 80, 3)
+
+
+def test_a_folder_that_asks_for_nothing_is_left_alone(tmp_path):
+    drawn_faces.draw_sample(tmp_path)
+    drawn_faces.draw_sample(None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_persons_emotions_differ_more_than_a_persons_frames_without_one():
+    neutral = [draw_face(4, emotion, 0.0, 64) for emotion in EMOTIONS]
+    assert all(np.array_equal(neutral[0], face) for face in neutral)
+    full = [draw_face(4, emotion, 1.0, 64).astype(int) for emotion in EMOTIONS]
+    differences = [np.abs(a - b).max() for i, a in enumerate(full) for b in full[:i]]
+    assert min(differences) > 40
+    assert np.abs(draw_face(5, "neutral", 0.0, 64).astype(int) - neutral[0]).mean() > 10
+
+
+def test_haar_finds_most_of_the_samples_faces_at_their_place():
+    found, detector = Counter(), load_detector("haar")
+    for subject in range(8):
+        for emotion in EMOTIONS:
+            frame = draw_frame(
+                subject, emotion, 0.8, 144, 192, np.random.default_rng([subject, EMOTIONS.index(emotion)])
+            )
+            found[choose_face(detector(frame), 144, 192) is not None] += 1
+    assert found[True] / found.total() > 0.7
+
+
+def test_a_video_shows_one_face_whose_expression_comes_and_goes(tmp_path):
+    draw_video(tmp_path / "actor.mp4", [("happy", 1.0), ("sad", 1.0)], 3, seconds=2, fps=8)
+    video, frames = cv2.VideoCapture(str(tmp_path / "actor.mp4")), []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 16 and frames[0].shape == (240, 320, 3)
+    detector = load_detector("haar")
+    assert all(detector(frame) for frame in frames[::4])
+    mouths = [frame[140:200].astype(int) for frame in frames]
+    assert np.abs(mouths[4] - mouths[12]).mean() > 2 * np.abs(mouths[4] - mouths[5]).mean()
+    with pytest.raises(InputError, match="cannot be written"):
+        draw_video(tmp_path / "missing" / "actor.mp4", [("happy", 1.0)], 3)
+
+
+def test_the_sample_submission_fits_the_test_folder():
+    recipe = json.loads((SAMPLE / "test" / "drawn.json").read_text())
+    header, *rows = (SAMPLE / "sample_submission.csv").read_text().splitlines()
+    assert header.split(",") == ["Id", "Predicted", *EMOTIONS]
+    assert [row.split(",")[0] for row in rows] == [
+        f"image_{k}.jpg" for k in range(7 * recipe["subjects"] * recipe["images"])
+    ]

@@ -1,0 +1,141 @@
+"""What the tests of the scripts share: a command that must succeed, and a process that runs many command lines and says
+how each ended."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.logits import Logits
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+# Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a
+# traceback.
+WORKER = """
+import json, os, sys
+from common.search.child import run
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+for line in sys.stdin:
+    task = json.loads(line)
+    os.chdir(task["folder"])
+    before = set(sys.modules)
+    code = run(task["argv"])
+    for name in set(sys.modules) - before:  # another task folder has its own data, model, ...
+        folder = os.path.dirname(getattr(sys.modules[name], "__file__", None) or "")
+        if "." not in name and os.path.exists(os.path.join(folder, "train.py")):
+            del sys.modules[name]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    print(code, file=answers, flush=True)
+os._exit(0)  # an interpreter that ends in order collects all of torch's objects first
+"""
+
+
+class Worker:
+    """A Python process that runs the scripts of a task folder in turn: importing torch for each command line would take
+    minutes."""
+
+    def __init__(self, task_dir: Path, log_dir: Path):
+        self.task_dir, self.printed = task_dir, ""
+        self.stdout, self.stderr = log_dir / "stdout.txt", log_dir / "stderr.txt"
+        self.stdout.touch()
+        with open(self.stderr, "wb") as file:
+            command = [sys.executable, "-c", WORKER, str(self.stdout)]
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT
+            )
+
+    def run(self, folder: Path, script: str, *argv: object) -> tuple[int, str]:
+        """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in
+        `printed`."""
+        starts = [path.stat().st_size for path in (self.stdout, self.stderr)]
+        task = {"folder": str(folder), "argv": [str(self.task_dir / script), *map(str, argv)]}
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        code = self.process.stdout.readline()
+        self.printed, errors = (
+            path.read_bytes()[start:].decode("utf-8", errors="replace")
+            for path, start in zip((self.stdout, self.stderr), starts, strict=True)
+        )
+        assert code, f"the worker ended: {errors}"
+        return int(code), errors
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+def worker_of(task_dir: Path):
+    """A module's fixture `worker`: the Worker of a task folder."""
+
+    @pytest.fixture(scope="module")
+    def worker(tmp_path_factory):
+        worker = Worker(task_dir, tmp_path_factory.mktemp("worker"))
+        yield worker
+        worker.close()
+
+    return worker
+
+
+def succeed(worker: Worker, folder: Path, script: str, *argv: object) -> None:
+    """Run a script that must end with exit code 0."""
+    code, errors = worker.run(folder, script, *argv)
+    assert code == 0, errors
+
+
+def predict(worker: Worker, folder: Path, *argv: object) -> Logits:
+    """The logits that predict.py leaves beside its submission, s.csv."""
+    succeed(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
+    return Logits.load(folder / "s.logits.npz")
+
+
+def launch(*command: object, cwd: Path) -> str:
+    """The output of a command that ends with exit code 0."""
+    result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    return result.stdout
+
+
+def help_without_torch(script: Path, cwd: Path) -> str:
+    """What a script's --help prints, which must not import torch."""
+    program = f"""
+import runpy, sys
+sys.argv = [{str(script)!r}, "--help"]
+sys.path.insert(0, {str(script.parent)!r})
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+print("torch imported:", "torch" in sys.modules)
+"""
+    output = launch(sys.executable, "-c", program, cwd=cwd)
+    assert output.splitlines()[-1] == "torch imported: False"
+    return output
+
+
+def snapshot(folder: Path) -> dict[str, tuple]:
+    """Every file and folder below, with what changes when it is written."""
+    return {
+        str(p.relative_to(folder)): (p.lstat().st_size, p.lstat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if not p.is_dir()
+    } | {str(p.relative_to(folder)): () for p in folder.rglob("*") if p.is_dir()}
+
+
+def assert_refused(worker: Worker, folder: Path, script: str, argv: list[str], fragments: list[str]) -> None:
+    """Exit code 2, one `error:` line that holds the fragments, and nothing written."""
+    before = snapshot(folder)
+    code, errors = worker.run(folder, script, *argv)
+    lines = [line for line in errors.splitlines() if line.strip()]
+    assert code == 2, errors
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:], errors  # one, and no second line of it
+    assert "Traceback" not in errors
+    assert len(lines[-1]) < 2500
+    for fragment in fragments:
+        assert fragment in lines[-1]
+    assert snapshot(folder) == before
