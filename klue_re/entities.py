@@ -7,15 +7,17 @@ that no token belongs half to an entity. (In Korean this separates an entity fro
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from common.console import InputError, print_once
-from common.examples import Entity, RelationExample
 from common.text import PairFormat, choose_max_length, write_rows
+
+if TYPE_CHECKING:
+    from data import Entity, RelationExample
 
 # How the typed-marker paper has the model read the types; the other representations have none.
 NER_AS = {"entity_mask": "special_tokens", "typed_entity_marker": "special_tokens", "typed_entity_marker_punct": "text"}
@@ -30,14 +32,13 @@ class EntityFormat:
     head: str
     entity_representation: str
     ner_as: str | None  # text, special_tokens, embedding; None: types are not read
-    ner_types: list[
-        str
-    ]  # of special tokens and of the embedding's rows 1, 2, ...; row 0 is for all tokens outside of entities
+    # of special tokens and of the embedding's rows 1, 2, ...; row 0 is for all tokens outside of entities
+    ner_types: list[str]
     entity_pooling: str
     indicator_words: int
 
     @classmethod
-    def of(cls, args: Any, examples: Sequence[RelationExample]) -> "EntityFormat":
+    def of(cls, args: Any, examples: Sequence["RelationExample"]) -> "EntityFormat":
         """From the fields of TaskArguments and all rows that will be trained on, evaluated or predicted.
 
         Raises InputError where a representation needs types and a row has none.
@@ -48,14 +49,23 @@ class EntityFormat:
             check_types(examples)
             types = {entity.type for example in examples for entity in (example.e1, example.e2)}
         elif args.ner_file:
-            print_once(
-                f"ner_file: {args.entity_representation} reads no types; a typed one does, or --ner_as embedding"
-            )
+            how = "a typed one does, or --ner_as embedding"
+            print_once(f"ner_file: {args.entity_representation} reads no types; {how}")
         if ner_as == "text":
             types = set()  # words of the vocabulary: any type can be read
         return cls(
-            args.head, args.entity_representation, ner_as, sorted(types), args.entity_pooling, args.indicator_words
+            head=args.head,
+            entity_representation=args.entity_representation,
+            ner_as=ner_as,
+            ner_types=sorted(types),
+            entity_pooling=args.entity_pooling,
+            indicator_words=args.indicator_words,
         )
+
+    @property
+    def num_ner_types(self) -> int:
+        """Rows of the embedding beside row 0; 0: there is none."""
+        return len(self.ner_types) if self.ner_as == "embedding" else 0
 
     def special_tokens(self) -> list[str]:
         """Markers and types that become tokens of the vocabulary."""
@@ -88,11 +98,18 @@ class EntityFormat:
         """What config.json keeps, by the names of PREPROCESSING."""
         return {**asdict(self), "max_length": max_length}
 
+    @classmethod
+    def of_preprocessing(cls, preprocessing: dict[str, Any]) -> tuple["EntityFormat", int]:
+        """(the format, max_length) of a model's config.json."""
+        values = dict(preprocessing)
+        max_length = values.pop("max_length")
+        return cls(**values), max_length
+
 
 PREPROCESSING = (*(item.name for item in fields(EntityFormat)), "max_length")
 
 
-def check_types(examples: Sequence[RelationExample], known: Sequence[str] = ()) -> None:
+def check_types(examples: Sequence["RelationExample"], known: Sequence[str] = ()) -> None:
     """Raise InputError for a row without entity types or, where known ones are given, with another."""
     for example in examples:
         for entity in (example.e1, example.e2):
@@ -129,7 +146,7 @@ class MarkedRow:
     tokens: list[Token]
 
 
-def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]]:
+def mark(example: "RelationExample", form: EntityFormat) -> list[tuple[str, Token]]:
     """The pieces of the marked sentence in order, each with what its tokens are (their id still 0)."""
     sentence = example.segments[0]
     entities = {1: example.e1, 2: example.e2}
@@ -145,9 +162,8 @@ def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]
         for number in sorted(closing, key=lambda number: (-entities[number].start, -number)):  # the inner one first
             pieces.append((form.markers(number, entities[number].type)[1], Token(0, marker=-1)))
         for number in sorted(opening, key=lambda number: (-entities[number].end, number)):  # the outer one first
-            token = Token(
-                0, e1=masked and number == 1, e2=masked and number == 2, marker=number
-            )  # a mask is also the entity
+            # a mask is also the entity
+            token = Token(0, e1=masked and number == 1, e2=masked and number == 2, marker=number)
             pieces.append((form.markers(number, entities[number].type)[0], token))
         inside = [number for number, entity in entities.items() if entity.start <= start <= entity.end]
         text = sentence[start:end]
@@ -159,7 +175,7 @@ def mark(example: RelationExample, form: EntityFormat) -> list[tuple[str, Token]
     return [(text.strip(), token) for text, token in pieces if text.strip()]
 
 
-def around(text: str, start: int, first: Entity, second: Entity, form: EntityFormat) -> list[tuple[str, Token]]:
+def around(text: str, start: int, first: "Entity", second: "Entity", form: EntityFormat) -> list[tuple[str, Token]]:
     """A piece outside of both entities, cut into what indicates the relation (head indicators) and what does not.
 
     Indicators are the words between the entities, and indicator_words in front of the first and behind the last. Tao et
@@ -180,14 +196,14 @@ def around(text: str, start: int, first: Entity, second: Entity, form: EntityFor
     return [(part, Token(0, indicator=indicator)) for part, indicator in parts]
 
 
-def marked_text(example: RelationExample, form: EntityFormat) -> str:
-    """What the model reads of a row, without the tokens that are added to the vocabulary."""
+def marked_texts(examples: Sequence["RelationExample"], form: EntityFormat) -> list[str]:
+    """What the model reads of each row, without the tokens that are added to the vocabulary."""
     special = set(form.special_tokens())
-    return " ".join(text for text, _ in mark(example, form) if text not in special)
+    return [" ".join(text for text, _ in mark(example, form) if text not in special) for example in examples]
 
 
 def mark_and_tokenize(
-    examples: Sequence[RelationExample], form: EntityFormat, tokenizer: PreTrainedTokenizerBase
+    examples: Sequence["RelationExample"], form: EntityFormat, tokenizer: PreTrainedTokenizerBase
 ) -> list[MarkedRow]:
     """The examples' rows, in order. Raises InputError where a type has no token or no row of the embedding, or an
     entity has no token.
@@ -200,21 +216,19 @@ def mark_and_tokenize(
     special = set(form.special_tokens())
     ids_of: dict[tuple[str, bool], list[int]] = {}  # by text and whether it is a marker
     for is_marker in (True, False):
-        texts = list(
-            dict.fromkeys(text for pieces in marked for text, token in pieces if bool(token.marker) == is_marker)
-        )
+        found = (text for pieces in marked for text, token in pieces if bool(token.marker) == is_marker)
+        texts = list(dict.fromkeys(found))
         if texts:
-            # a space in front: all pieces but the sentence's first word follow one (tokenizers of bytes tell the
-            # difference)
+            # a space in front, because all pieces but the sentence's first word follow one, and tokenizers of bytes
+            # tell the difference
             spaced = [text if is_marker and text in special else f" {text}" for text in texts]
             how = {"add_special_tokens": False, "split_special_tokens": not is_marker, "verbose": False}
             ids_of |= zip(((text, is_marker) for text in texts), tokenizer(spaced, **how)["input_ids"], strict=True)
-    if unknown := sorted(
-        {text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}
-    ):
+    unknown = {text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}
+    if unknown:
+        names = ", ".join(sorted(unknown))
         print_once(
-            f"warning: the tokenizer does not know all of the markers {', '.join(unknown)}; take another "
-            "entity_representation"
+            f"warning: the tokenizer does not know all of the markers {names}; take another entity_representation"
         )
     rows = []
     for example, pieces in zip(examples, marked, strict=True):
@@ -224,29 +238,26 @@ def mark_and_tokenize(
             tokens += [Token(number, token.e1, token.e2, token.marker, token.indicator, token.ner) for number in ids]
         for number, seen in ((1, any(token.e1 for token in tokens)), (2, any(token.e2 for token in tokens))):
             if not seen:
-                raise InputError(
-                    f"id {example.id}: entity {number} has no token, its characters are none that the tokenizer keeps"
-                )
+                reason = "its characters are none that the tokenizer keeps"
+                raise InputError(f"id {example.id}: entity {number} has no token, {reason}")
         rows.append(MarkedRow(example.id, example.label, tokens))
     return rows
 
 
 def find_max_length(
-    rows: Sequence[MarkedRow], tokenizer: PreTrainedTokenizerBase, max_length: str
+    rows: dict[str, Sequence[MarkedRow]], tokenizer: PreTrainedTokenizerBase, max_length: str
 ) -> tuple[int, np.ndarray]:
-    """(tokens per row, (N,) bool: the rows that are longer) for max_length, a number or `auto`, over the training
-    rows."""
+    """(tokens per row, (N,) bool: the rows that are longer) for max_length, a number or `auto`, over rows["train"].
+
+    Raises InputError where the markers and entities of a row, of any file, cannot be kept.
+    """
     special = PairFormat.of(tokenizer).num_special(1)
-    lengths = np.array([len(row.tokens) + special for row in rows])
+    lengths = np.array([len(row.tokens) + special for row in rows["train"]])
     length = choose_max_length(lengths, tokenizer, max_length, special)
+    for part in rows.values():
+        for row in part:
+            window(row, length - special)
     return length, lengths > length
-
-
-def check_room(rows: Sequence[MarkedRow], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Raise InputError where a row's markers and entities cannot be kept."""
-    room = max_length - PairFormat.of(tokenizer).num_special(1)
-    for row in rows:
-        window(row, room)
 
 
 def window(row: MarkedRow, room: int) -> list[Token]:
@@ -271,9 +282,8 @@ def window(row: MarkedRow, room: int) -> list[Token]:
             ranks.append(len(row.tokens) + int(np.abs(kept - i).min()))
     needed = sum(rank <= 1 for rank in ranks)
     if needed > room:
-        raise InputError(
-            f"max_length: too short for the markers and entities of id {row.id}, {needed} tokens beside [CLS] and [SEP]"
-        )
+        needs = f"the markers and entities of id {row.id}, {needed} tokens beside [CLS] and [SEP]"
+        raise InputError(f"max_length: too short for {needs}")
     return [row.tokens[i] for i in sorted(np.argsort(ranks, kind="stable")[:room])]
 
 

@@ -1,6 +1,5 @@
 """The metrics of KLUE-RE, as fractions: Park et al. 2021 "KLUE: Korean Language Understanding Evaluation" (arXiv
-2105.09680), and klue_re_micro_f1 and klue_re_auprc in klue_baseline/metrics/functional.py of
-github.com/KLUE-benchmark/KLUE-baseline."""
+2105.09680), and its code, klue_baseline/metrics/functional.py of github.com/KLUE-benchmark/KLUE-baseline."""
 
 import numpy as np
 from scipy.special import softmax
@@ -15,12 +14,10 @@ def relation_metrics(logits: Logits) -> dict[str, float]:
     """KLUE's metrics over the rows with a label; there is at least one.
 
     klue_micro_f1   over all labels but no_relation: a no_relation row counts only where it was given a relation; 0
-                    where no row has or
-                    was given one
+                    where no row has or was given one
     klue_auprc      area under the precision-recall curve (trapezoidal) of each label, no_relation too, unweighted mean.
-                    KLUE's code gives
-                    0.5 for a label without rows; such labels are left out here (KLUE's own evaluation sets have rows of
-                    all)
+                    KLUE's code gives 0.5 for a label without rows; such labels are left out here (KLUE's own evaluation
+                    sets have rows of all)
     """
     known = logits.labels >= 0
     labels = logits.labels[known]

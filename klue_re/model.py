@@ -1,10 +1,9 @@
 """R-BERT over any encoder of transformers: Wu & He 2019 "Enriching Pre-trained Language Model with Entity Information
 for Relation Classification" (arXiv 1905.08284), section 3.2, and its variations.
 
-model = load_relation_model("klue/roberta-large", label_names, tokenizer, {"head": "rbert", "concat": ["cls", "e1",
-"e2", "|e1-e2|"]})
-model.save_pretrained(folder); RBertForRelationExtraction.from_pretrained(folder)   # or
-AutoModelForSequenceClassification
+model = load_relation_model(args, label_names, tokenizer, {"head": "rbert", "concat": ["cls", "e1", "e2", "|e1-e2|"]})
+model.save_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder)  # or RBertForRelationExtraction
 """
 
 from collections.abc import Sequence
@@ -24,8 +23,10 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from common.console import InputError, print_once
-from common.models import BROKEN_FILES, load_model, scratch_config, unavailable
+from common.models import BROKEN_FILES, label_config, load_model, unavailable
 
+# Options of RBertConfig that TaskArguments has by the same names.
+HEAD_FIELDS = ("head", "entity_layer", "activation", "concat", "cls_pooling", "dropout")
 ACTIVATIONS = {"tanh": torch.tanh, "gelu": F.gelu}
 # Of the sentence's and both entities' vectors, (B, H) each. Products and differences: Reimers & Gurevych 2019
 # (Sentence-BERT), table 6.
@@ -88,8 +89,8 @@ class RelationHead(nn.Module):
         self.concat = config.concat
         self.dropout = nn.Dropout(config.dropout)
         shared = {"e1": "entity", "e2": "entity"} if config.entity_layer == "shared" else {}
-        # vector -> its layer; a vector that no term reads has none (its weights would get no gradients, and stop a run
-        # on several GPUs)
+        # vector -> its layer; a vector that no term reads has none, because weights without gradients stop a run on
+        # several GPUs
         self.layer_of = {
             name: shared.get(name, name) for name in ("cls", "e1", "e2") if any(name in term for term in config.concat)
         }
@@ -117,13 +118,14 @@ class RBertForRelationExtraction(PreTrainedModel):
     config_class = RBertConfig
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # because the Trainer would take forward()'s **_ for a place for the loss's arguments
 
     def __init__(self, config: RBertConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         encoder_config = AutoConfig.for_model(**config.encoder_config)
         self.encoder = AutoModel.from_config(encoder_config) if encoder is None else encoder
         if config.cls_pooling != "pooler" and has_pooler(self.encoder):
-            self.encoder.pooler = None  # weights without gradients would be saved, and stop a run on several GPUs
+            self.encoder.pooler = None  # because weights without gradients stop a run on several GPUs
         self.ner_embedding = None
         if config.num_ner_types:
             width = self.encoder.get_input_embeddings().embedding_dim
@@ -141,15 +143,13 @@ class RBertForRelationExtraction(PreTrainedModel):
         ner_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        inputs_embeds: None = None,
-        output_attentions: None = None,
-        output_hidden_states: None = None,
-        return_dict: bool | None = None,
+        **_: Any,
     ) -> SequenceClassifierOutput:
-        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as klue_re/entities.py's
-        tokenize() gives it.
+        """Logits (B, C) and, with labels (B,), the mean cross-entropy. All else is (B, T), as entities.tokenize() gives
+        it.
 
-        The last four are not used: peft passes them to every classifier.
+        What else comes is not used: peft passes inputs_embeds, output_attentions, output_hidden_states and return_dict
+        to every classifier, empty or not.
         """
         vectors = self.pool(input_ids, attention_mask, e1_mask, e2_mask, indicator_mask, ner_ids, token_type_ids)
         logits = self.head(*vectors)
@@ -197,58 +197,70 @@ def has_pooler(encoder: PreTrainedModel) -> bool:
     return "pooler" in dict(encoder.named_children())
 
 
+def head_options(args: Any, num_ner_types: int) -> dict[str, Any]:
+    """Those of RBertConfig, from the fields of TaskArguments and the number of types that an embedding has, or 0."""
+    return {**{name: getattr(args, name) for name in HEAD_FIELDS}, "num_ner_types": num_ner_types}
+
+
 def load_relation_model(
-    name_or_path: str,
+    args: Any,
     label_names: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     options: dict[str, Any],
     special_tokens: Sequence[str] = (),
-    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """A relation classifier in float32 over a pretrained encoder (`scratch`: BERT of 2 layers with random weights).
+    """A relation classifier in float32 over the encoder of args.model_name_or_path (`scratch`: BERT of 2 layers with
+    random weights), its word embeddings frozen where args say so.
 
     options: those of RBertConfig; {"head": "baseline"} gives AutoModelForSequenceClassification. special_tokens: of the
     tokenizer, new to the encoder; each begins as the mean of the pieces of its text. cls_pooling pooler becomes first
     where the encoder has no pretrained pooler, which is said. Raises InputError where there is no such model, or where
     weights of its encoder are missing.
     """
+    scratch = args.model_name_or_path == "scratch"
     if options["head"] == "baseline":
-        model = load_model(name_or_path, label_names, tokenizer, trust_remote_code)
-        if name_or_path != "scratch":
+        model = load_model(args, label_names, tokenizer)
+        if not scratch:
             initialize_tokens(model, tokenizer, special_tokens)
         return model
-    names = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
-    if name_or_path == "scratch":
-        config = RBertConfig(encoder_config=scratch_config(tokenizer).to_dict(), **options, **names)
-        if config.cls_pooling == "pooler":
-            config.cls_pooling = "first"
-            print_once("cls_pooling: scratch has no pretrained pooler, going on with first")
-        return RBertForRelationExtraction(config)
+    encoder = None
+    has_pretrained_pooler = False
+    if scratch:
+        from common.tricks.scratch import scratch_config
+
+        encoder_config = scratch_config(tokenizer)
+    else:
+        encoder, has_pretrained_pooler = load_encoder(args)
+        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            encoder.resize_token_embeddings(len(tokenizer))
+        initialize_tokens(encoder, tokenizer, special_tokens)
+        encoder_config = encoder.config
+    if options.get("cls_pooling") == "pooler" and not has_pretrained_pooler:
+        options = {**options, "cls_pooling": "first"}
+        print_once(f"cls_pooling: {args.model_name_or_path} has no pretrained pooler, going on with first")
+    config = RBertConfig(encoder_config=encoder_config.to_dict(), **options, **label_config(label_names))
     try:
-        encoder, info = AutoModel.from_pretrained(
-            name_or_path, dtype=torch.float32, output_loading_info=True, trust_remote_code=trust_remote_code
-        )
-    except BROKEN_FILES as error:
-        raise unavailable(name_or_path, error) from error
-    missing = {name for name in info["missing_keys"] if not name.startswith("pooler.")}
-    if missing:
-        raise InputError(
-            f"model_name_or_path: {name_or_path} lacks {len(missing)} weights of its encoder, {sorted(missing)[0]} "
-            "for one"
-        )
-    options = dict(options)
-    if options.get("cls_pooling") == "pooler" and (info["missing_keys"] or not has_pooler(encoder)):
-        options["cls_pooling"] = "first"
-        print_once(f"cls_pooling: {name_or_path} has no pretrained pooler, going on with first")
-    if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-        encoder.resize_token_embeddings(len(tokenizer))
-    initialize_tokens(encoder, tokenizer, special_tokens)
-    try:
-        return RBertForRelationExtraction(
-            RBertConfig(encoder_config=encoder.config.to_dict(), **options, **names), encoder
-        )
+        model = RBertForRelationExtraction(config, encoder)
     except BROKEN_FILES as error:  # the code that a repository brings cannot be rebuilt from its configuration alone
-        raise unavailable(name_or_path, error) from error
+        raise unavailable(args.model_name_or_path, error) from error
+    if args.freeze_word_embeddings:
+        model.get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def load_encoder(args: Any) -> tuple[PreTrainedModel, bool]:
+    """(the encoder of args.model_name_or_path in float32, whether it has a pretrained pooler). Raises InputError."""
+    name = args.model_name_or_path
+    options = {"dtype": torch.float32, "trust_remote_code": args.trust_remote_code}
+    try:
+        encoder, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
+    except BROKEN_FILES as error:
+        raise unavailable(name, error) from error
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        what = f"lacks {len(missing)} weights of its encoder, {missing[0]} for one"
+        raise InputError(f"model_name_or_path: {name} {what}")
+    return encoder, has_pooler(encoder) and not info["missing_keys"]
 
 
 @torch.no_grad()
@@ -257,8 +269,7 @@ def initialize_tokens(
 ) -> None:
     """Give each new token the mean embedding of the pieces of its text ([E1-PER]: those of "E1 PER").
 
-    transformers would start them all at nearly the same vector, and so they would stay where word embeddings are
-    frozen.
+    transformers starts them all at nearly the same vector, where they would stay if word embeddings are frozen.
     """
     weight = model.get_input_embeddings().weight
     for token in special_tokens:

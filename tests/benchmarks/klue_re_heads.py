@@ -91,9 +91,9 @@ def main() -> None:
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     label_names = read_label_names(args.label_file)
-    ner = read_ner(args.ner_file) if args.ner_file else {}
-    examples, _ = read_examples(args.train_file, label_names, ner)
-    eval_examples, _ = read_examples(args.eval_file, label_names, ner) if args.eval_file else ([], "")
+    preprocessing = {"label_names": label_names, "ner": read_ner(args.ner_file) if args.ner_file else {}}
+    examples = read_examples(args.train_file, preprocessing)
+    eval_examples = read_examples(args.eval_file, preprocessing) if args.eval_file else []
     folds = finished_folds(args.run_dir)
     held_out = [Logits.load(fold / "held_out_logits.npz") for fold in folds]
     config = read_config(args.run_dir)
@@ -155,8 +155,8 @@ def encode(fold: Path, examples: list, label_names: list[str], config: dict, pat
         return np.load(path, mmap_mode="r")
     accelerator = start_accelerator(config)
     model, tokenizer = load_fold(fold, accelerator.device, label_names, PREPROCESSING)
-    how = dict(model.config.preprocessing)
-    max_length, form = how.pop("max_length"), replace(EntityFormat(**how), head="indicators")
+    form, max_length = EntityFormat.of_preprocessing(model.config.preprocessing)
+    form = replace(form, head="indicators")
     marked = mark_and_tokenize(examples, form, tokenizer)
     vectors = np.zeros((len(examples), len(VECTORS), model.encoder.config.hidden_size), dtype=np.float32)
     with tempfile.TemporaryDirectory() as cache:

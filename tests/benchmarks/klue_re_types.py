@@ -48,7 +48,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     names = read_label_names(LABEL_FILE)
-    examples, _ = read_examples(args.train_file, names, {})
+    examples = read_examples(args.train_file, {"label_names": names, "ner": {}})
     texts, types, sentences = [], [], []  # of entity 1 and entity 2 in turn
     for example in examples:
         subject, _, half = names[example.label].partition(":")

@@ -1,19 +1,36 @@
-"""Bad input of klue_re/train.py and klue_re/predict.py: one `error:` line that names the place, exit code 2, and
-nothing is written.
+"""Bad input of the scripts of klue_re/: one sentence that names the place, and nothing is written.
 
-What the task folders share (presets, options, run folders) is tested in test_friends_bad_input.py.
+Most sentences are asked of the functions that say them; a few command lines run as a user types them, one after the
+other in a single process, and end with one `error:` line and exit code 2. What the task folders share (presets,
+options, run folders) is tested in tests/common/options and tests/friends.
 """
 
 import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
+import torch
 
-from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
+from common.console import InputError
+from common.examples import read_files
+from common.folds import make_splits
+from common.models import load_fold
+from common.options import parse_predict_args, parse_train_args
+from common.tricks.scratch import train_tokenizer
+from klue_re.data import (
+    COMPETITION_FILES,
+    SUBMISSIONS,
+    TaskArguments,
+    TaskPredictArguments,
+    apply_label_fixes,
+    make_preprocessing,
+    read_examples,
+)
+from klue_re.entities import PREPROCESSING, EntityFormat, find_max_length, mark_and_tokenize, marked_texts
+from klue_re.model import RBertForRelationExtraction
+from tests.tools.scripts import ROOT, assert_refused, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
@@ -35,6 +52,27 @@ def trained(worker, tmp_path_factory):
     code, errors = worker.run(folder, "train.py", *DEMO)
     assert code == 0, errors
     return folder
+
+
+def refused(fragments, function, *args):
+    """The call must raise an InputError whose sentence holds the fragments."""
+    with pytest.raises(InputError) as raised:
+        function(*args)
+    sentence = str(raised.value)
+    assert len(sentence) < 2500
+    for fragment in fragments:
+        assert fragment in sentence
+
+
+def read_all(args):
+    """The files of a run as train.py reads and marks them, and as it splits them."""
+    preprocessing = make_preprocessing(args)
+    examples = read_files(args, lambda path: read_examples(path, preprocessing))
+    if args.label_fixes:
+        apply_label_fixes(examples["train"], args.label_fixes, preprocessing["label_names"])
+    EntityFormat.of(args, [row for rows in examples.values() for row in rows])
+    make_splits(examples, preprocessing["label_names"], args)
+    return examples
 
 
 # Data files: each is written as it stands and given as train_file.
@@ -129,7 +167,7 @@ DATA_FILES = {
     "json-guid-a-number": ("train.json", klue(guid=7), ["train.json, row 2, column guid", "int", "str"]),
     "json-repeated-guid": ("train.json", klue(guid="a"), ["train.json, row 2, column id", "'a'", "row 1"]),
     "json-without-sentence": ("train.json", klue(sentence=None), ["train.json, row 2, column sentence", "NoneType"]),
-    "json-half-a-surrogate": ("train.json", klue(sentence="이순신\ud800 장군"), ["train.json, row 2, column sentence", "surrogate"]),
+    "json-half-a-surrogate": ("train.json", klue(sentence="이순신\ud800 장군"), ["train.json, row 1, column", "surrogate"]),
     "json-without-subject": ("train.json", klue(subject_entity=...), ["train.json, row 2, column subject_entity", "missing"]),
     "json-object-a-string": ("train.json", klue(object_entity="장군"), ["train.json, row 2, column object_entity", "str", "dict"]),
     "json-entity-without-word": ("train.json", entity(word=...), ["train.json, row 2, column subject_entity, column word", "missing"]),
@@ -149,20 +187,19 @@ def write(path, content):
 
 
 @pytest.mark.parametrize(("name", "content", "fragments"), DATA_FILES.values(), ids=DATA_FILES)
-def test_a_malformed_data_file_is_refused_at_its_place(worker, tmp_path, name, content, fragments):
+def test_a_malformed_data_file_is_refused_at_its_place(tmp_path, name, content, fragments):
     write(tmp_path / name, content)
-    assert_refused(worker, tmp_path, "train.py", [*PLAIN, name], fragments)
+    refused(fragments, read_all, TaskArguments(train_file=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
-@pytest.mark.parametrize(
-    "case", ["eight-fields", "unknown-label", "repeated-id", "entity-not-in-the-sentence", "json-without-guid"]
-)
-def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(worker, tmp_path, field, case):
+@pytest.mark.parametrize("case", ["eight-fields", "unknown-label", "json-without-guid"])
+def test_eval_and_test_file_are_checked_as_the_train_file_is(tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
-    write(tmp_path / name.replace("train", field), content)
+    path = tmp_path / name.replace("train", field)
+    write(path, content)
     fragments = [fragment.replace("train.", f"{field}.") for fragment in fragments]
-    assert_refused(worker, tmp_path, "train.py", [*PLAIN, TRAIN, f"--{field}", name.replace("train", field)], fragments)
+    refused(fragments, read_all, TaskArguments(train_file=TRAIN, **{field: str(path)}))
 
 
 # Label files, relabelled rows, entity types
@@ -194,6 +231,8 @@ OTHER_FILES = {
     ),
     "ner-of-two-columns": ("ner_file", "a\tPER\n", ["other, row 1", "2 fields", "expected 3"]),
     "ner-repeated-id": ("ner_file", "a\tPER\tPER\na\tPER\tORG\n", ["other, row 2, column id", "'a'", "repeated"]),
+    "ner-empty-id": ("ner_file", " \tPER\tPER\n", ["other, row 1, column id", "empty"]),
+    "fixes-half-a-surrogate": ("label_fixes", '[[1, "\\ud800", "a", "b"]]', ["other, row 1, column", "surrogate"]),
     "ner-empty-type": ("ner_file", "a\tPER\t \n", ["other, row 1, column type2", "' '"]),
     "ner-type-with-brackets": ("ner_file", "a\t[PER]\tORG\n", ["other, row 1, column type1", "'[PER]'"]),
     "ner-type-of-signs": ("ner_file", "a\tPER\t-\n", ["other, row 1, column type2", "'-'"]),
@@ -203,18 +242,19 @@ OTHER_FILES = {
 
 
 @pytest.mark.parametrize(("option", "content", "fragments"), OTHER_FILES.values(), ids=OTHER_FILES)
-def test_a_malformed_file_beside_the_rows_is_refused_at_its_place(worker, tmp_path, option, content, fragments):
+def test_a_malformed_file_beside_the_rows_is_refused_at_its_place(tmp_path, option, content, fragments):
     write(tmp_path / "other", content)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, f"--{option}", "other"], fragments)
+    files = {"train_file": TRAIN, "ner_file": NER, option: str(tmp_path / "other")}
+    refused(fragments, read_all, TaskArguments(entity_representation="typed_entity_marker", **files))
 
 
 # Options
 
 OPTIONS = {
+    # id: (options beside the demo's, fragments of the message)
     "train-file-missing": (["--train_file", "no.tsv"], ["no.tsv", "no such file", "train_file"]),
     "ner-file-missing": (["--ner_file", "no.tsv"], ["no.tsv", "no such file", "ner_file"]),
     "label-file-missing": (["--label_file", "no.json"], ["no.json", "no such file", "label_file"]),
-    "types-without-a-ner-file": (["--train_file", TRAIN], ["ner_file", "has no entity types"]),
     "unknown-representation": (["--entity_representation", "markers"], ["entity_representation", "markers", "entity_mask"]),
     "unknown-head": (["--head", "bert"], ["head", "bert", "indicators"]),
     "unknown-term": (["--concat", "cls", "e3"], ["concat", "'e3'", "|e1-e2|"]),
@@ -231,55 +271,89 @@ OPTIONS = {
     "types-as-text-without-types": (["--entity_representation", "entity_marker", "--ner_as", "text"], ["ner_as", "no types"]),
     "dropout-1": (["--dropout", "1"], ["dropout", "1.0", "below 1"]),
     "fgm-on-frozen-embeddings": (["--freeze_word_embeddings", "--fgm_epsilon", "1"], ["fgm_epsilon", "freeze_word_embeddings"]),
-    "max-length-below-the-markers": (["--max_length", "6"], ["max_length", "too short for the markers", "id sample-"]),
-    "max-length-of-nothing": (["--max_length", "2"], ["max_length", "'2'", "above 2"]),
-    "max-length-above-the-models": (["--max_length", "600"], ["max_length", "600", "512"]),
-    "drop-of-all-long-rows": (["--max_length", "8", "--long_examples", "drop"], ["long_examples", "fewer than two classes"]),
     "head-rate-0": (["--head_learning_rate", "0"], ["head_learning_rate", "0.0", "above 0"]),
     "head-rate-infinite": (["--head_learning_rate", "inf"], ["head_learning_rate", "inf"]),
-    "sample-of-another-competition": (["--sample_submission_file", "other.csv"], ["other.csv, row 1", "Id,Predicted", "pred"]),
-    "sample-too-short": (["--sample_submission_file", "short.csv"], ["short.csv", "1 rows", "50"]),
-    "sample-of-the-other-format": (["--submission_format", "klue"], ["sample_submission.csv, row 1", "id,pred_label,probs"]),
     "unknown-format": (["--submission_format", "kaggle"], ["submission_format", "kaggle", "competition"]),
     "option-of-nsmc": (["--drop_duplicates"], ["--drop_duplicates", "not an option"]),
     "preset-with-a-key-of-friends": (["--config", "friends.yaml"], ["friends.yaml, key speaker_format", "not a field"]),
-    "hub-out-of-reach": (["--config", str(KLUE_RE / "configs" / "final.yaml"), "--train_file", TRAIN], ["xlm-roberta-large", "folder"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("argv", "fragments"), OPTIONS.values(), ids=OPTIONS)
-def test_an_option_that_cannot_be_used_is_refused_by_name(worker, tmp_path, argv, fragments):
-    (tmp_path / "other.csv").write_text("Id,Predicted\n0,0\n")
-    (tmp_path / "short.csv").write_text("pred\n0\n")
+def test_an_option_that_cannot_be_used_is_refused_by_name(tmp_path, monkeypatch, argv, fragments):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "friends.yaml").write_text("speaker_format: colon\n")
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, *argv], fragments)
+    refused(fragments, parse_train_args, TaskArguments, KLUE_RE, COMPETITION_FILES, "", [*DEMO, *argv])
 
 
-def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_where_and_what_runs(tmp_path):
+@pytest.mark.parametrize(
+    ("max_length", "fragments"),
+    [
+        ("6", ["max_length", "too short for the markers", "id sample-"]),
+        ("2", ["max_length", "'2'", "above 2"]),
+        ("600", ["max_length", "600", "512"]),
+    ],
+)
+def test_a_max_length_that_no_row_fits_or_no_model_takes_is_refused(max_length, fragments):
+    args = TaskArguments(train_file=TRAIN)
+    rows = read_all(args)["train"]
+    form = EntityFormat.of(args, rows)
+    tokenizer = train_tokenizer(marked_texts(rows, form))
+    marked = mark_and_tokenize(rows, form, tokenizer)
+    refused(fragments, find_max_length, {"train": marked}, tokenizer, max_length)
+
+
+@pytest.mark.parametrize(
+    ("submission_format", "sample", "fragments"),
+    [
+        ("competition", "Id,Predicted\n0,0\n", ["s.csv, row 1", "Id,Predicted", "pred"]),
+        ("competition", "pred\n0\n", ["s.csv", "1 rows", "50"]),
+        ("klue", "pred\n0\n", ["s.csv, row 1", "id,pred_label,probs"]),
+    ],
+)
+def test_a_sample_submission_that_does_not_fit_is_refused(tmp_path, submission_format, sample, fragments):
+    write(tmp_path / "s.csv", sample)
+    args = TaskArguments(train_file=TRAIN, test_file=TEST, sample_submission_file=str(tmp_path / "s.csv"))
+    refused(fragments, SUBMISSIONS[submission_format].expect, args, read_all(args)["test"], ["a", "b"])
+
+
+def test_final_without_the_competitions_files_says_what_to_put_where_and_what_runs(tmp_path, monkeypatch):
     shutil.copytree(KLUE_RE, tmp_path / "copy", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    command = [sys.executable, "copy/train.py", "--config", "copy/configs/final.yaml"]
-    result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    lines = result.stderr.splitlines()
-    assert result.returncode == 2, result.stderr
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:] and "Traceback" not in result.stderr
-    for fragment in (
-        "copy/data/train.tsv: no such file",
-        "copy/README.md",
-        "python copy/train.py --config copy/configs/demo.yaml",
-    ):
-        assert fragment in lines[-1]
-    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    monkeypatch.chdir(tmp_path)
+    argv = ["--config", "copy/configs/final.yaml"]
+    fragments = ["copy/data/train.tsv: no such file", "copy/README.md", "copy/train.py --config copy/configs/demo.yaml"]
+    refused(fragments, parse_train_args, TaskArguments, tmp_path / "copy", COMPETITION_FILES, "", argv)
+
+
+# What train.py says at each of its steps, as a user sees it
+
+STEPS = {
+    "read": ([*PLAIN, "eight.tsv"], ["eight.tsv, row 2", "8 fields", "expected 9", "tabs"]),
+    "fixes": ([*DEMO, "--label_fixes", "fixes.json"], ["fixes.json, row 1, column old", "has label 단체:구성원"]),
+    "types": ([*DEMO, "--train_file", TRAIN], ["ner_file", "has no entity types"]),
+    "long-rows": (
+        [*DEMO, "--max_length", "8", "--long_examples", "drop"],
+        ["long_examples drop, max_length 8", "fewer than two classes"],
+    ),
+    "model": (
+        ["--config", str(KLUE_RE / "configs" / "final.yaml"), *SMALL, "--train_file", TRAIN],
+        ["xlm-roberta-large", "folder"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("argv", "fragments"), STEPS.values(), ids=STEPS)
+def test_train_ends_with_2_and_one_sentence_before_anything_is_written(worker, tmp_path, argv, fragments):
+    write(tmp_path / "eight.tsv", tsv(ROWS[0], ROWS[1][:8]))
+    write(tmp_path / "fixes.json", OTHER_FILES["fixes-of-another-label"][1])
+    assert_refused(worker, tmp_path, "train.py", argv, fragments)
 
 
 # Prediction
 
 PREDICT = {
-    "test-file-missing": (["--test_file", "no.tsv"], ["no.tsv", "no such file"]),
-    "test-file-malformed": (["--test_file", "bad.tsv", "--ner_file", NER], ["bad.tsv, row 2", "8 fields", "expected 9"]),
-    "test-file-of-nsmc": (["--test_file", str(ROOT / "nsmc/sample/test.csv")], ["test.csv", ".tsv", ".json"]),
-    "types-missing": (["--test_file", TEST], ["ner_file", "has no entity types", "--ner_file"]),
+    "malformed": (["--test_file", "bad.tsv", "--ner_file", NER], ["bad.tsv, row 2", "8 fields", "expected 9"]),
     "type-unknown": (["--test_file", TEST, "--ner_file", "other.tsv"], ["ner_file", "'PLANET'", "knows only"]),
-    "sample-with-other-columns": (["--test_file", TEST, "--ner_file", NER, "--sample_submission_file", "s.csv"], ["s.csv, row 1", "pred"]),
     "sample-of-another-test": (
         ["--test_file", TRAIN, "--ner_file", NER, "--sample_submission_file", SUBMISSION], ["50 rows", "expected 265"],
     ),
@@ -291,30 +365,47 @@ def test_predict_refuses_what_it_cannot_read_and_leaves_the_run_as_it_is(worker,
     write(trained / "bad.tsv", tsv(ROWS[0], ROWS[1][:8]))
     with open(NER, encoding="utf-8") as file:
         write(trained / "other.tsv", file.read().replace("\tPER\t", "\tPLANET\t"))
-    write(trained / "s.csv", "Id,pred\n")
     assert_refused(worker, trained, "predict.py", ["--run_dir", "run", *argv], fragments)
 
 
-def test_a_run_of_another_task_is_refused(worker, trained, tmp_path):
+def test_predict_refuses_a_file_that_is_missing_or_of_another_task_and_rows_without_types(trained):
+    argv = ["--run_dir", str(trained / "run"), "--test_file"]
+    refused(["no.tsv: no such"], parse_predict_args, TaskPredictArguments, KLUE_RE, "", [*argv, "no.tsv"])
+    refused(["test.csv", ".tsv", ".json"], read_examples, ROOT / "nsmc/sample/test.csv", {})
+    rows = read_examples(TEST, make_preprocessing(TaskArguments()))
+    model, tokenizer = load_run(trained / "run")
+    form, _ = EntityFormat.of_preprocessing(model.config.preprocessing)
+    refused(["ner_file", "has no entity types", "--ner_file"], mark_and_tokenize, rows, form, tokenizer)
+
+
+def load_run(run):
+    """Model and tokenizer of its only fold."""
+    labels = make_preprocessing(TaskArguments())["label_names"]
+    return load_fold(run / "fold0", torch.device("cpu"), labels, PREPROCESSING)
+
+
+def test_a_run_of_another_task_is_refused(trained, tmp_path):
+    assert type(load_run(trained / "run")[0]) is RBertForRelationExtraction
     shutil.copytree(trained / "run", tmp_path / "run")
     path = tmp_path / "run/fold0/config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**config, "preprocessing": {"max_length": 64}}))  # as nsmc/ has it
-    assert_refused(
-        worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST], ["fold0", "another task's run"]
-    )
+    refused(["fold0", "another task's run"], load_run, tmp_path / "run")
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "not-json"])
-def test_a_damaged_fold_is_refused_by_name(worker, trained, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_damaged_weights_are_refused_by_the_name_of_their_fold(trained, tmp_path, damage):
     shutil.copytree(trained / "run", tmp_path / "run")
-    weights, config = tmp_path / "run/fold0/model.safetensors", tmp_path / "run/fold0/config.json"
+    weights = tmp_path / "run/fold0/model.safetensors"
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-100])
-    elif damage == "missing":
-        weights.unlink()
     else:
-        config.write_text("{")
-    assert_refused(
-        worker, tmp_path, "predict.py", ["--run_dir", "run", "--test_file", TEST, "--ner_file", NER], ["fold0"]
-    )
+        weights.unlink()
+    refused(["fold0"], load_run, tmp_path / "run")
+
+
+def test_a_damaged_config_is_refused_by_the_name_of_its_fold(worker, trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "run/fold0/config.json").write_text("{")
+    argv = ["--run_dir", "run", "--test_file", TEST, "--ner_file", NER]
+    assert_refused(worker, tmp_path, "predict.py", argv, ["fold0"])

@@ -12,13 +12,14 @@ from common.logits import Logits
 from klue_re.data import (
     COMPETITION_FILES,
     LABEL_FILE,
-    SUBMISSION_FORMATS,
+    SUBMISSIONS,
+    TaskArguments,
+    TaskPredictArguments,
     apply_label_fixes,
-    drop_rows,
+    make_preprocessing,
     read_examples,
     read_label_names,
     read_ner,
-    submission_columns,
 )
 
 LABELS = read_label_names(LABEL_FILE)
@@ -52,9 +53,13 @@ def klue(**changes):
 
 @pytest.fixture
 def read(tmp_path):
+    """(rows, the sentence that counts them) of a file with this content."""
+
     def read(content, name="train.tsv", ner=None):
+        notes = []
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_examples(tmp_path / name, LABELS, ner or {})
+        rows = read_examples(tmp_path / name, {"label_names": LABELS, "ner": ner or {}}, notes.append)
+        return rows, *notes
 
     return read
 
@@ -126,6 +131,23 @@ def test_types_come_from_a_ner_file_by_id_and_go_before_those_of_the_json(read, 
     assert (example.e1.type, example.e2.type) == ("ORG", "LOC")
 
 
+def test_what_counts_the_rows_is_printed_where_nothing_else_takes_it(tmp_path, capsys):
+    (tmp_path / "t.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    read_examples(tmp_path / "t.tsv", {"label_names": LABELS, "ner": {}})
+    assert capsys.readouterr().out == "t.tsv: 3 rows\n"
+
+
+def test_preprocessing_has_the_labels_of_the_label_file_or_of_a_model_and_the_types(tmp_path):
+    (tmp_path / "ner.tsv").write_text("w-3\tPER\tPOH\n")
+    (tmp_path / "map.json").write_text(json.dumps({"b": 1, "a": 0}))
+    types = {"w-3": ("PER", "POH")}
+    args = TaskArguments(label_file=str(tmp_path / "map.json"), ner_file=str(tmp_path / "ner.tsv"))
+    assert make_preprocessing(args) == {"label_names": ["a", "b"], "ner": types}
+    assert make_preprocessing(TaskArguments()) == {"label_names": LABELS, "ner": {}}
+    args = TaskPredictArguments(run_dir=["run"], test_file="t.tsv", ner_file=str(tmp_path / "ner.tsv"))
+    assert make_preprocessing(args, ["x", "y"]) == {"label_names": ["x", "y"], "ner": types}
+
+
 def test_label_names_come_from_the_competitions_map_or_klues_list(tmp_path):
     (tmp_path / "map.json").write_text(json.dumps({"b": 1, "a": 0, "c": 2}))
     (tmp_path / "relation_list.json").write_text(json.dumps({"relations": ["no_relation", "per:title", "org:members"]}))
@@ -149,16 +171,6 @@ def test_a_fix_of_another_label_than_the_rows_is_refused(read, tmp_path):
         apply_label_fixes(examples, tmp_path / "fixes.json", LABELS)
 
 
-def test_dropped_rows_are_not_trained_on_but_predicted():
-    dropped = np.array([False, True, False, False])
-    splits = drop_rows(
-        [(np.array([0, 1, 2]), np.array([3])), (np.array([1, 2, 3]), np.array([0]))], dropped, np.array([0, 1, 1, 0])
-    )
-    assert [(train.tolist(), held.tolist()) for train, held in splits] == [([0, 2], [3]), ([2, 3], [0])]
-    with pytest.raises(InputError, match="fewer than two classes"):
-        drop_rows([(np.array([0, 1, 3]), None)], dropped, np.array([0, 1, 1, 0]))
-
-
 def test_submissions_hold_numbers_or_klues_names_and_probabilities():
     logits = Logits(
         np.array(["a", "b"]),
@@ -166,9 +178,10 @@ def test_submissions_hold_numbers_or_klues_names_and_probabilities():
         np.array([-1, -1]),
         ["no_relation", "x", "y"],
     )
-    assert submission_columns(logits, "competition") == {"pred": ["1", "0"]}
-    columns = submission_columns(logits, "klue")
-    assert list(columns) == SUBMISSION_FORMATS["klue"][1]
+    assert SUBMISSIONS["competition"].cells(logits) == {"pred": ["1", "0"]}
+    assert SUBMISSIONS["competition"].id_column is None and SUBMISSIONS["klue"].id_column == "id"
+    columns = SUBMISSIONS["klue"].cells(logits)
+    assert list(columns) == ["pred_label", "probs"]
     assert columns["pred_label"] == ["x", "no_relation"]
     for text, row in zip(columns["probs"], logits.probabilities(), strict=True):
         assert np.allclose(json.loads(text), row, atol=1e-6)

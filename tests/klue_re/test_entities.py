@@ -6,17 +6,17 @@ import pytest
 from transformers import RobertaTokenizerFast
 
 from common.console import InputError
-from common.examples import Entity, RelationExample
-from common.models import train_tokenizer
-from klue_re.data import REPRESENTATIONS, TYPED, TaskArguments
+from common.tricks.scratch import train_tokenizer
+from klue_re.data import REPRESENTATIONS, TYPED, Entity, RelationExample, TaskArguments
 from klue_re.entities import (
+    PREPROCESSING,
     EntityFormat,
     MarkedRow,
     Token,
     find_max_length,
     mark,
     mark_and_tokenize,
-    marked_text,
+    marked_texts,
     tokenize,
     window,
 )
@@ -98,6 +98,7 @@ def test_types_are_text_or_tokens_of_their_own_or_an_embedding(tokenizer, repres
     assert len(form.special_tokens()) == count
     _, tokens = tokens_of(BILL, form, tokenizer)
     assert {token.ner for token in tokens} == ({0, 1, 2} if ner_as == "embedding" else {0})
+    assert form.num_ner_types == (2 if ner_as == "embedding" else 0)
 
 
 def test_markers_that_are_tokens_become_one_token_each():
@@ -121,7 +122,7 @@ def test_what_looks_like_a_token_of_the_tokenizers_own_is_text(tokenizer):
 def test_a_vocabulary_of_its_own_holds_the_markers_and_one_that_lacks_them_is_named(tokenizer, capsys):
     mark_and_tokenize([BILL], format_of(), tokenizer)
     assert "warning: the tokenizer does not know all of the markers #, @" in capsys.readouterr().out
-    own = train_tokenizer([marked_text(BILL, format_of())] * 3)
+    own = train_tokenizer(marked_texts([BILL], format_of()) * 3)
     pieces, _ = tokens_of(BILL, format_of(), own)
     assert pieces.count("@") == pieces.count("#") == 2 and not capsys.readouterr().out
 
@@ -256,21 +257,23 @@ def long_row(before, between, after, length=3):
     return MarkedRow("long", 0, [replace(token, id=i) for i, token in enumerate(tokens)])
 
 
-@pytest.mark.parametrize("room", range(6, 40))
-@pytest.mark.parametrize(("before", "between", "after"), [(20, 5, 20), (0, 30, 3), (40, 0, 0), (0, 0, 40)])
-def test_a_window_keeps_all_markers_and_the_text_nearest_to_the_entities_in_order(before, between, after, room):
-    row = long_row(before, between, after)
-    kept = window(row, room)
-    assert len(kept) == min(room, len(row.tokens))
-    assert [token.id for token in kept] == sorted(token.id for token in kept)
-    assert sum(token.marker != 0 for token in kept) == 4
-    assert any(token.e1 for token in kept) and any(token.e2 for token in kept)
-    if room >= 10:  # all of both entities
-        assert sum(token.e1 for token in kept) == sum(token.e2 for token in kept) == 3
-    inside = {token.id for token in row.tokens if token.marker or token.e1 or token.e2}
-    distance = {token.id: min(abs(token.id - i) for i in inside) for token in row.tokens}
-    left_out = [distance[token.id] for token in row.tokens if token not in kept]
-    assert room < 10 or max((distance[token.id] for token in kept), default=0) <= min(left_out, default=999)
+def test_a_window_keeps_all_markers_and_the_text_nearest_to_the_entities_in_order():
+    for before, between, after in [(20, 5, 20), (0, 30, 3), (40, 0, 0), (0, 0, 40)]:
+        row = long_row(before, between, after)
+        inside = {token.id for token in row.tokens if token.marker or token.e1 or token.e2}
+        distance = {token.id: min(abs(token.id - i) for i in inside) for token in row.tokens}
+        for room in range(6, 40):
+            case = f"{before}, {between}, {after}, room {room}"
+            kept = window(row, room)
+            assert len(kept) == min(room, len(row.tokens)), case
+            assert [token.id for token in kept] == sorted(token.id for token in kept), case
+            assert sum(token.marker != 0 for token in kept) == 4, case
+            assert any(token.e1 for token in kept) and any(token.e2 for token in kept), case
+            if room < 10:
+                continue
+            assert sum(token.e1 for token in kept) == sum(token.e2 for token in kept) == 3, case  # all of both entities
+            left_out = [distance[token.id] for token in row.tokens if token not in kept]
+            assert max(distance[token.id] for token in kept) <= min(left_out, default=999), case
 
 
 def test_markers_and_entities_that_do_not_fit_are_refused():
@@ -278,11 +281,25 @@ def test_markers_and_entities_that_do_not_fit_are_refused():
         window(long_row(5, 5, 5), 5)
 
 
+def test_max_length_leaves_room_for_the_markers_and_entities_of_every_file(tokenizer):
+    rows = {"train": [replace(long_row(5, 5, 5), id="first")], "test": [long_row(5, 5, 5)]}
+    assert find_max_length(rows, tokenizer, "8")[0] == 8  # 4 markers, 2 entities, [CLS] and [SEP]
+    for name in rows:
+        with pytest.raises(InputError, match=f"max_length: too short for .* id {rows[name][0].id}, 6 tokens"):
+            find_max_length({"train": [MarkedRow("x", 0, [Token(0)])], name: rows[name]}, tokenizer, "7")
+
+
+def test_a_format_travels_in_config_json():
+    form = format_of("typed_entity_marker", head="indicators")
+    assert EntityFormat.of_preprocessing(form.preprocessing(32)) == (form, 32)
+    assert set(form.preprocessing(32)) == set(PREPROCESSING)
+
+
 def test_auto_covers_the_rows_and_longer_ones_are_counted(tokenizer):
     rows = [long_row(5, 5, 5, length=2)] * 300 + [long_row(50, 5, 5, length=2)]
-    length, is_long = find_max_length(rows, tokenizer, "auto")
+    length, is_long = find_max_length({"train": rows}, tokenizer, "auto")
     assert length == 5 + 4 + 5 + 4 + 5 + 2 and is_long.sum() == 1 and is_long[-1]
-    assert find_max_length(rows, tokenizer, "80")[1].sum() == 0
+    assert find_max_length({"train": rows}, tokenizer, "80")[1].sum() == 0
 
 
 def test_a_cut_row_has_max_length_tokens_and_masks_of_the_same_length(tokenizer, tmp_path):

@@ -10,13 +10,20 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, BertForMaskedLM
 
 from common.console import InputError
-from common.examples import Entity, RelationExample
-from common.models import load_fold, train_tokenizer
+from common.models import load_fold
 from common.text import Collator
 from common.tricks.lora import add_lora, merge_lora
-from klue_re.data import TaskArguments
+from common.tricks.scratch import train_tokenizer
+from klue_re.data import Entity, RelationExample, TaskArguments
 from klue_re.entities import EntityFormat, mark_and_tokenize, tokenize
-from klue_re.model import RBertConfig, RBertForRelationExtraction, has_pooler, load_relation_model, mean_over
+from klue_re.model import (
+    RBertConfig,
+    RBertForRelationExtraction,
+    has_pooler,
+    head_options,
+    load_relation_model,
+    mean_over,
+)
 
 LABELS = ["관계_없음", "인물:소속단체", "단체:구성원"]
 SENTENCES = ["이순신은 조선의 장군이다", "한빛출판사는 서윤재가 세운 회사이다", "오늘 민세라는 다솜방송에 나왔다"]
@@ -63,12 +70,13 @@ def entity_format(**options):
 
 
 def load(folder, form=None, **options):
-    """(model in evaluation mode, batch of the three examples)."""
+    """(model in evaluation mode, its tokenizer, the format of its rows)."""
     form = form or entity_format()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(form.special_tokens(), special_tokens=True)
     torch.manual_seed(1)
-    model = load_relation_model(str(folder), LABELS, tokenizer, {"head": "rbert", **options}, form.special_tokens())
+    args = TaskArguments(model_name_or_path=str(folder))
+    model = load_relation_model(args, LABELS, tokenizer, {"head": "rbert", **options}, form.special_tokens())
     return model.eval(), tokenizer, form
 
 
@@ -374,13 +382,34 @@ def test_lora_trains_adapters_and_the_head_and_merges_into_a_plain_r_bert(encode
 
 def test_the_baseline_is_the_stock_class(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders["bert"])
-    model = load_relation_model(str(encoders["bert"]), LABELS, tokenizer, {"head": "baseline"})
+    args = TaskArguments(model_name_or_path=str(encoders["bert"]))
+    model = load_relation_model(args, LABELS, tokenizer, {"head": "baseline"})
     assert type(model).__name__ == "BertForSequenceClassification" and model.config.num_labels == 3
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no model"):
-        load_relation_model(str(tmp_path), LABELS, train_tokenizer(SENTENCES), {"head": "rbert"})
+        args = TaskArguments(model_name_or_path=str(tmp_path))
+        load_relation_model(args, LABELS, train_tokenizer(SENTENCES), {"head": "rbert"})
+
+
+@pytest.mark.parametrize("head", ["rbert", "baseline"])
+@pytest.mark.parametrize("family", ["scratch", "bert", "deberta-v2"])
+def test_word_embeddings_are_frozen_where_asked_for_and_nothing_else(encoders, family, head):
+    tokenizer = train_tokenizer(SENTENCES)
+    for frozen in (False, True):
+        name = str(encoders.get(family, "scratch"))
+        args = TaskArguments(model_name_or_path=name, freeze_word_embeddings=frozen, head=head)
+        model = load_relation_model(args, LABELS, tokenizer, head_options(args, 0))
+        fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        assert [name.split(".")[-2:] for name in fixed] == [["word_embeddings", "weight"]] * frozen
+
+
+def test_scratch_has_no_pretrained_pooler_which_is_said(capsys):
+    args = TaskArguments(cls_pooling="pooler")
+    model = load_relation_model(args, LABELS, train_tokenizer(SENTENCES), head_options(args, 0))
+    assert model.config.cls_pooling == "first"
+    assert "cls_pooling: scratch has no pretrained pooler, going on with first" in capsys.readouterr().out
 
 
 def test_the_configuration_survives_json(tmp_path):

@@ -321,16 +321,16 @@ def test_every_preset_trains_with_its_own_options_on_a_model_from_scratch(worker
     assert read_json(tmp_path / "run/run.json")["status"] == "done"
 
 
-def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(tmp_path):
+def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(worker, tmp_path):
     shutil.copytree(KLUE_RE, tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__"))
     data = tmp_path / "my_contest" / "data"
     data.mkdir()
     for name in ("train.tsv", "test.tsv"):
         shutil.copy(SAMPLE / name, data / name)
     options = ["--model_name_or_path", "scratch", "--num_folds", "2", "--max_train_samples", "60"]
-    output = launch(sys.executable, "my_contest/train.py", *SHORT, *options, cwd=tmp_path)
-    assert "preset my_contest/configs/final.yaml (my_contest/data/train.tsv is there)" in output
-    assert "no my_contest/data/ner.tsv: going on without ner_file" in output
+    succeed(worker, tmp_path, tmp_path / "my_contest" / "train.py", *SHORT, *options)
+    assert "preset my_contest/configs/final.yaml (my_contest/data/train.tsv is there)" in worker.printed
+    assert "no my_contest/data/ner.tsv: going on without ner_file" in worker.printed
     check_submission(tmp_path / "runs/my_contest/final/submission.csv", SAMPLE / "sample_submission.csv")
 
 
