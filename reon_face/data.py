@@ -1,28 +1,40 @@
 """Images of faces as rows: folders of labels (FER2013), AI-Hub's 한국인 감정인식을 위한 복합 영상, shards of crop.py.
 
-For a contest of your own, change COMPETITION_FILES, LABEL_COLUMN, the fields, read_examples() and submission_format().
+What train.py and predict.py want of a data.py, for a contest of your own too (docs/new_competition.md):
+
+COMPETITION_FILES   option -> name of the folder or file in data/
+SUBMISSION          what is handed in
+TaskArguments       the options of train.py
+read_examples       path, preprocessing -> rows; preprocessing: label_names (None: those that are found) and
+                    subject_pattern. The rows know their label_names, and how crop.py cut them (face_crop)
+describe_groups     rows -> a sentence for the report
 """
 
 import atexit
+import os
 import re
+import runpy
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from common.console import InputError, first_line, print_once
+from common.console import InputError, first_line
 from common.files import natural, read_json, sha256, walk
-from common.logits import Logits
-from common.options.fields import DataArguments
+from common.options import ImbalanceArguments, StoppingArguments
+from common.options.args import is_folder
+from common.submission import SubmissionFormat, most_likely_label, probability
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow
 
 COMPETITION_FILES = {
     "train_file": "train",
@@ -30,33 +42,31 @@ COMPETITION_FILES = {
     "test_file": "test",
     "sample_submission_file": "sample_submission.csv",
 }
+SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label, "{label}": probability})
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside the probabilities
-SUBMISSION_CHECK = {
-    "probability_columns": True,
-    "label_column": LABEL_COLUMN,
-}  # options of common.submission.check_submission
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}  # folders of folders of labels
 CROP_RECORD = "crop.json"  # in a folder of shards
+DRAWN_RECORD = "drawn.json"  # in a folder of the sample
+DRAW = Path(__file__).with_name("sample") / "draw.py"
 # <hash of the person>_<gender>_<age>_<label>_<place>_<number>.jpg
 AIHUB_NAME = re.compile(r"([0-9a-zA-Z]+)_(?:남|여)_\d+_(기쁨|당황|분노|불안|상처|슬픔|중립)_")
 AIHUB_FOLDER = re.compile(r"EMOIMG_(기쁨|당황|분노|불안|상처|슬픔|중립)(?:_|$)")
 
 
 @dataclass
-class TaskArguments(DataArguments):
-    """Fields of reon_face/train.py beside TrainingArguments."""
+class TaskArguments(ImbalanceArguments, StoppingArguments):
+    """Fields of train.py beside TrainingArguments."""
 
-    # pieces of common.training that belong to texts
-    tokens_per_batch: ClassVar[None] = None
-    auto_batch_size: ClassVar[bool] = False
-    lora_r: ClassVar[int] = 0
-    head_learning_rate: ClassVar[None] = None
-    layerwise_lr_decay: ClassVar[float] = 1.0
-    feature_oversample_ratio: ClassVar[float] = 0.0
-    rdrop_alpha: ClassVar[float] = 0.0
-    fgm_epsilon: ClassVar[float] = 0.0
-    awp_epsilon: ClassVar[float] = 0.0
+    LIMITS: ClassVar[dict] = {
+        "image_size": (32, 2048),
+        "drop_rate": (0, 1),
+        "drop_path_rate": (0, 1),
+        "min_crop_scale": (0, 1),
+        "horizontal_flip": (0, 1),
+        "color_jitter": (0, 1),
+        "random_erasing": (0, 1),
+        "shuffle_rows": (1, None),
+    }
 
     model_name_or_path: str = field(
         default="scratch",
@@ -99,23 +109,6 @@ class TaskArguments(DataArguments):
     mixup_alpha: float = field(
         default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"}
     )
-    ema_decay: float = field(
-        default=0.0, metadata={"help": "decay of the averaged weights used to evaluate and predict; 0: off"}
-    )
-    oversample_ratio: float = field(
-        default=0.0,
-        metadata={"help": "raise classes of n rows to n^(1-r) n_max^r in a fold's training part; 0: off, 1: all equal"},
-    )
-    undersample_ratio: float = field(
-        default=0.0, metadata={"help": "cut classes to n_max (n_min / n_max)^r rows; 0: off, 1: all equal"}
-    )
-    class_weight_strength: float = field(
-        default=0.0, metadata={"help": "0: none, 1: inversely proportional to class frequency"}
-    )
-    focal_gamma: float = field(default=0.0, metadata={"help": "gamma of the focal loss; 0: cross-entropy"})
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "stop after this many evaluations without a better metric_for_best_model"}
-    )
     subject_pattern: str | None = field(
         default=None,
         metadata={
@@ -126,33 +119,55 @@ class TaskArguments(DataArguments):
         default=4096, metadata={"help": "shards: so many rows, in random row groups, are shuffled together"}
     )
 
+    def check(self, training_args: Any) -> None:
+        """Makes the path in start absolute, too."""
+        super().check(training_args)
+        if self.min_crop_scale == 0:
+            raise InputError("min_crop_scale: 0 is not above 0")
+        if self.start not in ("imagenet", "scratch"):
+            if not is_folder(self.start):
+                raise InputError(f"start: {self.start!r} is neither imagenet, scratch nor a run's folder")
+            self.start = str(Path(self.start).resolve())
+        if self.stages and self.stop_after_epoch is not None:
+            raise InputError("stop_after_epoch: counts the epochs of one stage; it cannot be given with stages")
 
-@dataclass(frozen=True, slots=True)
-class FaceExample:
-    """One image: a file, or row `row` of a shard. label: -1 where unknown. group: rows of one group stay in one
-    fold."""
 
-    id: str
-    path: str
-    row: int
-    label: int
-    group: int
-
-
-class Faces(Sequence[FaceExample]):
+class Faces(Sequence["FaceExample"]):
     """The images of a folder. Of shards, only labels and groups are in memory, 16 bytes a row; ids and places are read
     from a file.
 
     rows: datasets.Dataset of id, path, row (-1: an image file) and row_group (number among those of all shards; -1).
-    labels: (N,) int64, -1 where unknown. groups: (N,) int64, rows of one group stay in one fold. has_subjects: groups
-    are people, too, not only identical images.
+    labels: (N,) int64, the number of one of label_names, -1 where unknown. folder: where they come from. join_groups:
+    gives groups. has_subjects: groups are people, too, not only identical images.
     """
 
-    def __init__(self, rows: "datasets.Dataset", labels: np.ndarray, groups: np.ndarray, has_subjects: bool = False):
+    def __init__(
+        self,
+        rows: "datasets.Dataset",
+        labels: np.ndarray,
+        label_names: Sequence[str],
+        folder: Path,
+        join_groups: Callable[[], np.ndarray],
+        has_subjects: bool = False,
+    ):
         self.rows = rows
         self.labels = labels
-        self.groups = groups
+        self.label_names = list(label_names)
+        self.folder = folder
+        self.join_groups = join_groups
         self.has_subjects = has_subjects
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """(N,) int64: rows of one group, the same person or the same image, stay in one fold. Image files are read for
+        it when it is first asked for."""
+        return self.join_groups()
+
+    @property
+    def face_crop(self) -> dict[str, Any] | None:
+        """How crop.py cut the faces of a folder of shards; None for images."""
+        record = self.folder / CROP_RECORD
+        return read_json(record)["face_crop"] if record.exists() else None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -160,35 +175,52 @@ class Faces(Sequence[FaceExample]):
     def __getitem__(self, index):
         if isinstance(index, slice):
             rows = self.rows.select(range(*index.indices(len(self))))
-            return Faces(rows, self.labels[index], self.groups[index], self.has_subjects)
+            shared = self.label_names, self.folder, lambda: self.groups[index], self.has_subjects
+            return Faces(rows, self.labels[index], *shared)
         row = self.rows[int(index)]
-        return FaceExample(row["id"], row["path"], row["row"], int(self.labels[index]), int(self.groups[index]))
+        return FaceExample(row["id"], row["path"], row["row"], int(self.labels[index]), self, int(index))
 
-    def __iter__(self) -> Iterator[FaceExample]:
-        numbers = zip(self.labels, self.groups, strict=True)
+    def __iter__(self) -> Iterator["FaceExample"]:
+        numbers = enumerate(self.labels.tolist())
         for batch in self.rows.iter(batch_size=4096):
             for row_id, path, row in zip(batch["id"], batch["path"], batch["row"], strict=True):
-                label, group = next(numbers)
-                yield FaceExample(row_id, path, row, int(label), int(group))
+                number, label = next(numbers)
+                yield FaceExample(row_id, path, row, label, self, number)
 
 
-def read_examples(
-    path: str | Path, label_names: Sequence[str] | None = None, subject_pattern: str | None = None, groups: bool = True
-) -> tuple[Faces, list[str]]:
-    """The images of a folder, in order, and the names of their labels (label_names where they are given).
+@dataclass(frozen=True, slots=True)
+class FaceExample:
+    """One image: a file, or row `row` of a shard. label: -1 where unknown. number: its place in faces."""
+
+    id: str
+    path: str
+    row: int
+    label: int
+    faces: Faces = field(repr=False, compare=False)
+    number: int = field(compare=False)
+
+    @property
+    def group(self) -> int:
+        """Rows of one group stay in one fold."""
+        return int(self.faces.groups[self.number])
+
+
+def read_examples(path: str | Path, preprocessing: dict) -> Faces:
+    """The images of a folder, in order.
 
     path: a folder of shards (crop.json); of labels, <label>/**/*.jpg; of AI-Hub, whose file and folder names say label
-    and person; or of images without labels. groups: find out which rows belong together (the same person, the same
-    image). Raises InputError.
+    and person; or of images without labels. Raises InputError.
     """
     import datasets
 
-    from common.folds import join_groups
+    from common.tricks.groups import join_groups
 
     folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder of images or shards")
-    pattern = compile_pattern(subject_pattern)
+    draw_sample(folder)
+    label_names = preprocessing["label_names"]
+    pattern = compile_pattern(preprocessing["subject_pattern"])
     if (folder / CROP_RECORD).exists():
         return read_shards(folder, label_names, pattern)
     files = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in list_files(folder, IMAGE_SUFFIXES)]
@@ -199,21 +231,32 @@ def read_examples(
     found = sorted({label for _, label, _ in files if label is not None})
     unlabelled = [p for p, label, _ in files if label is None]
     if found and unlabelled:
-        raise InputError(
-            f"{folder}: holds images ({unlabelled[0].name}) beside folders of labels ({found[0]}), expected only one "
-            "of them"
-        )
+        beside = f"holds images ({unlabelled[0].name}) beside folders of labels ({found[0]})"
+        raise InputError(f"{folder}: {beside}, expected only one of them")
     names = check_labels(folder, found, label_names)
     labels = [-1 if label is None else names.index(label) for _, label, _ in files]
     # the first of each label, then the second: --max_train_samples keeps all labels
     columns = [[i for i, other in enumerate(labels) if other == label] for label in range(-1, len(names))]
     order = [i for row in zip_longest(*columns) for i in row if i is not None]
-    files = [files[i] for i in order]
-    place = {"path": [str(p) for p, _, _ in files], "row": [-1] * len(files), "row_group": [-1] * len(files)}
-    rows = datasets.Dataset.from_dict({"id": [p.relative_to(folder).as_posix() for p, _, _ in files], **place})
-    subjects = ranks([subject for _, _, subject in files])
-    joined = join_groups(subjects, ranks(fingerprints([p for p, _, _ in files]))) if groups else np.arange(len(files))
-    return Faces(rows, np.array(labels)[order], joined, bool((subjects >= 0).any())), names
+    paths = [files[i][0] for i in order]
+    place = {"path": [str(p) for p in paths], "row": [-1] * len(paths), "row_group": [-1] * len(paths)}
+    rows = datasets.Dataset.from_dict({"id": [p.relative_to(folder).as_posix() for p in paths], **place})
+    subjects = ranks([files[i][2] for i in order])
+
+    def join() -> np.ndarray:
+        return join_groups(subjects, ranks(fingerprints(list(rows["path"]))))
+
+    return Faces(rows, np.array(labels)[order], names, folder, join, bool((subjects >= 0).any()))
+
+
+def draw_sample(folder: Path) -> None:
+    """The images of the bundled sample, which are drawn at first use: the first process draws, the others wait."""
+    if not ((folder / DRAWN_RECORD).is_file() and DRAW.is_file()):
+        return
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        runpy.run_path(str(DRAW))["draw_images"](folder)
 
 
 def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
@@ -257,18 +300,20 @@ def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | Non
 
 
 def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | None) -> list[str]:
-    """label_names, or those that were found. Raises InputError where others were found than given, or none is a
-    label."""
+    """label_names, or those that were found. Raises InputError where others were found than given, none is a label, or
+    one has the name of another column of the submission."""
     if found and {name.lower() for name in found} <= SPLITS:
         raise InputError(f"{folder}: its folders are {', '.join(found)}, expected labels; name one of these folders")
-    if label_names is None:
-        return found
-    if unknown := [name for name in found if name not in label_names]:
-        raise InputError(f"{folder}: {unknown[0]} is not one of the labels of train_file ({', '.join(label_names)})")
-    return list(label_names)
+    names = found if label_names is None else list(label_names)
+    if unknown := [name for name in found if name not in names]:
+        raise InputError(f"{folder}: {unknown[0]} is not one of the labels of train_file ({', '.join(names)})")
+    columns = [SUBMISSION.id_column, *SUBMISSION.column_names(names)]
+    if clash := [name for name in names if columns.count(name) > 1]:
+        raise InputError(f"{folder}: another column of the submission has the name of the label {clash[0]}; rename it")
+    return names
 
 
-def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pattern | None) -> tuple[Faces, list[str]]:
+def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pattern | None) -> Faces:
     """The rows of crop.py's shards; of the Parquet files only the columns of the manifest are read, one shard at a
     time.
 
@@ -276,9 +321,8 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     """
     import datasets
     import pyarrow
-    import pyarrow.parquet as parquet
 
-    from common.folds import join_groups
+    from common.tricks.groups import join_groups
 
     record = read_json(folder / CROP_RECORD)
     if record.get("status") != "done":
@@ -302,13 +346,7 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     with pyarrow.OSFile(str(listing), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         for shard in record["shards"]:
             path = str(folder / shard)
-            try:
-                table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
-                metadata = parquet.read_metadata(path)
-                digests = [int(digest[:15], 16) for digest in table["sha256"].to_pylist()]
-            except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
-                raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
-            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            table, sizes, digests = read_manifest(path)
             place = [np.arange(len(table)), row_groups + np.repeat(np.arange(len(sizes)), sizes)]
             row_groups += len(sizes)
             ids = table["id"].combine_chunks()
@@ -330,25 +368,28 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     order = np.argsort(np.argsort(list(people)))  # in the order of their names, whatever the order of the rows
     subjects[subjects >= 0] = order[subjects[subjects >= 0]]
     joined = join_groups(subjects, np.concatenate(images))
-    return Faces(datasets.Dataset.from_file(str(listing)), np.concatenate(labels), joined, bool(people)), names
+    rows = datasets.Dataset.from_file(str(listing))
+    return Faces(rows, np.concatenate(labels), names, folder, lambda: joined, bool(people))
 
 
-def face_crop_of(path: str | Path) -> dict[str, Any] | None:
-    """How crop.py cut the faces of a folder of shards; None for images."""
-    record = Path(path) / CROP_RECORD
-    return read_json(record)["face_crop"] if record.exists() else None
+def read_manifest(path: str) -> tuple["pyarrow.Table", list[int], list[int]]:
+    """id, label, subject and sha256 of a shard's N rows; the rows of each of its row groups; N numbers of 60 bits that
+    stand for the sha256. Raises InputError."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
+        metadata = parquet.read_metadata(path)
+        digests = [int(digest[:15], 16) for digest in table["sha256"].to_pylist()]
+    except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
+    return table, [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], digests
 
 
-def warn_of_other_crops(path: str | Path, expected: dict[str, Any] | None) -> None:
-    """Say so where shards were not cropped as the images that a model learns from; images as they are say nothing."""
-    found = face_crop_of(path)
-    if found and expected and found != expected:
-        print_once(f"warning: {path} was cropped with {found}, the model's images with {expected}")
-
-
-def fingerprints(paths: Sequence[Path]) -> list[str]:
+def fingerprints(paths: Sequence[str]) -> list[str]:
     """The same for files of the same bytes; only files of the same size are read."""
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [os.path.getsize(path) for path in paths]
     several = {size for size, count in zip(*np.unique(sizes, return_counts=True), strict=True) if count > 1}
     return [sha256(path) if size in several else f"{size} bytes" for path, size in zip(paths, sizes, strict=True)]
 
@@ -359,8 +400,8 @@ def ranks(names: Sequence[str | None]) -> np.ndarray:
     return np.array([-1 if name is None else place[name] for name in names])
 
 
-def report_groups(examples: Faces) -> str:
-    """A sentence on the groups of labelled rows, printed and noted."""
+def describe_groups(examples: Faces) -> str:
+    """A sentence on the groups of labelled rows."""
     text = (
         f"{len(examples):,} images in {len(np.unique(examples.groups)):,} groups (same person, same image) that "
         "stay in one fold"
@@ -368,39 +409,3 @@ def report_groups(examples: Faces) -> str:
     pairs = np.unique(np.stack([examples.groups, examples.labels]), axis=1)
     two = np.count_nonzero(np.unique(pairs[0], return_counts=True)[1] > 1)
     return text + (f"; {two} groups of identical images carry two labels" if two and not examples.has_subjects else "")
-
-
-def submission_format(label_names: Sequence[str]) -> tuple[str, list[str]]:
-    """Id column and other columns of a submission: the label and one probability per label."""
-    return "Id", [LABEL_COLUMN, *label_names]
-
-
-def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """The columns beside the id, probabilities with 8 digits."""
-    values = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]}
-    values |= zip(logits.label_names, np.char.mod("%.8f", logits.probabilities().T).tolist(), strict=True)
-    return {column: values[column] for column in submission_format(logits.label_names)[1]}
-
-
-def check_images(examples: Sequence[FaceExample]) -> None:
-    """Decode every image file once, JPEGs at an eighth. Raises InputError that names the first broken one, and says how
-    many there are."""
-    from PIL import Image
-
-    broken = []
-    for example in examples:
-        if example.row >= 0:  # crop.py has checked it
-            continue
-        try:
-            with Image.open(example.path) as image:
-                image.draft("RGB", (image.width // 8, image.height // 8))
-                image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            broken.append(f"{example.path}: cannot be decoded as an image ({first_line(error)})")
-    if broken:
-        others = f"; {len(broken) - 1} more cannot" if len(broken) > 1 else ""
-        raise InputError(f"{broken[0]}{others}; remove it, or let crop.py leave it out")
-
-
-def announce(path: str | Path, examples: Sequence[FaceExample], label_names: Sequence[str]) -> None:
-    print_once(f"{Path(path).name}: {len(examples):,} images, labels {', '.join(label_names) or 'none'}")

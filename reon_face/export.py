@@ -1,8 +1,7 @@
 """A trained model as ONNX, for the page in web/ and for onnxruntime: fp32, fp16, int8; each is compared with PyTorch.
 
-python reon_face/export.py runs/reon_face/final/fold0 --output_dir exported
-python reon_face/export.py runs/reon_face/final/fold0 --precision fp32 fp16 int8 --calibration_file CROPS \
-    --eval_file MORE_CROPS
+python {task}/export.py RUN/fold0 --output_dir exported
+python {task}/export.py RUN/fold0 --precision fp32 fp16 int8 --calibration_file CROPS --eval_file MORE_CROPS
 """
 
 import sys
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from common.console import InputError, print_once, run_main
 from common.options.args import Parser, show_help
-from common.options.checks import MAX_THREADS, check_folder, check_number
+from common.options.checks import check_folder, check_number
+from common.options.fields import MAX_THREADS
 
 if TYPE_CHECKING:
     import numpy as np
 
 PRECISIONS = ("fp32", "fp16", "int8")
-OPSET = 18
 PARITY = 1e-3  # largest difference of a probability between PyTorch and fp32 that is not a bug
 BATCH = 64  # images in memory
 NOISE = 16  # random crops where no images are given
@@ -29,7 +28,7 @@ NOISE = 16  # random crops where no images are given
 
 @dataclass
 class ExportArguments:
-    """Fields of reon_face/export.py."""
+    """Fields of export.py."""
 
     output_dir: str = field(
         default="exported", metadata={"help": "<precision>/model.onnx and model.json, and export.json go here"}
@@ -51,29 +50,37 @@ class ExportArguments:
     torch_num_threads: int | None = field(default=None, metadata={"help": "CPU threads; default: torch's"})
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None = None) -> tuple[ExportArguments, Path]:
+    """The options, and the model's folder. Exits after --help. Raises InputError."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = Parser(ExportArguments, prog="export.py")
     parser.add_argument("model_dir", help="a fold of a run, or another folder that save_pretrained wrote")
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        return show_help(parser, __doc__)
-    args, positional = parser.parse(sys.argv[1:])
+    if {"-h", "--help"} & set(argv):
+        show_help(parser, __doc__, Path(__file__).parent)
+        sys.exit()
+    args, positional = parser.parse(argv)
     model_dir = Path(positional.model_dir)
-    output_dir = Path(args.output_dir)
     check_arguments(args, model_dir)
+    return args, model_dir
 
+
+def main(args: ExportArguments, model_dir: Path) -> None:
+    """Convert the model to every precision, then hold what each says of the images against PyTorch."""
     # torch and transformers are imported only now: --help answers at once
     import numpy as np
     import torch
 
-    from common.files import read_json, sha256, write_json
+    from common.files import sha256, write_json
     from common.options.args import set_threads
 
-    from model import load_fold, preprocessing_of
-    from watch import load_onnx, of_models
+    from model import label_names_of, load_fold, preprocessing_of
+    from scoring.convert import convert_fp16, convert_int8, export_fp32
+    from scoring.watch import load_onnx, of_models
 
     set_threads(args.torch_num_threads, True)
+    output_dir = Path(args.output_dir)
     preprocessing = preprocessing_of(model_dir)
-    label_names = read_json(model_dir / "config.json")["label_names"]
+    label_names = label_names_of(model_dir)
     model = load_fold(model_dir, torch.device("cpu"), label_names)
     if args.eval_file:
         batches = read_batches(args.eval_file, model.config, label_names, args.max_eval_samples)
@@ -81,7 +88,7 @@ def main() -> None:
         noise = np.random.default_rng(0).integers(0, 256, (NOISE, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
         batches = iter([(preprocessing.pixel_values(noise), np.full(NOISE, -1))])
         print_once(f"no eval_file: parity is measured on {NOISE} crops of noise, accuracy is not")
-    first = next(batches)  # or unreadable images would be found after the conversion
+    first = next(batches)  # before the conversion, because unreadable images are bad input
     calibration = None
     if "int8" in args.precision:
         parts = read_batches(args.calibration_file, model.config, label_names, args.max_calibration_samples)
@@ -169,88 +176,14 @@ def read_batches(
     import numpy as np
 
     from data import read_examples
-    from drawn_faces import draw_sample
     from images import FaceCollator
 
-    draw_sample(path)
-    examples, _ = read_examples(path, label_names, groups=False)
+    examples = read_examples(path, {"label_names": label_names, "subject_pattern": None})
     numbers = np.linspace(0, len(examples) - 1, min(limit or len(examples), len(examples))).astype(int)
     collate = FaceCollator(config)
     for batch in np.split(numbers, range(BATCH, len(numbers), BATCH)):
         rows = collate([{"path": examples[i].path, "row": examples[i].row, "labels": examples[i].label} for i in batch])
         yield rows["pixel_values"].numpy(), rows["labels"].numpy()
-
-
-def export_fp32(model, image_size: int, path: Path) -> None:
-    """pixel_values (N, 3, S, S) float32 -> logits (N, C) float32, for any N."""
-    import torch
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, pixel_values):
-            return self.model(pixel_values=pixel_values).logits
-
-    torch.onnx.export(
-        Logits().eval(),
-        (torch.zeros(2, 3, image_size, image_size),),
-        str(path),
-        input_names=["pixel_values"],
-        output_names=["logits"],
-        dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-
-
-def convert_fp16(source: Path, target: Path) -> None:
-    """Weights and arithmetic in float16; input and output stay float32."""
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
-
-
-def convert_int8(source: Path, target: Path, pixel_values) -> None:
-    """Static quantisation (QDQ): weights int8 per channel, activations uint8 with the ranges seen on pixel_values (N,
-    3, S, S).
-
-    Weights use 7 bits: processors without VNNI add products of 8 bits with saturation.
-    """
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rows = iter(pixel_values)
-
-        def get_next(self):
-            row = next(self.rows, None)
-            return None if row is None else {"pixel_values": row[None]}
-
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(str(source), str(prepared))
-    quantize_static(
-        str(prepared),
-        str(target),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        reduce_range=True,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
 
 
 def write_model(folder: Path, source: Path, precision: str, label_names: list[str], preprocessing: dict) -> None:
@@ -279,4 +212,4 @@ def describe(precision: str, result: dict) -> str:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(lambda: main(*parse_args()))

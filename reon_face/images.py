@@ -14,7 +14,7 @@ from timm.data import create_transform
 from torch import Tensor
 
 from common.batches import LengthBatchSampler, read_column
-from common.console import InputError, first_line
+from common.console import InputError, first_line, print_once
 
 if TYPE_CHECKING:
     from data import Faces
@@ -57,6 +57,31 @@ def open_image(path: str, row: int) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)})") from error
+
+
+def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
+    """Decode every image file once, JPEGs at an eighth, and print what there is.
+
+    face_crop: how the images were cropped that the model learns from, None: not at all; where these are cropped
+    otherwise, a warning. Raises InputError that names the first broken file, and says how many there are.
+    """
+    broken = []
+    for face in faces:
+        if face.row >= 0:  # crop.py has checked it
+            continue
+        try:
+            with Image.open(face.path) as image:
+                image.draft("RGB", (image.width // 8, image.height // 8))
+                image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            broken.append(f"{face.path}: cannot be decoded as an image ({first_line(error)})")
+    if broken:
+        others = f"; {len(broken) - 1} more cannot" if len(broken) > 1 else ""
+        raise InputError(f"{broken[0]}{others}; remove it, or let crop.py leave it out")
+    own = faces.face_crop
+    if own and face_crop and own != face_crop:
+        print_once(f"warning: {faces.folder} was cropped with {own}, the model's images with {face_crop}")
+    print_once(f"{faces.folder.name}: {len(faces):,} images, labels {', '.join(faces.label_names) or 'none'}")
 
 
 class FaceCollator:

@@ -2,7 +2,8 @@
 
 model = load_image_model("efficientnet_b0", label_names, asdict(FaceCrop()), image_size=112)
 model.save_pretrained("fold0")
-AutoModelForImageClassification.from_pretrained("fold0"); AutoImageProcessor.from_pretrained("fold0");
+AutoModelForImageClassification.from_pretrained("fold0")
+AutoImageProcessor.from_pretrained("fold0")
 preprocessing_of("fold0")
 """
 
@@ -22,6 +23,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from common.console import InputError, first_line
 from common.files import read_json
 from common.options.args import is_folder
+from common.run import finished_folds
 
 SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
 SCRATCH_SIZE = 64
@@ -56,6 +58,7 @@ def load_image_model(
     face_crop: dict[str, Any],
     *,
     start: str = "imagenet",
+    fold: int = 0,
     image_size: int | None = None,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
@@ -64,9 +67,10 @@ def load_image_model(
 
     name_or_path: a timm name; a folder that holds config.json and model.safetensors, timm's (what `local-dir:` reads)
     or a trained fold's; or `scratch`, a small EfficientNet. start: "imagenet", the weights that come with it (from the
-    hub for a name; `scratch` has none), "scratch", random ones, or the folder of a fold of the same architecture. The
-    classifier is kept where the weights have the same labels, else new. face_crop: the fields of FaceCrop. image_size:
-    None, the model's own. Raises InputError where weights or architecture cannot be had.
+    hub for a name; `scratch` has none), "scratch", random ones, or a folder of weights of the same architecture: a
+    model's, or a run's, whose fold number `fold` is taken. The classifier is kept where the weights have the same
+    labels, else new. face_crop: the fields of FaceCrop. image_size: None, the model's own. Raises InputError where
+    weights or architecture cannot be had.
     """
     labels = list(label_names)
     architecture, config = find_architecture(name_or_path)
@@ -90,7 +94,7 @@ def load_image_model(
     if start == "imagenet" and is_folder(name_or_path):
         load_weights(network, Path(name_or_path), architecture, labels)
     elif start not in ("imagenet", "scratch"):
-        load_weights(network, Path(start), architecture, labels)
+        load_weights(network, fold_of(start, fold), architecture, labels)
     model = TimmWrapperForImageClassification(
         TimmWrapperConfig(
             architecture=architecture,
@@ -146,6 +150,16 @@ def find_architecture(name_or_path: str) -> tuple[str, dict]:
     return architecture, {key: settings[key] for key in wanted if key in settings}
 
 
+def fold_of(start: str, fold: int) -> Path:
+    """A model's folder itself, or this fold of a run. Raises InputError where the run has none."""
+    if (Path(start) / "config.json").exists():
+        return Path(start)
+    folds = {path.name: path for path in finished_folds(start)}
+    if f"fold{fold}" not in folds:
+        raise InputError(f"start: {start} has no finished fold{fold}, expected one for each fold here (num_folds)")
+    return folds[f"fold{fold}"]
+
+
 def load_weights(network: torch.nn.Module, folder: Path, architecture: str, labels: list[str]) -> None:
     """Put a folder's weights into the network; those of another set of labels' classifier stay as they are. Raises
     InputError."""
@@ -177,6 +191,14 @@ def preprocessing_of(model_dir: str | Path) -> Preprocessing:
         raise InputError(
             f"{model_dir}/config.json: has no face_crop or no pretrained_cfg; is it another task's model?"
         ) from error
+
+
+def label_names_of(model_dir: str | Path) -> list[str]:
+    """The labels of a saved model, in the order of its outputs. Raises InputError where there are none."""
+    label_names = read_json(Path(model_dir) / "config.json").get("label_names")
+    if not isinstance(label_names, list) or not label_names:
+        raise InputError(f"{model_dir}/config.json: has no label_names; was it trained by this task's train.py?")
+    return label_names
 
 
 def load_fold(

@@ -1,10 +1,11 @@
 """How close a user's performance comes to an actor's: a score from 0 to 100, the curves of both, and the moments that
 cost most.
 
-python reon_face/score.py ACTOR.mp4 USER.mp4 --model runs/reon_face/final
-python reon_face/score.py ACTOR.mp4 USER.mp4 --model EXPORTED --alignment offset --distance js --output_dir scores/kim
+python {task}/score.py ACTOR.mp4 USER.mp4 --model RUN
+python {task}/score.py ACTOR.mp4 USER.mp4 --model EXPORTED --alignment offset --distance js --output_dir scores/kim
 """
 
+import argparse
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,16 +13,18 @@ from typing import Literal
 
 from common.console import InputError, print_once, run_main
 from common.options.args import Parser, show_help
-from common.options.checks import MAX_THREADS, check_folder, check_number
+from common.options.checks import check_folder, check_number
+from common.options.fields import MAX_THREADS
 
-from performance import FACE_PIXELS
+from scoring.performance import FACE_PIXELS
 
+TASK_DIR = Path(__file__).resolve().parent
 NEAR_UNIFORM = 0.15  # mean distance from equal probabilities below which the model says too little
 
 
 @dataclass
 class ScoreArguments:
-    """Fields of reon_face/score.py."""
+    """Fields of score.py."""
 
     model: str = field(metadata={"help": "a run, one of its folds, or a folder that export.py wrote"})
     alignment: Literal["dtw", "offset", "none"] = field(
@@ -45,17 +48,22 @@ class ScoreArguments:
         default=None,
         metadata={"help": "haar, none or YuNet's .onnx file; default: the one that made the model's training crops"},
     )
-    output_dir: str = field(default="runs/reon_face/score", metadata={"help": "score.json and score.png go here"})
+    output_dir: str = field(
+        default=f"runs/{TASK_DIR.name}/score", metadata={"help": "score.json and score.png go here"}
+    )
     torch_num_threads: int | None = field(default=None, metadata={"help": "CPU threads; default: torch's"})
 
 
-def main() -> None:
+def parse_args(argv: list[str] | None = None) -> tuple[ScoreArguments, argparse.Namespace]:
+    """The options, and the videos: actor and user. Exits after --help. Raises InputError."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = Parser(ScoreArguments, prog="score.py")
     parser.add_argument("actor", help="the actor's video")
     parser.add_argument("user", help="the user's video")
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        return show_help(parser, __doc__)
-    args, videos = parser.parse(sys.argv[1:])
+    if {"-h", "--help"} & set(argv):
+        show_help(parser, __doc__, TASK_DIR)
+        sys.exit()
+    args, videos = parser.parse(argv)
     check_number("smoothing", args.smoothing, 0.01, 1)
     check_number("max_shift", args.max_shift, 0, 5)
     check_number("face_pixels", args.face_pixels, 16, 1024)
@@ -64,14 +72,18 @@ def main() -> None:
     for path in (videos.actor, videos.user, args.model):
         if not Path(path).exists():
             raise InputError(f"{path}: no such file or folder")
+    return args, videos
 
+
+def main(args: ScoreArguments, videos: argparse.Namespace) -> None:
+    """Watch both videos, compare what was seen, write the score with its curves, and say where it was lost."""
     # torch and transformers are imported only now: --help answers at once
     from common.files import write_json
     from common.options.args import set_threads
 
     from faces import load_detector
-    from performance import Comparison, compare
-    from watch import load_classifier, watch
+    from scoring.performance import Comparison, compare
+    from scoring.watch import load_classifier, watch
 
     set_threads(args.torch_num_threads, True)
     classifier = load_classifier(args.model)
@@ -128,7 +140,7 @@ def find_notes(actor, user, result) -> list[str]:
     """What makes this score say little."""
     import numpy as np
 
-    from performance import distances
+    from scoring.performance import distances
 
     notes = []
     for name, performance in (("actor", actor), ("user", user)):
@@ -156,7 +168,7 @@ def describe_worst(result, label_names: list[str]) -> list[dict]:
     """The three moments that cost most, with the label whose probability differs most."""
     import numpy as np
 
-    from performance import worst_moments
+    from scoring.performance import worst_moments
 
     moments = []
     for t in worst_moments(result, 3):
@@ -190,7 +202,7 @@ def plot(path: Path, result, label_names: list[str], how) -> None:
     from common.files import atomic_write
     from common.report.run_page import STYLE, tick_labels
 
-    from performance import worst_moments
+    from scoring.performance import worst_moments
 
     ticks, family = tick_labels(label_names)
     with matplotlib.rc_context({**STYLE, "font.size": 9, "font.family": family}):
@@ -218,4 +230,4 @@ def plot(path: Path, result, label_names: list[str], how) -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(lambda: main(*parse_args()))

@@ -4,30 +4,33 @@ parts so far."""
 import copy
 import dataclasses
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PretrainedConfig, PreTrainedModel, TrainingArguments
 
 from common.batches import read_column
 from common.console import InputError
+from common.examples import labels_of
 from common.files import read_json, write_json
-from common.folds import split_folds
+from common.folds import Fold, Splits, split_folds
 from common.inference import predict_logits
 from common.logits import Logits
 from common.metrics import compute_metrics
 from common.options.args import coerce_to
 from common.options.checks import check_optimizer
-from common.training import FoldTrainer, train_fold
+from common.run import Run
+from common.training import train_fold
 
-from images import FaceBatchSampler, FaceCollator
+from face_trainer import FaceTrainer
+from images import FaceCollator
+
+if TYPE_CHECKING:
+    from data import Faces
 
 # what a stage may set, as TrainingArguments has it
 OWN = (
@@ -114,132 +117,90 @@ def part_rows(part: tuple[int, int], labels: np.ndarray, groups: np.ndarray, see
         raise InputError(f"stages: the rows cannot be split into {part[1]} parts ({error})") from error
 
 
-class FaceTrainer(FoldTrainer):
-    """Batches of images, mixup, and how long the processor or the disk kept the model waiting."""
+def check_stages(
+    run: Run, stages: Sequence[Stage], splits: Splits, faces: "Faces", make_model: Callable[[str, int], PreTrainedModel]
+) -> PretrainedConfig:
+    """Try every part and every start of each fold, and say which held-out rows a start has seen; the model's config.
 
-    # seconds since this start, evaluations not included
-    waited = worked = 0.0
-    rows_seen = 0
-    kept = 1.0  # share of each image in a mixed one, the rest is its neighbour's
-
-    def get_train_dataloader(self) -> DataLoader:
-        a = self.args
-        shared = {"accumulation": a.gradient_accumulation_steps, "rank": a.process_index, "world_size": a.world_size}
-        self.batches = FaceBatchSampler(
-            self.train_dataset, a.train_batch_size, a.seed, self.task.shuffle_rows, **shared
-        )
-        return DataLoader(
-            self.train_dataset,
-            batch_sampler=self.batches,
-            collate_fn=FaceCollator(self.model.config, self.task),
-            num_workers=a.dataloader_num_workers,
-            pin_memory=a.dataloader_pin_memory and not a.use_cpu,
-            # no generator of its own, or transforms would draw the same numbers in each start
-        )
-
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple:
-        began = time.perf_counter()
-        batches = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.waited += time.perf_counter() - began
-        return batches
-
-    def training_step(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> torch.Tensor:
-        began = time.perf_counter()
-        self.rows_seen += len(inputs["labels"])
-        loss = super().training_step(model, inputs, *args, **kwargs)
-        self.worked += time.perf_counter() - began
-        return loss
-
-    def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
-        self.kept = 1.0
-        if self.task.mixup_alpha > 0 and model.training:
-            # Zhang et al. 2018; torch's generator, whose state a checkpoint holds
-            alpha = torch.tensor(self.task.mixup_alpha)
-            self.kept = float(torch.distributions.Beta(alpha, alpha).sample())
-            pixels = inputs["pixel_values"]
-            inputs = {**inputs, "pixel_values": self.kept * pixels + (1 - self.kept) * pixels.roll(1, dims=0)}
-        return super().compute_loss(model, inputs, *args, **kwargs)
-
-    def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        losses = super().row_losses(logits, labels)
-        if self.kept < 1:
-            losses = self.kept * losses + (1 - self.kept) * super().row_losses(logits, labels.roll(1))
-        return losses
+    faces: those of train_file. make_model: start (imagenet, scratch, a folder), number of the fold -> model. Raises
+    InputError for parts that are too many and for weights that cannot be had.
+    """
+    labels = labels_of(faces)
+    starts = list(dict.fromkeys(stage.start for stage in stages if stage.start))
+    for fold, (train_idx, eval_idx) in enumerate(splits):
+        for stage in stages:
+            part_rows(stage.part, labels[train_idx], faces.groups[train_idx], run.args.fold_seed)
+        for start in starts:
+            is_run = start not in ("imagenet", "scratch")  # which are the same for all folds
+            if fold == 0 or is_run:
+                config = make_model(start, fold).config
+            if not is_run or eval_idx is None:
+                continue
+            if seen := seen_before(start, fold, [faces[i].id for i in eval_idx]):
+                rows = f"{seen} of its {len(eval_idx)} held-out images"
+                run.note(f"warning: fold {fold}: {start} was trained on {rows}: their scores are optimistic")
+    return config
 
 
 def train_stages(
+    fold: Fold,
     stages: Sequence[Stage],
-    make_model: Callable[[str], PreTrainedModel],
-    train_rows: datasets.Dataset,
+    make_model: Callable[[str, int], PreTrainedModel],
     groups: np.ndarray,
-    eval_rows: datasets.Dataset,
     collate: FaceCollator,
-    args: Any,
-    seed: int,
-    fold_dir: Path,
-    label_names: list[str],
-) -> tuple[FoldTrainer, dict[str, Any]]:
+) -> tuple[FaceTrainer, dict[str, Any]]:
     """Train one fold through all stages, or go on where it stopped: what common.training.train_fold() returns for the
     last.
 
-    make_model: start (imagenet, scratch, a folder) -> model. groups: (N,) of train_rows. collate: of rows that are
-    measured. The log history is that of all stages, epochs counted on; `stages` says of each its name, where it ends,
-    and the accuracy after it on eval_rows and on all parts so far. Stages but the last leave fold_dir/stages/<n>/, a
+    make_model: as in check_stages(). groups: (N,) of fold.train_rows. collate: of rows that are measured. The log
+    history is that of all stages, epochs counted on; `stages` says of each its name, where it ends, and the accuracy
+    after it on the rows that are evaluated and on all parts so far. Stages but the last leave fold.dir/stages/<n>/, a
     model's folder with stage.json.
     """
-    labels = read_column(train_rows, "labels")
+    labels = read_column(fold.train_rows, "labels")
     history = []
     records = []
     epochs = 0.0
     before = None  # folder of the stage before
-    measured = {}  # name of a part -> rows
+    measured = {"eval": fold.eval_rows}  # and by name each part so far
     for number, stage in enumerate(stages, start=1):
-        rows = part_rows(stage.part, labels, groups, args.fold_seed)
-        measured.setdefault(stage.name, train_rows.select(rows[:EARLIER_ROWS]))
-        folder = fold_dir / "stages" / str(number) if number < len(stages) else fold_dir
-        if number < len(stages) and (folder / "stage.json").exists():
+        is_last = number == len(stages)
+        rows = part_rows(stage.part, labels, groups, fold.args.fold_seed)
+        measured.setdefault(stage.name, fold.train_rows.select(rows[:EARLIER_ROWS]))
+        folder = fold.dir if is_last else fold.dir / "stages" / str(number)
+        if not is_last and (folder / "stage.json").exists():
             record = read_json(folder / "stage.json")
         else:
+            training_args = copy.copy(stage.training_args)
+            training_args.seed = fold.training_args.seed
+            part = fold.train_rows.select(rows)
+            of_stage = dataclasses.replace(fold, dir=folder, training_args=training_args, train_rows=part)
             start = stage.start or str(before)
-            stage.training_args.seed = seed
             trainer, info = train_fold(
-                lambda start=start: make_model(start),
-                train_rows.select(rows),
-                eval_rows,
-                collate,
-                args,
-                stage.training_args,
-                folder,
-                label_names,
-                FaceTrainer,
+                of_stage, lambda start=start: make_model(start, fold.number), collate, FaceTrainer
             )
-            spent = trainer.waited + trainer.worked
-            record = {
-                "name": stage.name,
-                "log_history": info["log_history"],
-                "images_per_second": trainer.rows_seen / spent if spent else None,
-                "wait_share": trainer.waited / spent if spent else None,
-            }
+            record = {"name": stage.name, "log_history": info["log_history"], **trainer.speed()}
             if len(stages) > 1:
-                parts = {"eval": eval_rows, **measured}
-                record["accuracy"] = {
-                    name: accuracy(trainer, part, label_names, stage.training_args.per_device_eval_batch_size)
-                    for name, part in parts.items()
-                }
-            if number < len(stages):
-                if trainer.args.should_save:
-                    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
-                    write_json(folder / "stage.json", record)
-                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-                trainer.accelerator.wait_for_everyone()
+                record["accuracy"] = {name: accuracy(trainer, some) for name, some in measured.items()}
+            if not is_last:
+                save_stage(trainer, folder, record)
         entries = [{**entry, "epoch": entry["epoch"] + epochs} for entry in record["log_history"]]
         history += entries
         epochs = max([entry["epoch"] for entry in entries], default=epochs)
-        if number < len(stages):
+        if not is_last:
             history.append({"epoch": epochs, "stage_end": number})
         records.append({key: value for key, value in record.items() if key != "log_history"} | {"epoch": epochs})
         before = folder
     return trainer, {**info, "log_history": history, "stages": records}
+
+
+def save_stage(trainer: FaceTrainer, folder: Path, record: dict[str, Any]) -> None:
+    """The model of a stage that is not the last, then stage.json: with it the stage is done."""
+    if trainer.args.should_save:
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
+        write_json(folder / "stage.json", record)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
 
 
 def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
@@ -253,23 +214,24 @@ def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
     return len(set(ids) & set().union(*parts.values()) - own)
 
 
-def accuracy(trainer: FoldTrainer, rows: datasets.Dataset, label_names: list[str], batch_size: int) -> float:
-    logits = predict_logits(trainer.model, rows, trainer.data_collator, trainer.accelerator, label_names, batch_size)
-    return compute_metrics(logits.logits, logits.labels, label_names)["accuracy"]
+def accuracy(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
+    """The share of rows whose label has the largest logit."""
+    batch_size = trainer.args.per_device_eval_batch_size
+    shared = trainer.data_collator, trainer.accelerator, trainer.class_names, batch_size
+    logits = predict_logits(trainer.model, rows, *shared)
+    return compute_metrics(logits.logits, logits.labels, trainer.class_names)["accuracy"]
 
 
-def stage_notes(fold: int, stages: Sequence[dict]) -> list[str]:
-    """Lines for the report: speed, waiting, and what each stage keeps of the earlier parts."""
-    lines = []
-    for number, stage in enumerate(stages, start=1):
-        line = f"fold {fold}, stage {number} ({stage['name']})" if len(stages) > 1 else f"fold {fold}"
-        if stage["images_per_second"] is not None:
-            line += (
-                f": {stage['images_per_second']:.0f} images/s, {stage['wait_share']:.1%} of the time waiting for data"
-            )
-        if "accuracy" in stage:
-            line += "; accuracy after it: " + ", ".join(
-                f"{name} {value:.4f}" for name, value in stage["accuracy"].items()
-            )
-        lines.append(line)
-    return lines
+def note_stages(run: Run) -> None:
+    """Lines for the report, from the finished folds: speed, waiting, and what each stage keeps of the earlier parts."""
+    for fold in range(run.args.num_folds):
+        stages = run.load_fold(fold)[1]["stages"]
+        for number, stage in enumerate(stages, start=1):
+            line = f"fold {fold}, stage {number} ({stage['name']})" if len(stages) > 1 else f"fold {fold}"
+            if stage["images_per_second"] is not None:
+                waiting = f"{stage['wait_share']:.1%} of the time waiting for data"
+                line += f": {stage['images_per_second']:.0f} images/s, {waiting}"
+            if "accuracy" in stage:
+                cells = [f"{name} {value:.4f}" for name, value in stage["accuracy"].items()]
+                line += f"; accuracy after it: {', '.join(cells)}"
+            run.notes.append(line)

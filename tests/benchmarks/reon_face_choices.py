@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from paired import paired_table
 
-from common.examples import labels_of
+from common.examples import groups_of, labels_of
 from common.files import read_json
 from common.folds import split_folds
 from common.logits import Logits
@@ -132,8 +132,9 @@ def prepare(faces: str, folder: Path, max_images: int) -> None:
     everywhere."""
     if (folder / "done").exists():
         return
-    rows, names = read_examples(faces)
-    halves = split_folds(labels_of(rows), np.array([row.group for row in rows]), 2, seed=0)
+    rows = read_examples(faces, {"label_names": None, "subject_pattern": None})
+    names = rows.label_names
+    halves = split_folds(labels_of(rows), groups_of(rows), 2, seed=0)
     for half, (numbers, _) in zip(("train", "measured"), halves, strict=True):
         for number in numbers[:max_images]:
             row = rows[number]

@@ -20,8 +20,8 @@ import cv2
 
 TASK = Path(__file__).parents[2] / "reon_face"
 sys.path.insert(0, str(TASK))
-from crop import Job, crop_shard  # noqa: E402
 from faces import FaceCrop  # noqa: E402
+from shards import Job, crop_shard  # noqa: E402
 
 
 def main() -> None:

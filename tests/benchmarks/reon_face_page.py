@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from reon_face.drawn_faces import EMOTIONS, draw_frame
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
-from reon_face.performance import FACE_PIXELS
+from reon_face.sample.draw import EMOTIONS, draw_frame
+from reon_face.scoring.performance import FACE_PIXELS
+from tests.tools.faces_page import ISOLATION, WEB, Handler, drive, value
 from tests.tools.scripts import launch
-from tests.test_reon_face_web import ISOLATION, WEB, Handler, drive, value
 
 WARM_UP = 5
 

@@ -4,15 +4,12 @@ python tests/benchmarks/reon_face_scores.py --model RUN_OR_EXPORTED --videos A.m
 """
 
 import argparse
-import sys
 import tempfile
 from itertools import product
 from pathlib import Path
 
+from reon_face.scoring.performance import Comparison, compare
 from tests.tools.faces import reencode, watched
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "reon_face"))
-from performance import Comparison, compare
 
 COPIES = [
     ((680, 512), 25),

@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from common.options import parse_predict_args, parse_train_args
+from tests.tools.faces import TASK, TINY, assert_raised, script_of, write_images
 from tests.tools.scripts import assert_refused, succeed, worker_of
-from tests.test_reon_face_scripts import TASK, TINY, write_images
 
 worker = worker_of(TASK)
+train = script_of("train")
+predict = script_of("predict")
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,8 @@ def place(worker, tmp_path_factory):
     (folder / "broken" / "dark" / "s2_1.png").write_bytes(b"no image")
     write_images(folder / "others", range(2))
     (folder / "others" / "dark").rename(folder / "others" / "gloomy")
+    write_images(folder / "columns", range(2))
+    (folder / "columns" / "dark").rename(folder / "columns" / "Predicted")
     (folder / "unfinished").mkdir()
     (folder / "unfinished" / "crop.json").write_text(json.dumps({"status": "running"}))
     done = {"status": "done", "label_names": ["a", "b"], "shards": ["shard-00000.parquet"], "face_crop": {}}
@@ -53,6 +58,7 @@ def place(worker, tmp_path_factory):
         ),
         (["--train_file", "unfinished"], ["crop.py has not finished"]),
         (["--train_file", "damaged"], ["shard-00000.parquet: cannot be read"]),
+        (["--train_file", "columns"], ["another column of the submission has the name of the label Predicted"]),
         (
             ["--train_file", "train", "--test_file", "test", "--sample_submission_file", "sample.csv"],
             ["sample.csv", "other.png"],
@@ -70,7 +76,7 @@ def place(worker, tmp_path_factory):
             ["start: 'nowhere' is neither imagenet, scratch nor a run's folder"],
         ),
         (["--train_file", "train", "--start", "empty"], ["holds no finished fold"]),
-        (["--train_file", "train", "--start", "run"], ["has no finished fold1, expected as many folds as here (2)"]),
+        (["--train_file", "train", "--start", "run"], ["has no finished fold1, expected one for each fold here"]),
         (["--train_file", "train", "--image_size", "8"], ["image_size: 8 is not between 32 and 2048"]),
         (["--train_file", "train", "--min_crop_scale", "0"], ["min_crop_scale: 0"]),
         (["--train_file", "train", "--horizontal_flip", "2"], ["horizontal_flip: 2.0 is not between 0 and 1"]),
@@ -97,8 +103,11 @@ def place(worker, tmp_path_factory):
         ),
     ],
 )
-def test_train_refuses(options, fragments, worker, place):
-    assert_refused(worker, place, "train.py", [*map(str, TINY), "--output_dir", "new", *options], fragments)
+def test_train_refuses(options, fragments, train, place, monkeypatch):
+    monkeypatch.chdir(place)
+    argv = [*map(str, TINY), "--output_dir", "new", *options]
+    parsed = train.TaskArguments, TASK, train.COMPETITION_FILES, ""
+    assert_raised(lambda: train.main(*parse_train_args(*parsed, argv)), place, fragments)
 
 
 @pytest.mark.parametrize(
@@ -114,5 +123,15 @@ def test_train_refuses(options, fragments, worker, place):
         (["--test_file", "test", "--sample_submission_file", "sample.csv"], ["sample.csv", "other.png"]),
     ],
 )
-def test_predict_refuses(options, fragments, worker, place):
-    assert_refused(worker, place, "predict.py", ["--run_dir", "run", *options], fragments)
+def test_predict_refuses(options, fragments, predict, place, monkeypatch):
+    monkeypatch.chdir(place)
+    argv = ["--run_dir", "run", *options]
+    parsed = predict.TaskPredictArguments, TASK, ""
+    assert_raised(lambda: predict.main(parse_predict_args(*parsed, argv)), place, fragments)
+
+
+def test_the_scripts_say_so_in_one_line_and_end_with_exit_code_2(worker, place):
+    options = [*map(str, TINY), "--output_dir", "new", "--train_file", "broken"]
+    assert_refused(worker, place, "train.py", options, ["s2_1.png: cannot be decoded as an image", "crop.py"])
+    options = ["--run_dir", "run", "--test_file", "others"]
+    assert_refused(worker, place, "predict.py", options, ["gloomy is not one of the labels"])

@@ -24,17 +24,20 @@ import pytest
 from PIL import Image
 
 from common.console import InputError
-from common.folds import join_groups
 from common.logits import Logits
-from reon_face.data import Faces, check_images, face_crop_of, ranks, read_examples, submission_columns
-from reon_face.drawn_faces import draw_face, draw_frame
+from common.tricks.groups import join_groups
+from reon_face import data
+from reon_face.data import SUBMISSION, Faces, ranks, read_examples
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
-from reon_face.images import FaceBatchSampler, open_image, to_dataset
-from tests.tools.scripts import ENVIRONMENT, ROOT
+from reon_face.images import FaceBatchSampler, check_images, open_image, to_dataset
+from reon_face.sample.draw import draw_face, draw_frame
+from tests.tools.faces import TASK, assert_raised, script_of
+from tests.tools.scripts import ENVIRONMENT
 
-CROP = ROOT / "reon_face" / "crop.py"
+CROP = TASK / "crop.py"
 ROWS_PER_GROUP = 256
 PERSON = "0cb3d5e25825"
+script = script_of("crop")
 
 
 def write_image(path, seed=0, size=(12, 16), mode="RGB"):
@@ -42,6 +45,10 @@ def write_image(path, seed=0, size=(12, 16), mode="RGB"):
     pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3)).astype(np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
     return path
+
+
+def read(folder, label_names=None, subject_pattern=None):
+    return read_examples(folder, {"label_names": label_names, "subject_pattern": subject_pattern})
 
 
 def crop(*argv, code=0, num_workers=1):
@@ -91,15 +98,15 @@ def test_folders_of_labels_take_turns_so_that_the_first_rows_hold_every_label(tm
     for name in ("angry/a2.png", "angry/a10.png", "happy/b.jpg", "happy/deeper/c.png"):
         write_image(tmp_path / name, len(name))
     (tmp_path / "angry" / "notes.txt").write_text("no image")
-    rows, names = read_examples(tmp_path)
-    assert names == ["angry", "happy"]
+    rows = read(tmp_path)
+    assert rows.label_names == rows[:2].label_names == ["angry", "happy"]
     assert [(row.id, row.label) for row in rows] == [
         ("angry/a2.png", 0),
         ("happy/b.jpg", 1),
         ("angry/a10.png", 0),
         ("happy/deeper/c.png", 1),
     ]
-    flat, _ = read_examples(tmp_path / "angry", names)
+    flat = read(tmp_path / "angry", rows.label_names)
     assert [(row.id, row.label) for row in flat] == [("a2.png", -1), ("a10.png", -1)]
 
 
@@ -110,14 +117,13 @@ def test_aihub_names_say_label_and_person(form, tmp_path):
     other = "[원천]EMOIMG_분노_TRAIN_01/aaa_남_30_분노_도심 환경_20210126165538-010-012.jpg"
     for number, path in enumerate((name, f"[원천]EMOIMG_슬픔_TRAIN_02/{flat}", other)):
         write_image(tmp_path / unicodedata.normalize(form, path), number)
-    rows, names = read_examples(tmp_path)
+    rows = read(tmp_path)
+    names = rows.label_names
     assert names == ["기쁨", "분노", "슬픔"]
     group = {names[row.label]: row.group for row in rows}
     assert group["기쁨"] == group["슬픔"] != group["분노"]
-    assert (
-        names[read_examples(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)[0][0].label]
-        == "슬픔"
-    )
+    alone = read(tmp_path / unicodedata.normalize(form, "[원천]EMOIMG_슬픔_TRAIN_02"), names)
+    assert names[alone[0].label] == "슬픔"
 
 
 def test_linked_folders_are_read_hidden_ones_are_not_and_splits_are_no_labels(tmp_path):
@@ -126,27 +132,45 @@ def test_linked_folders_are_read_hidden_ones_are_not_and_splits_are_no_labels(tm
     write_image(tmp_path / "data" / "train" / "happy" / ".ipynb_checkpoints" / "a.png", 2)
     (tmp_path / "data" / "train" / "sad").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "data" / "train" / "sad" / "loop").symlink_to(tmp_path / "data" / "train")
-    assert [row.id for row in read_examples(tmp_path / "data" / "train")[0]] == ["happy/a.png", "sad/b.png"]
+    assert [row.id for row in read(tmp_path / "data" / "train")] == ["happy/a.png", "sad/b.png"]
     write_image(tmp_path / "data" / "test" / "happy" / "c.png", 3)
     with pytest.raises(InputError, match="its folders are test, train, expected labels"):
-        read_examples(tmp_path / "data")
+        read(tmp_path / "data")
 
 
 def test_a_name_that_is_not_utf8_is_named(tmp_path):
     write_image(tmp_path / "a.png")
     (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/\xb1\xe2\xbb\xda.png"))
     with pytest.raises(InputError, match=r"udcb1.*its name is not UTF-8"):
-        read_examples(tmp_path)
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["Id", "Predicted"])
+def test_a_label_with_the_name_of_another_column_of_the_submission_is_refused(label, tmp_path):
+    for name in (label, "happy"):
+        write_image(tmp_path / name / "a.png", len(name))
+    with pytest.raises(InputError, match=f"another column of the submission has the name of the label {label}"):
+        read(tmp_path)
+
+
+def test_images_are_read_for_their_groups_only_when_groups_are_asked_for(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png")
+    asked = []
+    monkeypatch.setattr(data, "sha256", lambda path: asked.append(path) or "the same")
+    rows = read(tmp_path, ["happy"])
+    assert [row.id for row in rows[:2]] == ["a.png", "b.png"] and not asked
+    assert rows[:1].groups.tolist() == [rows[1].group] and len(asked) == 2
 
 
 def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_path):
     for name, seed in {"a/s1_0.png": 0, "a/s1_1.png": 1, "b/s2_0.png": 1, "b/s2_1.png": 2, "b/s3_0.png": 3}.items():
         write_image(tmp_path / name, seed)
-    groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
+    groups = {row.id: row.group for row in read(tmp_path)}
     assert (
         groups["a/s1_1.png"] == groups["b/s2_0.png"] and len(set(groups.values())) == 4
     )  # no person is known: only the copies
-    groups = {row.id: row.group for row in read_examples(tmp_path, subject_pattern=r"s(\d+)_")[0]}
+    groups = {row.id: row.group for row in read(tmp_path, subject_pattern=r"s(\d+)_")}
     assert groups["a/s1_0.png"] == groups["b/s2_1.png"] != groups["b/s3_0.png"]
 
 
@@ -176,7 +200,7 @@ def test_a_photograph_that_was_taken_sideways_is_upright_for_training_and_for_cr
         :, 7, 0
     ].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
     crop("--input", tmp_path / "images", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "20")
-    row = read_examples(tmp_path / "crops")[0][0]
+    row = read(tmp_path / "crops")[0]
     assert np.array(open_image(row.path, row.row))[:, 10, 0].tolist() == pytest.approx([255] * 7 + [0] * 13, abs=40)
 
 
@@ -185,12 +209,13 @@ def test_a_broken_image_is_named_before_anything_is_trained(damage, tmp_path):
     good, bad = write_image(tmp_path / "a.png"), tmp_path / "b.png"
     bad.write_bytes(b"no image" if damage == "text" else good.read_bytes()[:-100])
     with pytest.raises(InputError, match="b.png: cannot be decoded"):
-        check_images(read_examples(tmp_path)[0])
+        check_images(read(tmp_path), None)
 
 
 def test_the_submission_has_the_label_and_probabilities():
     logits = Logits(["1.png"], [[0.0, 2.0]], [-1], ["sad", "happy"])
-    assert submission_columns(logits) == {"Predicted": ["happy"], "sad": ["0.11920292"], "happy": ["0.88079708"]}
+    assert SUBMISSION.id_column == "Id"
+    assert SUBMISSION.cells(logits) == {"Predicted": ["happy"], "sad": ["0.11920292"], "happy": ["0.88079708"]}
 
 
 # Faces
@@ -265,19 +290,28 @@ def test_a_box_is_moved_by_shares_of_itself_and_grows_about_its_centre():
 
 def test_crops_are_rows_with_a_manifest_and_what_is_not_there_is_listed(shards, frames):
     record = json.loads((shards / "crop.json").read_text())
-    rows, names = read_examples(shards)
-    assert names == ["happy", "sad"] and record["rows"] == len(rows)
+    rows = read(shards)
+    assert rows.label_names == ["happy", "sad"] and record["rows"] == len(rows)
     assert record["no_face"] == ["sad/s8_0.png"] and list(record["broken"]) == ["sad/s9_0.jpg"]
     assert len(rows) + 2 == record["sources"] == 11
     by_id = {row.id: row for row in rows}
     assert by_id["happy/s1_0.png"].group == by_id["sad/s1_0.png"].group != by_id["sad/s2_0.png"].group
     assert open_image(rows[0].path, rows[0].row).size == (48, 48)
-    assert face_crop_of(shards) == {"detector": "haar", "choose": "largest", "padding": 0.1, "align": True}
-    assert face_crop_of(frames) is None
+    assert rows.face_crop == {"detector": "haar", "choose": "largest", "padding": 0.1, "align": True}
+    assert read(frames).face_crop is None
+
+
+def test_shards_that_were_cropped_otherwise_are_said(shards, frames, capsys):
+    rows = read(shards)
+    for other, warned in ((rows.face_crop, False), (None, False), ({**rows.face_crop, "padding": 0.3}, True)):
+        check_images(rows, other)
+        printed = capsys.readouterr().out
+        assert (f"warning: {shards} was cropped with " in printed) == warned
+        assert f"{shards.name}: {len(rows)} images, labels happy, sad" in printed
 
 
 def test_of_shards_only_labels_and_groups_are_in_memory(shards):
-    rows, _ = read_examples(shards)
+    rows = read(shards)
     (listing,) = {file["filename"] for file in rows.rows.cache_files}  # mapped into memory by datasets
     with pyarrow.ipc.open_stream(listing) as reader:
         assert reader.read_all()["id"].to_pylist() == [row.id for row in rows]
@@ -292,7 +326,7 @@ def test_of_shards_only_labels_and_groups_are_in_memory(shards):
 def test_datasets_streams_the_shards(shards):
     files = [str(path) for path in sorted(shards.glob("*.parquet"))]
     rows = list(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
-    assert sorted(row["id"] for row in rows) == sorted(row.id for row in read_examples(shards)[0])
+    assert sorted(row["id"] for row in rows) == sorted(row.id for row in read(shards))
     large = next(row for row in rows if row["id"] == "happy/s5_0.jpg")
     assert (
         large["image"].size == (48, 48) and 1300 < max(large["box"]) <= 2600
@@ -390,7 +424,7 @@ def test_shards_know_the_people_that_the_images_know(tmp_path):
         write_image(tmp_path / "in" / f"{unicodedata.normalize('NFD', name)}.png", number)
     crop("--input", tmp_path / "in", "--output_dir", tmp_path / "crops", "--detector", "none", "--size", "16")
     for folder in ("in", "crops"):
-        rows, _ = read_examples(tmp_path / folder, subject_pattern="([김이]사람)_")
+        rows = read(tmp_path / folder, subject_pattern="([김이]사람)_")
         assert rows.has_subjects and len(set(rows.groups)) == 2, folder
 
 
@@ -399,10 +433,10 @@ def test_a_shard_with_other_labels_than_its_record_is_refused(shards, tmp_path):
     record = json.loads((copy / "crop.json").read_text())
     (copy / "crop.json").write_text(json.dumps(record | {"label_names": ["happy", "angry"]}))
     with pytest.raises(InputError, match=r"shard-00000.parquet: sad is not one of the labels in crop.json"):
-        read_examples(copy)
+        read(copy)
     (copy / "crop.json").write_text(json.dumps({"status": "done"}))
     with pytest.raises(InputError, match=r"crop.json: has no face_crop"):
-        read_examples(copy)
+        read(copy)
 
 
 def test_a_broken_link_is_no_source(tmp_path):
@@ -424,7 +458,7 @@ def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):
     writer.release()
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "v.mp4").read_bytes()[:300])
     crop("--input", tmp_path, "--output_dir", tmp_path / "crops", "--every", "2", "--size", "32")
-    rows, _ = read_examples(tmp_path / "crops")
+    rows = read(tmp_path / "crops")
     assert [row.id for row in rows] == ["v.mp4#0", "v.mp4#2", "v.mp4#4"] and len({row.group for row in rows}) == 1
     record = json.loads((tmp_path / "crops" / "crop.json").read_text())
     assert list(record["broken"]) == ["cut.mp4"] and record["sources_per_shard"] == 8  # a video's faces are many
@@ -457,10 +491,15 @@ def test_a_video_that_breaks_off_is_listed_and_its_frames_are_kept(tmp_path):
         (["--output_dir", "FRAMES"], "is not empty and holds no crop.json"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options, message, frames, tmp_path):
+def test_options_that_cannot_work_are_refused(options, message, script, frames, tmp_path):
     options = [str(frames) if option == "FRAMES" else option for option in options]
-    result = crop("--input", frames, "--output_dir", tmp_path / "crops", *options, code=2)
-    assert message in result.stderr and "Traceback" not in result.stderr and not (tmp_path / "crops").exists()
+    argv = ["--input", str(frames), "--output_dir", str(tmp_path / "crops"), *options]
+    assert_raised(lambda: script.main(script.parse_args(argv)), tmp_path, [message])
+
+
+def test_crop_py_says_so_in_one_line_and_ends_with_exit_code_2(frames, tmp_path):
+    result = crop("--input", frames, "--output_dir", tmp_path / "crops", "--detector", "mtcnn", code=2)
+    assert result.stderr.startswith("error: detector: 'mtcnn'") and len(result.stderr.splitlines()) == 1
 
 
 def test_yunets_file_that_is_none_is_refused(tmp_path):
@@ -492,7 +531,7 @@ def placed(row_groups):
     rows = datasets.Dataset.from_dict(
         {"id": [str(i) for i in range(n)], "path": [""] * n, "row": [-1] * n, "row_group": row_groups}
     )
-    return Faces(rows, np.zeros(n, dtype=np.int64), np.arange(n))
+    return Faces(rows, np.zeros(n, dtype=np.int64), ["face"], Path(), lambda: np.arange(n))
 
 
 def test_batches_of_shards_hold_every_row_once_and_few_row_groups_at_a_time():

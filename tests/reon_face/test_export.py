@@ -9,17 +9,17 @@ import onnxruntime
 import pytest
 import torch
 
-from reon_face.drawn_faces import EMOTIONS
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, preprocessing_of
-from tests.tools.faces import SIZE, acted, drawn_crops, save_model
-from tests.tools.scripts import ROOT, assert_refused, worker_of
+from reon_face.sample.draw import EMOTIONS
+from tests.tools.faces import SIZE, TASK, acted, assert_raised, drawn_crops, save_model, script_of
+from tests.tools.scripts import assert_refused, worker_of
 
-TASK = ROOT / "reon_face"
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
 worker = worker_of(TASK)
+script = script_of("export")
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("argv", "fragments"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_named(worker, folder, tmp_path, argv, fragments):
+def test_bad_input_is_named(script, folder, tmp_path, argv, fragments, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     paths = [str(folder / word) if (folder / word).exists() else word for word in argv]
-    assert_refused(worker, tmp_path, "export.py", [*paths, "--output_dir", "out"], fragments)
+    argv = [*paths, "--output_dir", "out", "--torch_num_threads", "1"]
+    assert_raised(lambda: script.main(*script.parse_args(argv)), tmp_path, fragments)
 
 
 def test_a_damaged_model_is_named(worker, folder, tmp_path):

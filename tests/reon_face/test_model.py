@@ -1,7 +1,6 @@
 """reon_face/model.py and stages.py: what a saved model says of itself, where weights come from, stages and their
 parts."""
 
-import importlib
 import json
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Tr
 from common.console import InputError
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, load_image_model, preprocessing_of
-from tests.tools.scripts import ROOT
+from tests.tools.faces import task_path
 
 NAMES = ["sad", "happy", "angry"]
 CROP = asdict(FaceCrop(padding=0.25))
@@ -129,17 +128,13 @@ def test_a_new_classifier_begins_at_the_loss_of_guessing(classes):
     assert loss.item() == pytest.approx(np.log(classes), abs=0.1)
 
 
-def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
-    stages = importlib.import_module("stages")
-    off = dict.fromkeys(
-        ("class_weight_strength", "fgm_epsilon", "awp_epsilon", "ema_decay", "feature_oversample_ratio", "focal_gamma"),
-        0.0,
-    )
-    task = SimpleNamespace(**off, rdrop_alpha=0.0, mixup_alpha=0.4)
+def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(tmp_path):
+    with task_path():
+        from face_trainer import FaceTrainer
+    task = SimpleNamespace(class_weight_strength=0.0, ema_decay=0.0, focal_gamma=0.0, mixup_alpha=0.4)
     training_args = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none", label_smoothing_factor=0.1)
     model = load_image_model("scratch", NAMES, CROP, image_size=32)
-    trainer = stages.FaceTrainer(model, task, np.array([0, 1, 2]), NAMES, args=training_args)
+    trainer = FaceTrainer(model, task, np.array([0, 1, 2]), NAMES, args=training_args)
     x, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
     model.train()
     loss = trainer.compute_loss(model, {"pixel_values": x, "labels": labels}, num_items_in_batch=4)
@@ -153,9 +148,9 @@ def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(monkeypatch, 
     assert evaluated.item() == pytest.approx(F.cross_entropy(model(pixel_values=x).logits, labels).item(), abs=1e-5)
 
 
-def test_parts_of_one_size_are_disjoint_whole_groups_of_all_labels(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "reon_face"))
-    part_rows = importlib.import_module("stages").part_rows
+def test_parts_of_one_size_are_disjoint_whole_groups_of_all_labels():
+    with task_path():
+        from stages import part_rows
     labels, groups = np.arange(80) % 2, np.arange(80) // 4
     parts = [part_rows((k, 4), labels, groups, 42) for k in range(4)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(80))

@@ -9,51 +9,54 @@ import numpy as np
 import pytest
 
 from common.console import InputError
-from reon_face import drawn_faces
+from reon_face import data
 from reon_face.data import read_examples
-from reon_face.drawn_faces import EMOTIONS, draw_face, draw_frame, draw_video
 from reon_face.faces import choose_face, load_detector
+from reon_face.sample.draw import EMOTIONS, draw_face, draw_frame, draw_video
 from tests.tools.scripts import ROOT
 
 SAMPLE = ROOT / "reon_face" / "sample"
+ANY = {"label_names": None, "subject_pattern": None}
 RECIPE = {"subjects": 2, "first_subject": 5, "images": 1, "seed": 3, "labelled": True, "size": 32}
 
 
-def draw(folder, **changes):
+def wanted(folder, **changes):
     folder.mkdir()
-    (folder / "drawn.json").write_text(json.dumps({**RECIPE, **changes}))
-    drawn_faces.draw_sample(folder)
+    recipe = {key: value for key, value in {**RECIPE, **changes}.items() if value is not None}
+    (folder / "drawn.json").write_text(json.dumps(recipe))
     return folder
 
 
 def test_images_are_drawn_once_and_are_the_same_everywhere(tmp_path):
-    rows, names = read_examples(draw(tmp_path / "train"), subject_pattern=r"s(\d+)_")
-    assert names == EMOTIONS and len(rows) == 14 and len({row.group for row in rows}) == 2
+    rows = read_examples(wanted(tmp_path / "train"), {**ANY, "subject_pattern": r"s(\d+)_"})
+    assert rows.label_names == EMOTIONS and len(rows) == 14 and len({row.group for row in rows}) == 2
     assert cv2.imread(rows[0].path).shape == (32, 32, 3)
     before = {row.id: (tmp_path / "train" / row.id).stat().st_mtime_ns for row in rows}
     (tmp_path / "train" / "sad" / "s5_0.jpg").unlink()  # a start that was stopped goes on
-    drawn_faces.draw_sample(tmp_path / "train")
+    read_examples(tmp_path / "train", ANY)
     after = {row.id: (tmp_path / "train" / row.id).stat().st_mtime_ns for row in rows}
     assert {name for name in before if before[name] != after[name]} == {"sad/s5_0.jpg"}
-    again = draw(tmp_path / "again")
+    again = wanted(tmp_path / "again")
+    read_examples(again, ANY)
     assert all((again / row.id).read_bytes() == (tmp_path / "train" / row.id).read_bytes() for row in rows)
 
 
 def test_a_test_folder_has_no_labels_and_frames_have_the_size_asked_for(tmp_path):
-    rows, _ = read_examples(draw(tmp_path / "test", labelled=False), EMOTIONS)
+    rows = read_examples(wanted(tmp_path / "test", labelled=False), {**ANY, "label_names": EMOTIONS})
     assert {row.label for row in rows} == {-1} and [row.id for row in rows] == [f"image_{k}.jpg" for k in range(14)]
-    changes = {"size": None, "height": 48, "width": 80}
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    (folder / "drawn.json").write_text(json.dumps({k: v for k, v in {**RECIPE, **changes}.items() if v is not None}))
-    drawn_faces.draw_sample(folder)
-    assert cv2.imread(str(folder / "sad" / "s6_0.jpg")).shape == (48, 80, 3)
+    frames = wanted(tmp_path / "frames", size=None, height=48, width=80)
+    read_examples(frames, ANY)
+    assert cv2.imread(str(frames / "sad" / "s6_0.jpg")).shape == (48, 80, 3)
 
 
-def test_a_folder_that_asks_for_nothing_is_left_alone(tmp_path):
-    drawn_faces.draw_sample(tmp_path)
-    drawn_faces.draw_sample(None)
-    assert not list(tmp_path.iterdir())
+def test_where_there_is_no_sample_nothing_is_drawn_and_no_code_of_the_data_runs(tmp_path, monkeypatch):
+    """As in a copied folder whose sample/ was removed."""
+    (tmp_path / "draw.py").write_text("raise SystemExit('code beside the data has run')")
+    folder = wanted(tmp_path / "train")
+    monkeypatch.setattr(data, "DRAW", tmp_path / "sample" / "draw.py")
+    with pytest.raises(InputError, match="holds no images"):
+        read_examples(folder, ANY)
+    assert [path.name for path in folder.iterdir()] == ["drawn.json"]
 
 
 def test_a_persons_emotions_differ_more_than_a_persons_frames_without_one():

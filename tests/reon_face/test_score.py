@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from common.console import InputError
-from reon_face.drawn_faces import EMOTIONS
 from reon_face.model import preprocessing_of
-from reon_face.performance import (
+from reon_face.sample.draw import EMOTIONS
+from reon_face.scoring.performance import (
+    FACE_PIXELS,
     MAX_GAP,
     RATE,
+    VIEWS,
     WARP_PENALTY,
     Comparison,
     Performance,
@@ -27,11 +29,20 @@ from reon_face.performance import (
     shift_costs,
     worst_moments,
 )
-from tests.tools.faces import acted, read_video, reencode, save_model, watched, write_video
-from tests.tools.scripts import ROOT, assert_refused, help_without_torch, worker_of
+from tests.tools.faces import (
+    TASK,
+    acted,
+    assert_raised,
+    read_video,
+    reencode,
+    save_model,
+    script_of,
+    watched,
+    write_video,
+)
+from tests.tools.scripts import assert_refused, help_without_torch, worker_of
 from tests.tools.videos import BROKEN, write_broken
 
-TASK = ROOT / "reon_face"
 ALIGNMENTS, DISTANCES = ("dtw", "offset", "none"), ("l1", "js")
 
 
@@ -207,8 +218,6 @@ console.log(JSON.stringify({ results, constants: [RATE, MAX_GAP, FACE_PIXELS, VI
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_page_scores_as_python_does():
-    from reon_face.performance import FACE_PIXELS, VIEWS
-
     random, cases, expected = np.random.default_rng(3), [], []
     for alignment in ALIGNMENTS:
         for distance in DISTANCES:
@@ -267,6 +276,7 @@ def folder(tmp_path_factory):
 
 
 worker = worker_of(TASK)
+script = script_of("score")
 
 
 def score(worker, folder, tmp_path, actor, user, *argv):
@@ -378,17 +388,24 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("argv", "fragments"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_named(worker, folder, tmp_path, argv, fragments):
+def test_bad_input_is_named(script, folder, tmp_path, argv, fragments, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     paths = [str(folder / word) if (folder / word).exists() else word for word in argv]
     model = [] if "--model" in argv else ["--model", str(folder / "model")]
-    assert_refused(worker, tmp_path, "score.py", [*paths, *model, "--output_dir", "out"], fragments)
+    argv = [*paths, *model, "--output_dir", "out", "--torch_num_threads", "1"]
+    assert_raised(lambda: script.main(*script.parse_args(argv)), tmp_path, fragments)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BROKEN if "image" not in kind])
-def test_a_broken_video_is_named(worker, folder, tmp_path, kind):
+def test_a_broken_video_is_named(folder, tmp_path, kind):
     broken = write_broken(tmp_path / "videos", kind)
-    argv = [str(folder / "actor.webm"), str(broken), "--model", str(folder / "model"), "--output_dir", "out"]
-    assert_refused(worker, tmp_path, "score.py", argv, [broken.name, "cannot be decoded"])
+    with pytest.raises(InputError, match=f"{re.escape(broken.name)}: cannot be decoded"):
+        watched([broken], folder / "model")
+
+
+def test_score_py_says_so_in_one_line_and_ends_with_exit_code_2(worker, folder, tmp_path):
+    argv = [str(folder / "actor.webm"), str(folder / "broken.mp4"), "--model", str(folder / "model")]
+    assert_refused(worker, tmp_path, "score.py", [*argv, "--output_dir", "out"], ["broken.mp4: cannot be decoded"])
 
 
 @pytest.mark.parametrize("script", ["score.py", "export.py"])

@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 
-import cv2
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -16,28 +15,12 @@ from common.files import read_json
 from common.logits import Logits
 from common.submission import check_submission
 from reon_face.model import preprocessing_of
-from tests.tools.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
+from reon_face.sample.draw import EMOTIONS, draw_images, draw_video
+from tests.tools.faces import NAMES, TASK, TINY, write_images
+from tests.tools.scripts import help_without_torch, launch, predict, succeed, worker_of
 
-TASK = ROOT / "reon_face"
-TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]
-TINY += ["--image_size", "32", "--num_train_epochs", "2", "--num_folds", "2", "--per_device_train_batch_size", "4"]
-NAMES = ["bright", "dark"]
-
-
+FORMAT = {"label_names": NAMES, "label_columns": ["Predicted"], "probability_columns": True}
 worker = worker_of(TASK)
-
-
-def write_images(folder, people, labelled=True, size=24):
-    """Noise around 170 (bright) and around 80 (dark), two images of each person and label."""
-    for person in people:
-        for label, level in zip(NAMES, (170, 80), strict=True):
-            for number in range(2):
-                random = np.random.default_rng([person, level, number])
-                image = (level + random.normal(0, 30, (size, size, 3))).clip(0, 255).astype(np.uint8)
-                name = f"{label}/s{person}_{number}.png" if labelled else f"image_{person}_{label[0]}{number}.png"
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(folder / name), image)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +90,7 @@ def test_a_run_fills_its_folder_in_the_order_of_the_training_images_and_keeps_pe
 
 
 def test_the_submission_fits_the_sample_and_predict_gives_the_same(worker, trained, data, tmp_path):
-    check_submission(
-        trained / "submission.csv", data / "sample_submission.csv", probability_columns=True, label_column="Predicted"
-    )
+    check_submission(trained / "submission.csv", data / "sample_submission.csv", **FORMAT)
     files = ["--test_file", data / "test", "--sample_submission_file", data / "sample_submission.csv"]
     predict(worker, tmp_path, "--run_dir", trained, *files)
     rows = [
@@ -272,9 +253,7 @@ def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored
         "width": 192,
     }
     (folder / "drawn.json").write_text(json.dumps(recipe))
-    from reon_face.drawn_faces import draw_sample, draw_video
-
-    draw_sample(folder)
+    draw_images(folder)
     draw_video(tmp_path / "actor.mp4", [("happy", 1.0), ("angry", 1.0)], 210, seconds=1.0)
     pattern = ["--subject_pattern", r"s(\d+)_"]
     succeed(
@@ -336,7 +315,7 @@ def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data,
     output = launch(sys.executable, "my_contest/train.py", *tiny, cwd=tmp_path)
     assert "preset my_contest/configs/final.yaml (my_contest/data/train is there)" in output
     submission = tmp_path / "runs/my_contest/final/submission.csv"
-    check_submission(submission, data / "sample_submission.csv", probability_columns=True, label_column="Predicted")
+    check_submission(submission, data / "sample_submission.csv", **FORMAT)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +346,7 @@ def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submis
     check_submission(
         tmp_path / "run" / "submission.csv",
         TASK / "sample" / "sample_submission.csv",
+        label_names=EMOTIONS,
+        label_columns=["Predicted"],
         probability_columns=True,
-        label_column="Predicted",
     )

@@ -9,23 +9,21 @@ import subprocess
 import sys
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved, overlap
-from reon_face.model import preprocessing_of
-from reon_face.performance import FACE_PIXELS, VIEWS
-from tests.tools.faces import SIZE, acted, drawn_crops, read_video, save_model, watched, write_y4m
-from tests.tools.scripts import ENVIRONMENT, ROOT, launch
+from reon_face.model import load_fold, preprocessing_of
+from reon_face.scoring.performance import FACE_PIXELS, VIEWS, Comparison, Performance, compare
+from tests.tools.faces import SIZE, TASK, acted, drawn_crops, read_video, save_model, watched, write_y4m
+from tests.tools.faces_page import CHROMIUM, ISOLATION, WEB, Handler, drive, value
+from tests.tools.scripts import ENVIRONMENT, launch
 
-WEB = ROOT / "reon_face" / "web"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"))), None
-)
 MISSING = [
     name
     for name, found in (("node", shutil.which("node")), ("npm", shutil.which("npm")), ("Chromium", CHROMIUM))
@@ -38,23 +36,6 @@ if (
     MISSING.append("node 20 or later")
 MISSING += [] if (WEB / "node_modules").is_dir() else ["`npm ci` in reon_face/web"]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
-ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """A host of static files; headers: sent with each."""
-
-    def __init__(self, *args, headers, **kwargs):
-        self.sent = headers
-        super().__init__(*args, **kwargs)
-
-    def end_headers(self):
-        for item in self.sent.items():
-            self.send_header(*item)
-        super().end_headers()
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +46,7 @@ def folder(tmp_path_factory):
     save_model(folder / "model")
     command = [
         sys.executable,
-        str(ROOT / "reon_face" / "export.py"),
+        str(TASK / "export.py"),
         "model",
         "--output_dir",
         "exported",
@@ -96,19 +77,6 @@ def hosts(folder):
     yield {name: f"http://127.0.0.1:{server.server_port}/" for name, server in servers.items()}
     for server in servers.values():
         server.shutdown()
-
-
-def drive(hosts, scenarios, *args):
-    task = {"modules": str(WEB), "chromium": CHROMIUM, "args": args, "url": hosts["page"], "scenarios": scenarios}
-    command = ["node", str(ROOT / "tests" / "reon_face_page.mjs")]
-    result = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=300)
-    assert result.returncode == 0, result.stderr[-4000:]
-    return json.loads(result.stdout)
-
-
-def value(answers, name):
-    assert "error" not in answers[name], answers[name]["error"]
-    return answers[name]["value"]
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +144,6 @@ def camera(folder, hosts):
 
 
 def test_two_files_are_compared_and_the_score_is_that_of_python_on_the_same_probabilities(answers):
-    from reon_face.performance import Comparison, Performance, compare
-
     found = value(answers, "files")
     assert found["errors"] == []
 
@@ -228,10 +194,6 @@ def test_nothing_is_loaded_from_another_host(answers, hosts):
 
 
 def test_on_identical_crops_the_page_and_python_agree(answers, folder, frames):
-    import torch
-
-    from reon_face.model import load_fold
-
     found = value(answers, "numbers")
     crops, _ = drawn_crops(7, seed=5)
     label_names = json.loads((folder / "model" / "config.json").read_text())["label_names"]
@@ -265,10 +227,6 @@ def test_with_its_own_detector_the_page_finds_nearly_the_same_face(answers, fold
 
 
 def test_the_mean_over_the_views_is_that_of_python_on_the_same_face(answers, folder, frames):
-    import torch
-
-    from reon_face.model import load_fold
-
     label_names = json.loads((folder / "model" / "config.json").read_text())["label_names"]
     preprocessing, model = (
         preprocessing_of(folder / "model"),

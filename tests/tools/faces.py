@@ -1,7 +1,10 @@
-"""Models and videos for the tests of reon_face/score.py, export.py and web/: random weights that tell drawn expressions
-apart."""
+"""Images, models and videos for the tests of reon_face/: noise in two shades, random weights that tell drawn
+expressions apart, performances."""
 
+import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -9,13 +12,70 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from reon_face.drawn_faces import EMOTIONS, draw_face, draw_video
+from common.console import InputError
 from reon_face.faces import FaceCrop
 from reon_face.model import load_image_model, preprocessing_of
+from reon_face.sample.draw import EMOTIONS, draw_face, draw_video
+from tests.tools.scripts import ROOT, snapshot
 
+TASK = ROOT / "reon_face"
 SIZE = 64
+NAMES = ["bright", "dark"]  # labels of write_images()
+TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]
+TINY += ["--image_size", "32", "--num_train_epochs", "2", "--num_folds", "2", "--per_device_train_batch_size", "4"]
+
+
+@contextmanager
+def task_path() -> Iterator[None]:
+    """Modules of reon_face/ can be imported as its scripts import them; afterwards they are forgotten, because other
+    folders have a data and a model, too."""
+    sys.path.insert(0, str(TASK))
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        sys.path.remove(str(TASK))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None) or ""
+            if name == "scoring" or name.split(".")[0] != TASK.name and Path(file).is_relative_to(TASK):
+                del sys.modules[name]
+
+
+def script_of(name):
+    """A module's fixture `script`: train.py, predict.py, crop.py, score.py or export.py as a module."""
+
+    @pytest.fixture(scope="module")
+    def script():
+        with task_path():
+            yield importlib.import_module(name)
+
+    return script
+
+
+def assert_raised(start, folder, fragments):
+    """An InputError that holds the fragments, and nothing written in the folder."""
+    before = snapshot(folder)
+    with pytest.raises(InputError) as caught:
+        start()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+    assert snapshot(folder) == before
+
+
+def write_images(folder, people, labelled=True, size=24):
+    """Noise around 170 (bright) and around 80 (dark), two images of each person and label."""
+    for person in people:
+        for label, level in zip(NAMES, (170, 80), strict=True):
+            for number in range(2):
+                random = np.random.default_rng([person, level, number])
+                image = (level + random.normal(0, 30, (size, size, 3))).clip(0, 255).astype(np.uint8)
+                name = f"{label}/s{person}_{number}.png" if labelled else f"image_{person}_{label[0]}{number}.png"
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / name), image)
+    return folder
 
 
 def drawn_crops(count, seed=0, size=SIZE):
@@ -90,13 +150,10 @@ def write_y4m(path, frames, rate=12):
 
 def watched(videos, model, detector=None):
     """watch() of each video by the scripts' own modules: [(performance, faces)]."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "reon_face"))
-    try:
+    with task_path():
         from faces import load_detector
-        from watch import load_classifier, watch
+        from scoring.watch import load_classifier, watch
 
         classifier = load_classifier(model)
         found = load_detector(detector or classifier.preprocessing.face_crop["detector"])
         return [watch(Path(video), found, classifier) for video in videos]
-    finally:
-        sys.path.pop(0)

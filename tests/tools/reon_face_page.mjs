@@ -1,4 +1,4 @@
-// Drives reon_face/web/ in Chromium for test_reon_face_web.py.
+// Drives reon_face/web/ in Chromium for faces_page.py.
 // stdin: {modules, chromium, args, url, scenarios: {name: options}}; stdout: {name: {value} or {error}}.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

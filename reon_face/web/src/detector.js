@@ -66,7 +66,7 @@ export function moved([x1, y1, x2, y2], [right, down, size]) {
   return [x - halfWidth, y - halfHeight, x + halfWidth, y + halfHeight];
 }
 
-// The crop that the model sees, size x size x 3 bytes RGB; it shows no more than FACE_PIXELS x FACE_PIXELS, as in watch.py.
+// The crop that the model sees, size x size x 3 bytes RGB; it shows no more than FACE_PIXELS x FACE_PIXELS, as in scoring/watch.py.
 export function cropFace(image, box, size, padding) {
   if (size <= FACE_PIXELS) return cropSquare(image, box, size, padding);
   const small = { data: cropSquare(image, box, FACE_PIXELS, padding), width: FACE_PIXELS, height: FACE_PIXELS };

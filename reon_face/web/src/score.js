@@ -1,5 +1,5 @@
 // Two performances as curves of class probabilities, their alignment in time, and a score from 0 to 100.
-// The algorithm of ../../performance.py, line for line; tests/test_reon_face_score.py compares the two on the same numbers.
+// The algorithm of ../../scoring/performance.py, line for line; tests/reon_face/test_score.py compares the two on the same numbers.
 // A performance: {times: [seconds], probabilities: [[C numbers] or null where no face was found], duration: seconds}.
 
 export const RATE = 10; // moments per second of the common time grid

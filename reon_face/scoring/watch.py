@@ -1,7 +1,7 @@
 """From a video file to a performance: the frames on a grid of time, the face followed from one to the next, and a
 model's probabilities.
 
-classifier = load_classifier("runs/reon_face/final")         # a run, a model folder, or what export.py wrote
+classifier = load_classifier(RUN)                            # or a model's folder, or what export.py wrote
 performance, looks = watch(Path("actor.mp4"), load_detector("haar"), classifier)
 """
 
@@ -20,8 +20,8 @@ from common.files import read_json
 from common.run import finished_folds
 
 from faces import Detector, Face, choose_face, crop_face, moved
-from model import Preprocessing, load_fold, preprocessing_of
-from performance import FACE_PIXELS, RATE, VIEWS, Performance
+from model import Preprocessing, label_names_of, load_fold, preprocessing_of
+from scoring.performance import FACE_PIXELS, RATE, VIEWS, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
@@ -49,9 +49,7 @@ def load_classifier(path: str | Path) -> Classifier:
     if exported := sorted(path.glob("*/model.json")):
         raise InputError(f"{path}: holds several models, name one of them, such as {exported[0].parent}")
     folds = [path] if (path / "config.json").is_file() else finished_folds(path)
-    label_names = read_json(folds[0] / "config.json").get("label_names")
-    if not isinstance(label_names, list) or not label_names:
-        raise InputError(f"{folds[0]}/config.json: has no label_names; was it trained by this task's train.py?")
+    label_names = label_names_of(folds[0])
     preprocessing = preprocessing_of(folds[0])
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     for fold in folds:

@@ -1,7 +1,7 @@
 """The bundled sample: faces of drawn people with seven emotions, in frames larger than the face, drawn with OpenCV at
 first use.
 
-    draw_sample("reon_face/sample/train")        # as its drawn.json says
+    draw_images("sample/train")                  # as its drawn.json says; data.py does so when the folder is read
     image = draw_face(subject=3, emotion="happy", intensity=1.0, size=128)
     draw_video("actor.mp4", [("neutral", 0.5), ("happy", 1.0)], subject=3)
 
@@ -205,16 +205,15 @@ def draw_crop(subject: int, emotion: str, intensity: float, size: int, random: n
     return (crop + random.normal(0, random.uniform(1, 4), crop.shape)).clip(0, 255).astype(np.uint8)
 
 
-def draw_sample(folder: str | Path | None) -> None:
+def draw_images(folder: str | Path) -> None:
     """Draw the images that folder/drawn.json asks for and that are not there.
 
     drawn.json: subjects and first_subject, images (of each emotion and subject), seed, labelled, and size of faces or
     height and width of frames. Labelled images are <emotion>/s<subject>_<number>.jpg, others image_<number>.jpg in
-    random order. A folder without drawn.json, and None, are left alone. Raises InputError where nothing can be written.
+    random order. Raises InputError where nothing can be written.
     """
-    if folder is None or not (Path(folder) / RECIPE).is_file():
-        return
-    folder, recipe = Path(folder), read_json(Path(folder) / RECIPE)
+    folder = Path(folder)
+    recipe = read_json(folder / RECIPE)
     subjects = range(recipe["first_subject"], recipe["first_subject"] + recipe["subjects"])
     wanted = [
         (emotion, subject, number) for emotion in EMOTIONS for subject in subjects for number in range(recipe["images"])

@@ -2,7 +2,7 @@
 
 result = compare(actor, user, Comparison(alignment="dtw", distance="l1"))  # result.score, result.costs, result.shifts
 
-web/src/score.js is the same algorithm in JavaScript; tests/test_reon_face_score.py compares the two.
+web/src/score.js is the same algorithm in JavaScript; a test compares the two.
 """
 
 from dataclasses import dataclass

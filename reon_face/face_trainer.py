@@ -1,0 +1,68 @@
+"""The trainer of images: their batches, mixup, and how long it waits for them."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from common.training import FoldTrainer
+
+from images import FaceBatchSampler, FaceCollator
+
+
+class FaceTrainer(FoldTrainer):
+    """Batches of images, mixup, and how long the processor or the disk kept the model waiting."""
+
+    # seconds since this start, evaluations not included
+    waited = worked = 0.0
+    rows_seen = 0
+    kept = 1.0  # share of each image in a mixed one, the rest is its neighbour's
+
+    def make_batches(self, **shared: int) -> FaceBatchSampler:
+        args = self.args
+        return FaceBatchSampler(self.train_dataset, args.train_batch_size, args.seed, self.task.shuffle_rows, **shared)
+
+    def get_train_dataloader(self) -> DataLoader:
+        loader = super().get_train_dataloader()
+        loader.collate_fn = FaceCollator(self.model.config, self.task)
+        loader.generator = None  # because its workers would draw the same numbers for the transforms in each start
+        return loader
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple:
+        began = time.perf_counter()
+        batches = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.waited += time.perf_counter() - began
+        return batches
+
+    def training_step(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> torch.Tensor:
+        began = time.perf_counter()
+        self.rows_seen += len(inputs["labels"])
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        self.worked += time.perf_counter() - began
+        return loss
+
+    def speed(self) -> dict[str, float | None]:
+        """Of this start; None where nothing was left to be trained."""
+        spent = self.waited + self.worked
+        return {
+            "images_per_second": self.rows_seen / spent if spent else None,
+            "wait_share": self.waited / spent if spent else None,
+        }
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
+        self.kept = 1.0
+        if self.task.mixup_alpha > 0 and model.training:
+            # Zhang et al. 2018; torch's generator, whose state a checkpoint holds
+            alpha = torch.tensor(self.task.mixup_alpha)
+            self.kept = float(torch.distributions.Beta(alpha, alpha).sample())
+            pixels = inputs["pixel_values"]
+            inputs = {**inputs, "pixel_values": self.kept * pixels + (1 - self.kept) * pixels.roll(1, dims=0)}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        losses = super().row_losses(logits, labels)
+        if self.kept < 1:
+            losses = self.kept * losses + (1 - self.kept) * super().row_losses(logits, labels.roll(1))
+        return losses
