@@ -5,16 +5,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from common.console import InputError
-from common.files import read_json
+from common.console import InputError, print_once
+from common.files import read_json, write_json
 from common.logits import Logits
 from common.metrics import row_log_losses
 
+if TYPE_CHECKING:
+    from common.run import Run
+
+CALIBRATION = "calibration.json"  # in a run's folder
+SHOWN = ("temperature", "log_loss", "log_loss_cross_fitted")
 LOG_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature: 0.05 to 20
 
 
@@ -45,8 +51,8 @@ def fit_temperature(parts: Sequence[Logits]) -> float:
 
 
 def read_temperature(run_dir: str | Path) -> float:
-    """What calibration.json of a run says, 1 without one. Raises InputError where it is damaged."""
-    path = Path(run_dir) / "calibration.json"
+    """What calibrate_run() wrote, 1 where it did not. Raises InputError where it is damaged."""
+    path = Path(run_dir) / CALIBRATION
     temperature = read_json(path).get("temperature") if path.exists() else 1.0
     if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
         raise InputError(f"{path}: temperature is {temperature!r}, expected the number above 0 that train.py wrote")
@@ -56,6 +62,15 @@ def read_temperature(run_dir: str | Path) -> float:
 def scale(logits: Logits, temperature: float) -> Logits:
     """The logits divided by the temperature."""
     return replace(logits, logits=logits.logits / temperature)
+
+
+def calibrate_run(run: "Run") -> float:
+    """The temperature of calibrate() of all folds; writes and prints what it gives."""
+    found = calibrate([run.load_fold(fold)[0]["held_out"] for fold in range(run.args.num_folds)])
+    print_once("calibration:", ", ".join(f"{key} {found[key]:.4f}" for key in SHOWN))
+    if run.state.is_main_process:
+        write_json(run.dir / CALIBRATION, found)
+    return found["temperature"]
 
 
 def calibrate(folds: Sequence[Logits]) -> dict:

@@ -1,6 +1,7 @@
-"""From a clip to pixel_values: decoding, sampling of frames, person box, upscaling, augmentation, cache.
+"""From decoded frames to pixel_values: sampling, person box, upscaling, augmentation, cache, loader, prediction.
 
-frames = read_frames(Path("clip.mp4"), lambda total: np.arange(0, total, 4))      # uint8 (T, H, W, 3), RGB
+dataset = ClipDataset(rows, preprocessing)
+dataset[0]["pixel_values"]      # (views, 3, T, S, S)
 """
 
 import hashlib
@@ -8,20 +9,16 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import av
 import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import tv_tensors
@@ -31,26 +28,15 @@ from common.console import InputError, first_line
 from common.files import atomic_write
 from common.logits import Logits
 
+from decode import Choose, read_frames
+
 if TYPE_CHECKING:
     from data import ClipExample
-
-os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")  # its 10240 tries on a truncated file take minutes
-try:
-    import decord
-except ImportError:  # wheels for Linux x86-64 only
-    decord = None
-else:
-    decord.logging.set_level(decord.logging.QUIET)  # a damaged file has 19,000 lines to say; the error names it in one
+    from model import Architecture
 
 RESIZE = 8 / 7  # short side of the frames over crop_size: 256 to 224
 BOX_MARGIN = 0.1  # of width and height, on each side: arms leave the box between two frames
-CHUNK = 8  # frames that are held as they were decoded: those of a long video in full size do not fit into memory
 LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
-SKIP = "--skip_broken looks at every frame first and leaves such clips out"
-Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> numbers of the frames to decode
-Prepare = Callable[
-    [np.ndarray], np.ndarray
-]  # (T, H, W, 3) uint8 -> (T, h, w, 3), each frame without a look at the others
 
 
 @dataclass(frozen=True)
@@ -78,127 +64,18 @@ class Augmentation:
     flip_map: list[int] | None
 
 
-def unchanged(frames: np.ndarray) -> np.ndarray:
-    return frames
-
-
-def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare = unchanged) -> np.ndarray:
-    """The chosen frames, upright and prepared (T, h, w, 3), uint8 RGB, of a video file or of image files; only they are
-    decoded, all readers are closed, and only a few frames are held that are not prepared yet.
-
-    decord reads video files, PyAV those that decord cannot, Pillow images. Raises InputError that names the file where
-    there is no video stream, no frame, or where a chosen frame cannot be decoded.
-    """
-    if not isinstance(source, Path):
-        return read_images(source, choose, prepare)
-    if source.is_dir():
-        raise InputError(f"{source}: holds no frames; {SKIP}")
-    if decord is not None:
-        try:
-            return read_with_decord(source, choose, prepare)
-        except (decord.DECORDError, IndexError, RuntimeError):  # PyAV knows more formats, and says what is wrong
-            pass
-    try:
-        return read_with_av(source, choose, prepare)
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise InputError(f"{source}: cannot be decoded as a video ({first_line(error)}); {SKIP}") from error
-
-
-def read_with_decord(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
-    reader = decord.VideoReader(
-        str(path), num_threads=1
-    )  # freed with this frame: one reader per clip, or its memory would grow
-    chosen = list(choose(len(reader)))
-    degrees = rotation(path)
-    chunks = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
-    return np.concatenate([prepare(upright(reader.get_batch(chunk).asnumpy(), degrees)) for chunk in chunks])
-
-
-def rotation(path: Path) -> int:
-    """What PyAV says of the first frame, in degrees: decord does not tell. 0 where PyAV cannot read the file."""
-    try:
-        with av.open(str(path)) as container:
-            return next(container.decode(video=0)).rotation
-    except (av.FFmpegError, IndexError, StopIteration):
-        return 0
-
-
-def upright(frames: np.ndarray, degrees: int) -> np.ndarray:
-    """(T, H, W, 3) as a player shows them: phones write frames that lie on their side, and say so."""
-    return np.ascontiguousarray(np.rot90(frames, degrees // 90, axes=(1, 2)))
-
-
-def read_with_av(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it holds no video stream")
-        stream = container.streams.video[0]
-        total = stream.frames
-        if total == 0:  # the container does not say
-            total = sum(packet.size > 0 for packet in container.demux(stream))
-            container.seek(0)
-        if total == 0:
-            raise ValueError("it holds no frames")
-        chosen = list(choose(total))
-        wanted = set(chosen)
-        frames = {}
-        for number, frame in enumerate(container.decode(stream)):
-            if number in wanted:
-                frames[number] = prepare(upright(frame.to_ndarray(format="rgb24")[None], frame.rotation))[0]
-            if len(frames) == len(wanted):
-                break
-    if missing := sorted(wanted - frames.keys()):
-        raise ValueError(f"frame {missing[0]} of {total} is missing, is the file truncated?")
-    return np.stack([frames[number] for number in chosen])
-
-
-def read_images(files: Sequence[Path], choose: Choose, prepare: Prepare) -> np.ndarray:
-    chosen = list(choose(len(files)))
-    frames = {}
-    size = None
-    for number in sorted(set(chosen)):
-        with open_image(files[number], size) as image:
-            size = image.size
-            pixels = np.asarray(image.convert("RGB"))
-        frames[number] = prepare(pixels[None])[0]
-    return np.stack([frames[number] for number in chosen])
-
-
-@contextmanager
-def open_image(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image]:
-    """An image of which only the header is read yet. size: (width, height) of the frames before it. Raises
-    InputError."""
-    try:
-        with Image.open(path) as image:
-            if size not in (None, image.size):
-                raise InputError(
-                    f"{path}: is {image.width} x {image.height}, other frames are {size[0]} x {size[1]}; {SKIP}"
-                )
-            yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)}); {SKIP}") from error
-
-
-def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
-    """The ids of clips that cannot be decoded. Raises InputError with the first where none may be skipped.
-
-    The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame,
-    since a clip that fails later ends the run.
-    """
-    choose = range if skip_broken else lambda total: sorted({0, total // 2, total - 1})
-    broken = []
-    for example in examples:
-        try:
-            size = None
-            for path in example.frames:
-                with open_image(path, size) as image:
-                    size = image.size
-            read_frames(example.frames or example.path, choose, lambda frames: frames[:, :1, :1].copy())
-        except InputError:
-            if not skip_broken:
-                raise
-            broken.append(example.id)
-    return broken
+def make_preprocessing(args: Any, architecture: "Architecture") -> Preprocessing:
+    """What train.py's args say, else what the architecture wants."""
+    return Preprocessing(
+        num_frames=args.num_frames or architecture.num_frames,
+        frame_stride=architecture.frame_stride if args.frame_stride is None else args.frame_stride,
+        crop_size=args.crop_size or architecture.crop_size,
+        person_box=args.person_box,
+        upscale=args.upscale if args.upscale in ("none", "bicubic") else str(Path(args.upscale).resolve()),
+        num_clips=args.num_clips,
+        num_crops=args.num_crops,
+        **architecture.normalization,
+    )
 
 
 def choose_frames(
@@ -428,9 +305,8 @@ class ClipDataset(Dataset):
 
     def normalized(self, clip: Tensor) -> Tensor:
         """(T, 3, S, S) uint8 -> (3, T, S, S) float32."""
-        mean, std = (
-            torch.tensor(values)[:, None, None, None] for values in (self.preprocessing.mean, self.preprocessing.std)
-        )
+        mean = torch.tensor(self.preprocessing.mean)[:, None, None, None]
+        std = torch.tensor(self.preprocessing.std)[:, None, None, None]
         return (clip.transpose(0, 1).float() / 255 - mean) / std
 
 
@@ -516,25 +392,25 @@ def predict_clips(
     processes in turn. Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not
     exactly once.
     """
-    rows = list(range(len(dataset)))[accelerator.process_index :: accelerator.num_processes]
+    # not at the top of the file, because it would take each start of the loader's workers seconds
+    from common.inference import gather_rows
+
     model.eval()
-    values: list[np.ndarray] = []
+    rows = np.arange(len(dataset))[accelerator.process_index :: accelerator.num_processes]
     videos = max(1, batch_size // (dataset.preprocessing.num_clips * dataset.num_crops))
-    for batch in make_loader(Subset(dataset, rows), videos, num_workers):
-        pixel_values = checked(batch)["pixel_values"]
+    parts = [rows[start : start + videos] for start in range(0, len(rows), videos)]
+    values: list[np.ndarray] = []
+    for batch in make_loader(Subset(dataset, rows.tolist()), videos, num_workers):
+        pixel_values = checked(batch)["pixel_values"]  # (videos, views, 3, T, S, S)
         with accelerator.autocast():
-            parts = pixel_values.flatten(0, 1).split(batch_size)
-            logits = torch.cat([model(pixel_values=part.to(accelerator.device)).logits for part in parts])
+            views = pixel_values.flatten(0, 1).split(batch_size)
+            logits = torch.cat([model(pixel_values=part.to(accelerator.device)).logits for part in views])
         log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
-        values.extend((log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])).float().cpu().numpy())
-    gathered = dict(gather_object(list(zip(rows, values, strict=True))))
-    if sorted(gathered) != list(range(len(dataset))):
-        raise RuntimeError(f"{len(gathered)} rows came back for {len(dataset)}")
-    ids = [example.id for example in dataset.examples]
-    labels = [example.label for example in dataset.examples]
-    return Logits(
-        np.array(ids), np.stack([gathered[row] for row in range(len(dataset))]), np.array(labels), list(label_names)
-    )
+        mean = log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])
+        values.append(mean.float().cpu().numpy())
+    ids = np.array([example.id for example in dataset.examples])
+    labels = np.array([example.label for example in dataset.examples])
+    return Logits(ids, gather_rows(parts, values, len(dataset), len(label_names)), labels, list(label_names))
 
 
 def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
@@ -542,9 +418,10 @@ def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
     it."""
     decoded = set(logits.ids.tolist())
     missing = [row_id for row_id in ids if row_id not in decoded]
-    zeros = np.zeros((len(missing), len(logits.label_names)))
-    labels = np.concatenate([logits.labels, np.full(len(missing), -1)])
-    rows = np.concatenate([logits.logits, zeros])
-    return Logits(np.concatenate([logits.ids, np.array(missing, dtype=str)]), rows, labels, logits.label_names).reorder(
-        ids
+    whole = Logits(
+        np.concatenate([logits.ids, np.array(missing, dtype=str)]),
+        np.concatenate([logits.logits, np.zeros((len(missing), len(logits.label_names)))]),
+        np.concatenate([logits.labels, np.full(len(missing), -1)]),
+        logits.label_names,
     )
+    return whole.reorder(ids)

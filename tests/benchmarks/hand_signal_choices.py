@@ -118,7 +118,7 @@ def main() -> None:
 def split(clips: str, share: float, group_by_number: int, folder: Path) -> tuple[Path, Path]:
     """OUT/train and OUT/held_out, folders of classes whose clips are links; whole groups are held out, the same ones in
     every start."""
-    examples, names = read_examples(clips, group_by_number=group_by_number)
+    examples = read_examples(clips, {"label_names": None, "group_by_number": group_by_number})
     random = np.random.default_rng(0)
     groups: dict[int, dict[str, list[ClipExample]]] = {}
     for example in examples:
@@ -128,7 +128,8 @@ def split(clips: str, share: float, group_by_number: int, folder: Path) -> tuple
         held = set(random.permutation(keys)[: max(1, round(share * len(keys)))].tolist())
         for key, members in of_label.items():
             for example in members:
-                link = folder / ("held_out" if key in held else "train") / names[label] / example.path.name
+                part = folder / ("held_out" if key in held else "train")
+                link = part / examples.label_names[label] / example.path.name
                 link.parent.mkdir(parents=True, exist_ok=True)
                 if not link.is_symlink():
                     link.symlink_to(example.path.resolve())

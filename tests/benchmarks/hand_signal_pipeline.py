@@ -61,7 +61,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    examples = read_examples(args.clips)[0][: args.max_clips]
+    examples = read_examples(args.clips, {"label_names": None, "group_by_number": 1})[: args.max_clips]
     normalization = {"mean": [0.45] * 3, "std": [0.225] * 3}
     preprocessing = clips.Preprocessing(
         args.num_frames,

@@ -11,14 +11,18 @@ rounds, ratio to ours in fp32, and peak memory on a GPU.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hand_signal.model import ARCHITECTURES, load_video_model, slow_frames
+sys.path.insert(0, str(Path(__file__).parents[2] / "hand_signal"))
+from model import ARCHITECTURES, load_video_model
+from slowfast import slow_frames
 
 NAME = "slowfast_r50_8x8"
 LABELS = [str(number) for number in range(6)]

@@ -1,7 +1,7 @@
-"""Bad input of hand_signal/train.py and predict.py: one `error:` line that names the place, exit code 2, and nothing is
-written.
+"""Bad input of hand_signal/train.py and predict.py: one sentence that names the place, and nothing is written.
 
-What all folders share (presets, options, run folders) is tested in test_friends_bad_input.py.
+Most sentences are asked of main() in this process; a start of each script says it in one `error:` line, with exit code
+2. What all folders share (presets, options, run folders) is tested in tests/common/options and tests/friends.
 """
 
 import json
@@ -13,14 +13,34 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
+from common.options import parse_predict_args, parse_train_args
+from tests.tools.refusals import assert_refused_here
+from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, succeed, worker_of
 from tests.tools.videos import BROKEN, grey, moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
 DEMO = ["--config", str(TASK / "configs" / "demo.yaml"), "--output_dir", "run", "--torch_num_threads", "1"]
+ONE = ["--num_folds", "1", "--calibrate", "false"]
 
 
 worker = worker_of(TASK)
+
+
+@pytest.fixture
+def refuse(scripts, monkeypatch):
+    """refuse(folder, script, argv, fragments): train.py or predict.py there ends with a sentence that holds them."""
+
+    def run(script, argv):
+        module = getattr(scripts, script)
+        if script == "predict":
+            module.main(parse_predict_args(module.TaskPredictArguments, TASK, "", argv))
+        else:
+            task = module.TaskArguments, TASK, module.COMPETITION_FILES, ""
+            module.main(*parse_train_args(*task, argv, best_metric="loss"))
+
+    return lambda folder, script, argv, fragments: assert_refused_here(
+        lambda: run(script, argv), folder, monkeypatch, fragments
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +82,19 @@ RECORDS = {
 
 
 @pytest.mark.parametrize(("content", "fragments"), RECORDS.values(), ids=RECORDS)
-def test_a_record_that_cannot_be_used_is_named(worker, folder, tmp_path, content, fragments):
+def test_a_record_that_cannot_be_used_is_named(refuse, folder, tmp_path, content, fragments):
     shutil.copytree(folder, tmp_path / "c")
     (tmp_path / "c" / "action_information.csv").write_text("action,Label\na,0\nb,1\n")
     record(tmp_path / "c", content)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "c/train"], fragments)
+    refuse(tmp_path, "train", [*DEMO, "--train_file", "c/train"], fragments)
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_clip_is_named(worker, folder, tmp_path, kind):
+def test_a_broken_clip_is_named(refuse, tmp_path, kind):
     for k in range(4):
         write_clip(tmp_path / "clips" / "ab"[k % 2] / f"{k}.mp4", images=moving_square(1, k))
     write_broken(tmp_path / "clips" / "a", kind)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips"], ["clips/a/broken"])
+    refuse(tmp_path, "train", [*DEMO, "--train_file", "clips"], ["clips/a/broken"])
 
 
 ACTIONS = {
@@ -104,8 +124,9 @@ def make(folder, what):
     elif what == "no-frames":
         (clips / "file_0.json").write_text('{"action": 0}')
     elif what == "empty-frame-folder":
-        (clips / "file_0").mkdir()
-        (clips / "file_0" / "file_0.json").write_text('{"action": 0}')
+        write_competition(clips, [0, 1])
+        for image in (clips / "file_0").glob("*.jpg"):
+            image.unlink()
     elif what == "frames-without-json":
         write_competition(clips, [0, 1])
         (clips / "file_1" / "file_1.json").unlink()
@@ -132,7 +153,11 @@ def make(folder, what):
         write_competition(clips, [0, 1])
         (clips / "action_information.csv").write_text(ACTIONS[what])
     elif what == "all-broken":
-        write_broken(clips / "a", "text")
+        for name in "ab":
+            write_broken(clips / name, "text")
+    elif what == "a-class-broken":
+        write_clip(clips / "a" / "0.mp4", frames=3)
+        write_broken(clips / "b", "text")
 
 
 FOLDERS = {
@@ -157,22 +182,15 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize(("what", "fragments"), FOLDERS.items(), ids=FOLDERS)
-def test_a_folder_without_clips_to_train_on_is_refused(worker, tmp_path, what, fragments):
+def test_a_folder_without_clips_to_train_on_is_refused(refuse, tmp_path, what, fragments):
     make(tmp_path, what)
-    assert_refused(
-        worker,
-        tmp_path,
-        "train.py",
-        [*DEMO, "--train_file", "clips", "--num_folds", "1", "--calibrate", "false"],
-        fragments,
-    )
+    refuse(tmp_path, "train", [*DEMO, *ONE, "--train_file", "clips"], fragments)
 
 
-def test_nothing_is_left_where_all_clips_are_broken(worker, tmp_path):
-    make(tmp_path, "all-broken")
-    assert_refused(
-        worker, tmp_path, "train.py", [*DEMO, "--train_file", "clips", "--skip_broken"], ["clips", "holds no rows"]
-    )
+@pytest.mark.parametrize(("what", "said"), {"all-broken": "holds no rows", "a-class-broken": "same label"}.items())
+def test_what_is_left_without_broken_clips_is_looked_at_again(refuse, tmp_path, what, said):
+    make(tmp_path, what)
+    refuse(tmp_path, "train", [*DEMO, "--train_file", "clips", "--skip_broken"], ["clips", said])
 
 
 OPTIONS = {
@@ -186,6 +204,9 @@ OPTIONS = {
     "unknown-head": (["--temporal_head", "gru"], ["temporal_head", "gru"]),
     "frames-and-alpha": (["--num_frames", "6"], ["num_frames: 6", "alpha"]),
     "crops": (["--num_crops", "2"], ["num_crops: 2"]),
+    "stride": (["--frame_stride", "-1"], ["frame_stride: -1"]),
+    "dropout": (["--dropout", "1"], ["dropout: 1.0"]),
+    "groups": (["--group_by_number", "0"], ["group_by_number: 0"]),
     "crop-size": (["--crop_size", "8"], ["crop_size: 8"]),
     "crop-scale": (["--min_crop_scale", "0"], ["min_crop_scale"]),
     "color-jitter": (["--color_jitter", "2"], ["color_jitter: 2"]),
@@ -222,14 +243,14 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize(("argv", "fragments"), OPTIONS.values(), ids=OPTIONS)
-def test_an_option_that_cannot_be_used_is_refused_by_name(worker, folder, tmp_path, argv, fragments):
+def test_an_option_that_cannot_be_used_is_refused_by_name(refuse, folder, tmp_path, argv, fragments):
     (tmp_path / "c").symlink_to(folder)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.pyth").write_text("no weights")
     (tmp_path / "code.pyth").write_bytes(b"cbuiltins\nprint\n(S'ran'\ntR.")
     (tmp_path / "other.csv").write_text("Id,Expected\n0,joy\n")
     (tmp_path / "short.csv").write_text("file_path,Label_0,Label_1\n./test\\file_0,0,0\n")
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "c/train", *argv], fragments)
+    refuse(tmp_path, "train", [*DEMO, "--train_file", "c/train", *argv], fragments)
 
 
 def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_where_and_what_runs(tmp_path):
@@ -254,20 +275,8 @@ def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_w
 @pytest.fixture(scope="module")
 def trained(worker, folder):
     """run/ beside the clips: one epoch of one fold."""
-    tiny = [
-        "--num_folds",
-        "1",
-        "--calibrate",
-        "false",
-        "--num_train_epochs",
-        "1",
-        "--num_frames",
-        "4",
-        "--crop_size",
-        "32",
-    ]
-    code, errors = worker.run(folder, "train.py", *DEMO, *tiny, "--train_file", "train")
-    assert code == 0, errors
+    tiny = [*ONE, "--num_train_epochs", "1", "--num_frames", "4", "--crop_size", "32"]
+    succeed(worker, folder, "train.py", *DEMO, *tiny, "--train_file", "train")
     write_broken(folder / "broken", "truncated-mp4")
     (folder / "none").mkdir()
     shutil.copytree(folder / "run", folder / "damaged")
@@ -303,6 +312,13 @@ PREDICT = {
 
 
 @pytest.mark.parametrize(("argv", "fragments"), PREDICT.values(), ids=PREDICT)
-def test_predict_refuses_what_it_cannot_read_and_leaves_the_run_as_it_is(worker, trained, argv, fragments):
+def test_predict_refuses_what_it_cannot_read_and_leaves_the_run_as_it_is(refuse, trained, argv, fragments):
     run_dir = [] if "--run_dir" in argv else ["--run_dir", "run"]
-    assert_refused(worker, trained, "predict.py", [*run_dir, *argv], fragments)
+    refuse(trained, "predict", [*run_dir, *argv], fragments)
+
+
+def test_the_scripts_say_so_in_one_line_and_end_with_exit_code_2(worker, trained):
+    clips = ["--train_file", "train", "--eval_file", "broken", "--output_dir", "new"]
+    assert_refused(worker, trained, "train.py", [*DEMO, *clips], ["broken", "have no label"])
+    argv = ["--run_dir", "run", "--test_file", "broken"]
+    assert_refused(worker, trained, "predict.py", argv, ["broken/broken.mp4", "cannot be decoded"])

@@ -1,5 +1,5 @@
-"""hand_signal/data.py and clips.py: both layouts, the frames that are asked for and no others, the same change for all
-frames of a clip."""
+"""hand_signal/data.py, decode.py and clips.py: both layouts, the frames that are asked for and no others, the same
+change for all frames of a clip."""
 
 import os
 import struct
@@ -17,22 +17,36 @@ from PIL import Image
 
 from common.console import InputError
 from common.logits import Logits
-from hand_signal import clips
+from hand_signal import clips, decode
 from hand_signal.clips import (
     Augmentation,
     ClipDataset,
     Preprocessing,
     choose_frames,
     prepare_frames,
-    read_frames,
     square_crops,
 )
-from hand_signal.data import ClipExample, flip_map, read_examples, submission_columns
+from hand_signal.data import ClipExample, flip_map, read_examples, submission_format
+from hand_signal.decode import find_broken, read_frames
 from tests.tools.scripts import ROOT
-from tests.tools.videos import BROKEN, STEP, grey, moving_square, numbers_of, write_broken, write_clip, write_competition
+from tests.tools.videos import (
+    BROKEN,
+    STEP,
+    grey,
+    moving_square,
+    numbers_of,
+    write_broken,
+    write_clip,
+    write_competition,
+)
 
+TASK = ROOT / "hand_signal"
 PLAIN = Preprocessing(4, 0, 32, [0.0] * 3, [1.0] * 3, person_box=True, upscale="none", num_clips=1, num_crops=1)
 OFF = Augmentation(min_crop_scale=1.0, color_jitter=0.0, flip_map=None)
+
+
+def read(path, label_names=None, group_by_number=1):
+    return read_examples(path, {"label_names": label_names, "group_by_number": group_by_number})
 
 
 # Layouts
@@ -41,29 +55,29 @@ OFF = Augmentation(min_crop_scale=1.0, color_jitter=0.0, flip_map=None)
 def test_the_competitions_layout_gives_ids_labels_boxes_and_frames_in_the_order_of_their_numbers(tmp_path):
     boxes = [["10", "5", "30", "40"], ["12", "4", "33", "39.5"]]
     write_competition(tmp_path / "train", [1, 0, *[1] * 9], boxes)
-    rows, names = read_examples(tmp_path / "train")
+    rows = read(tmp_path / "train")
     assert [row.id for row in rows] == [
         f"./train\\file_{n}" for n in range(11)
     ]  # as the sample submission has them; 2 before 10
-    assert [row.label for row in rows] == [1, 0, *[1] * 9] and names == ["0", "1"]
+    assert [row.label for row in rows] == [1, 0, *[1] * 9] and rows.label_names == ["0", "1"]
     assert rows[0].box == (10, 4, 33, 40)
     assert [path.name for path in rows[0].frames] == [f"{n}.jpg" for n in range(12)]
     (tmp_path / "action_information.csv").write_text("action,Label\na,0\nb,1\nc,2\n")
-    assert read_examples(tmp_path / "train")[1] == ["0", "1", "2"]
+    assert read(tmp_path / "train").label_names == ["0", "1", "2"]
 
 
 def test_the_id_has_the_name_of_the_folder_however_it_was_named(tmp_path, monkeypatch):
     write_competition(tmp_path / "test", [None])
     monkeypatch.chdir(tmp_path / "test")
-    assert [read_examples(path, ["0"])[0][0].id for path in (".", "../test", "../test/.")] == ["./test\\file_0"] * 3
+    assert [read(path, ["0"])[0].id for path in (".", "../test", "../test/.")] == ["./test\\file_0"] * 3
 
 
 def test_frames_in_which_nobody_was_found_do_not_stretch_the_box_and_are_counted(tmp_path, capsys):
     write_competition(tmp_path / "one", [0], [["20", "10", "30", "40"], ["0", "0", "0", "0"], ["22", "10", "31", "40"]])
-    assert read_examples(tmp_path / "one")[0][0].box == (20, 10, 31, 40)
+    assert read(tmp_path / "one")[0].box == (20, 10, 31, 40)
     assert "one: 1 frames have the box 0, 0, 0, 0" in capsys.readouterr().out
     write_competition(tmp_path / "none", [0], [[0, 0, 0, 0]] * 2)
-    assert read_examples(tmp_path / "none")[0][0].box is None
+    assert read(tmp_path / "none")[0].box is None
 
 
 def test_hidden_files_and_folders_are_not_seen(tmp_path):
@@ -73,8 +87,8 @@ def test_hidden_files_and_folders_are_not_seen(tmp_path):
     (tmp_path / "a" / "1" / "._0.jpg").write_text("resource fork")
     write_clip(tmp_path / ".ipynb_checkpoints" / "0.mp4", frames=3)
     write_clip(tmp_path / "a" / ".trash", frames=3)
-    rows, names = read_examples(tmp_path)
-    assert sorted(row.id for row in rows) == ["a/0.mp4", "a/1", "b/0.mp4"] and names == ["a", "b"]
+    rows = read(tmp_path)
+    assert sorted(row.id for row in rows) == ["a/0.mp4", "a/1", "b/0.mp4"] and rows.label_names == ["a", "b"]
     assert [path.name for path in rows[2].frames] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
@@ -82,13 +96,13 @@ def test_a_folder_without_clips_is_said(tmp_path, capsys):
     for name in ("a/0.mp4", "b/0.mp4"):
         write_clip(tmp_path / name, frames=3)
     (tmp_path / "notes").mkdir()
-    assert len(read_examples(tmp_path)[0]) == 2
+    assert len(read(tmp_path)) == 2
     assert f"{tmp_path.name}: no clips in notes" in capsys.readouterr().out
 
 
 def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_labels(tmp_path):
     write_competition(tmp_path / "test", [None, None], suffix=".mp4")
-    rows, names = read_examples(tmp_path / "test", ["0", "1"])
+    rows = read(tmp_path / "test", ["0", "1"])
     assert [(row.id, row.path.name, row.label, row.box) for row in rows] == [
         ("./test\\file_0", "file_0.mp4", -1, None),
         ("./test\\file_1", "file_1.mp4", -1, None),
@@ -99,12 +113,12 @@ def test_folders_of_classes_hold_videos_of_any_kind_and_folders_of_frames_and_th
     for name in ("left/a1.mp4", "left/a2.avi", "left/a10.gif", "right/b.mov", "right/c"):
         write_clip(tmp_path / name, frames=3)
     (tmp_path / "left" / "notes.txt").write_text("no clip")
-    rows, names = read_examples(tmp_path)
-    assert names == ["left", "right"]
+    rows = read(tmp_path)
+    assert rows.label_names == ["left", "right"]
     assert [(row.id, row.label) for row in rows] == [
         ("left/a1.mp4", 0), ("right/b.mov", 1), ("left/a2.avi", 0), ("right/c", 1), ("left/a10.gif", 0),
     ]  # fmt: skip
-    flat, _ = read_examples(tmp_path / "left", names)
+    flat = read(tmp_path / "left", rows.label_names)
     assert [(row.id, row.label) for row in flat] == [("a1.mp4", -1), ("a2.avi", -1), ("a10.gif", -1)]
 
 
@@ -113,20 +127,23 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     write_clip(tmp_path / "a" / "x2.mp4", images=moving_square(1, 1))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "copy.mp4").write_bytes((tmp_path / "a" / "x1.mp4").read_bytes())
-    groups = {row.id: row.group for row in read_examples(tmp_path)[0]}
+    groups = {row.id: row.group for row in read(tmp_path)}
     assert groups["a/x1.mp4"] == groups["b/copy.mp4"] != groups["a/x2.mp4"]
-    groups = {row.id: row.group for row in read_examples(tmp_path, group_by_number=10)[0]}
+    groups = {row.id: row.group for row in read(tmp_path, group_by_number=10)}
     assert groups["a/x1.mp4"] == groups["a/x2.mp4"] == groups["b/copy.mp4"]  # along the chain
     write_clip(tmp_path / "b" / "x20.mp4", images=moving_square(1, 2))
-    groups = {row.id: row.group for row in read_examples(tmp_path, group_by_number=10)[0]}
+    groups = {row.id: row.group for row in read(tmp_path, group_by_number=10)}
     assert groups["b/x20.mp4"] not in (groups["a/x1.mp4"], groups["b/copy.mp4"])
 
 
-def test_the_submission_has_the_competitions_columns_for_its_ids_and_label_and_probabilities_else():
-    logits = Logits(["./test\\file_24"], [[0.0, 2.0]], [-1], ["0", "1"])
-    assert submission_columns(logits) == {"Label_0": ["0.11920292"], "Label_1": ["0.88079708"]}
-    logits.ids = np.array(["clip.mp4"])
-    assert submission_columns(logits) == {"Predicted": ["1"], "0": ["0.11920292"], "1": ["0.88079708"]}
+def test_the_submission_has_the_competitions_columns_for_its_ids_and_label_and_probabilities_else(tmp_path):
+    logits = Logits(["one"], [[0.0, 2.0]], [-1], ["0", "1"])
+    competition = submission_format([ClipExample("./test\\file_24", tmp_path)])
+    assert competition.id_column == "file_path"
+    assert competition.cells(logits) == {"Label_0": ["0.11920292"], "Label_1": ["0.88079708"]}
+    other = submission_format([ClipExample("clip.mp4", tmp_path)])
+    assert other is submission_format(None) and other.id_column == "Id"
+    assert other.cells(logits) == {"Predicted": ["1"], "0": ["0.11920292"], "1": ["0.88079708"]}
 
 
 # Decoding
@@ -146,7 +163,7 @@ def test_the_frames_asked_for_come_back_in_the_order_asked_for(name, tmp_path):
 def test_pyav_gives_the_same_frames_where_decord_cannot(name, tmp_path, monkeypatch):
     path = write_clip(tmp_path / name, images=moving_square(1, 3))
     frames = read_frames(path, lambda total: [1, 5])
-    monkeypatch.setattr(clips, "decord", None)
+    monkeypatch.setattr(decode, "decord", None)
     assert np.abs(read_frames(path, lambda total: [1, 5]).astype(int) - frames).max() <= 2
 
 
@@ -163,17 +180,17 @@ def test_frames_prepared_a_few_at_a_time_are_those_prepared_at_once(name, tmp_pa
         held.append(len(frames))
         return frames[:, ::2, ::2]
 
-    for decoder in (clips.decord, None):
-        monkeypatch.setattr(clips, "decord", decoder)
+    for decoder in (decode.decord, None):
+        monkeypatch.setattr(decode, "decord", decoder)
         whole = read_frames(source, lambda total: numbers)
         assert np.array_equal(read_frames(source, lambda total: numbers, half), whole[:, ::2, ::2])
-    assert max(held) <= clips.CHUNK < len(numbers)
+    assert max(held) <= decode.CHUNK < len(numbers)
 
 
 @pytest.mark.parametrize("with_decord", [True, False], ids=["decord", "pyav"])
 def test_a_phones_video_stands_upright(with_decord, tmp_path, monkeypatch):
     if not with_decord:
-        monkeypatch.setattr(clips, "decord", None)
+        monkeypatch.setattr(decode, "decord", None)
     image = grey(5)
     image[:10] = 250
     path = write_clip(tmp_path / "c.mp4", images=[image] * 4)
@@ -198,13 +215,13 @@ def test_a_damaged_video_says_nothing_beside_its_error(tmp_path, capfd):
 
 def test_skip_broken_looks_at_every_frame_and_a_run_without_it_at_the_size_of_every_image(tmp_path):
     path = write_clip(tmp_path / "c", images=moving_square(1, 0, 9, 64))
-    rows, _ = read_examples(tmp_path)
+    rows = read(tmp_path)
     (path / "2.jpg").write_bytes((path / "2.jpg").read_bytes()[:-300])
-    assert clips.find_broken(rows, skip_broken=False) == []
-    assert clips.find_broken(rows, skip_broken=True) == ["c"]
+    assert find_broken(rows, skip_broken=False) == []
+    assert find_broken(rows, skip_broken=True) == ["c"]
     Image.fromarray(grey(2, 30, 30)).save(path / "2.jpg")
     with pytest.raises(InputError, match="2.jpg: is 30 x 30"):
-        clips.find_broken(rows, skip_broken=False)
+        find_broken(rows, skip_broken=False)
 
 
 def test_only_the_chosen_images_are_opened(tmp_path):
@@ -220,13 +237,13 @@ def test_only_the_chosen_images_are_opened(tmp_path):
 @pytest.mark.parametrize("with_decord", [True, False], ids=["decord", "pyav"])
 def test_a_broken_clip_is_named_at_the_first_look(kind, with_decord, tmp_path, monkeypatch):
     if not with_decord:
-        monkeypatch.setattr(clips, "decord", None)
+        monkeypatch.setattr(decode, "decord", None)
     write_broken(tmp_path, kind)
     write_clip(tmp_path / "good.mp4", frames=4)
-    rows, _ = read_examples(tmp_path, ["a"])
+    rows = read(tmp_path, ["a"])
     with pytest.raises(InputError, match="broken"):
-        clips.find_broken(rows, skip_broken=False)
-    assert clips.find_broken(rows, skip_broken=True) == [row.id for row in rows if "broken" in row.id]
+        find_broken(rows, skip_broken=False)
+    assert find_broken(rows, skip_broken=True) == [row.id for row in rows if "broken" in row.id]
 
 
 def test_no_reader_stays_open(tmp_path):
@@ -234,7 +251,7 @@ def test_no_reader_stays_open(tmp_path):
 
     def look():
         read_frames(good, lambda total: [0, 5])
-        clips.find_broken([ClipExample("bad", bad)], skip_broken=True)
+        find_broken([ClipExample("bad", bad)], skip_broken=True)
         return len(os.listdir("/proc/self/fd"))
 
     before = look()
@@ -378,8 +395,9 @@ def test_views_are_clips_times_crops_and_clips_share_decoded_frames(tmp_path):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_loaders_give_the_same_batches_with_and_without_workers_and_carry_the_sentence_of_a_broken_clip(
-    num_workers, tmp_path
+    num_workers, tmp_path, monkeypatch
 ):
+    monkeypatch.syspath_prepend(TASK)  # workers import siblings of clips.py from there
     rows = [
         ClipExample(str(k), write_clip(tmp_path / f"{k}.mp4", images=moving_square(1, k)), label=k) for k in range(3)
     ]
@@ -449,7 +467,7 @@ def test_a_view_at_a_time_gives_what_all_views_at_once_give(tmp_path):
 def test_workers_start_from_a_process_that_has_imported_this_module(tmp_path):
     (tmp_path / "script.py").write_text(f"""
 import sys
-sys.path[:0] = [{str(ROOT / "hand_signal")!r}, {str(ROOT)!r}]
+sys.path[:0] = [{str(TASK)!r}, {str(ROOT)!r}]
 if __name__ == "__main__":
     import multiprocessing, os, clips
     clips.make_loader([0], 1, 1)

@@ -1,5 +1,5 @@
-"""hand_signal/model.py: the same network as pytorchvideo's, weights that load without running code, every kind saved
-and loaded."""
+"""hand_signal/slowfast.py and model.py: the same network as pytorchvideo's, weights that load without running code,
+every kind saved and loaded."""
 
 import pickle
 
@@ -9,17 +9,8 @@ from safetensors.torch import save_file
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
 from common.console import InputError
-from hand_signal.model import (
-    ARCHITECTURES,
-    BottleneckBlock,
-    FrameClassifier,
-    Slow,
-    SlowFast,
-    VideoClassifier,
-    load_video_model,
-    load_weights,
-    slow_frames,
-)
+from hand_signal.model import ARCHITECTURES, FrameClassifier, VideoClassifier, load_video_model, load_weights
+from hand_signal.slowfast import BottleneckBlock, Slow, SlowFast, slow_frames
 
 LABELS = ["a", "b", "c"]
 TIMM = "timm/test_efficientnet"  # 0.4 million parameters, a test model of timm's own
@@ -60,10 +51,8 @@ def reference(name):
 
 @pytest.mark.parametrize("name", ["slowfast_r50_4x16", "slowfast_r50_8x8", "slowfast_r101_8x8", "slowfast_r101_16x8"])
 def test_slowfast_has_pytorchvideos_keys_and_gives_its_output(name):
-    theirs, architecture = (
-        randomized(reference(name)).double(),
-        ARCHITECTURES[name],
-    )  # double: their logits are in the hundreds
+    architecture = ARCHITECTURES[name]
+    theirs = randomized(reference(name)).double()  # because their logits are in the hundreds
     ours = SlowFast(3, **architecture.options).double().eval()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     clip = torch.rand(

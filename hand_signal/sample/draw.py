@@ -1,6 +1,6 @@
 """The bundled sample: officers that give the six signals, drawn with OpenCV into small mp4 files at first use.
 
-    draw_sample("hand_signal/sample/train")  # as its drawn.json says: clips_per_signal, first_number, seed, labelled
+    draw_sample("train")  # as train/drawn.json says: clips_per_signal, first_number, seed, labelled
 
 Signals 0 (right to left) and 4 (left to right) are the same strokes, one the other played backwards: a single frame, or
 any set of frames without their order, cannot tell them apart. Backgrounds, sizes, places, tempos, colours, light, blur
@@ -24,15 +24,11 @@ FPS = 12
 RECIPE = "drawn.json"
 
 
-def draw_sample(folder: str | Path | None) -> None:
+def draw_sample(folder: str | Path) -> None:
     """Draw the clips that folder/drawn.json asks for and that are not there: file_N.mp4 and file_N.json, as the
-    competition numbers them.
-
-    A folder without drawn.json, and None, are left alone. Raises InputError where nothing can be written.
-    """
-    if folder is None or not (Path(folder) / RECIPE).is_file():
-        return
-    folder, recipe = Path(folder), read_json(Path(folder) / RECIPE)
+    competition numbers them. Raises InputError where nothing can be written."""
+    folder = Path(folder)
+    recipe = read_json(folder / RECIPE)
     clips = order_clips(recipe["clips_per_signal"], recipe["seed"])
     numbers = range(recipe["first_number"], recipe["first_number"] + len(clips))
     missing = [i for i, number in enumerate(numbers) if not (folder / f"file_{number}.json").exists()]
