@@ -1,10 +1,12 @@
-"""Every command line of every README, with the real parsers, as far as it goes without training.
+"""Every command line of every README, of docs/ and of the scripts' docstrings, with the real parsers, as far as it goes
+without training.
 
 Where all files that it names are there (empty ones, made here), a command must be accepted: options, presets, values.
 Where they are not, its script must end with exit code 2 and one sentence. What would train, the demos on the bundled
 samples, is run by tests/test_<task>_*.py; the copied folder's commands by tests/test_template.py.
 """
 
+import ast
 import json
 import re
 import shlex
@@ -19,23 +21,26 @@ from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 from transformers import TrainingArguments
 
-from common import search
+import common.search.__main__ as search
 from common.options.args import arguments_of, load_data_module, parse_train_args
 from tests.tools.scripts import ROOT, Worker
 
 PATTERNS = (
-    "README*.md",
+    "README.md",  # README.ko.md has the same commands, below
+    "docs/*.md",
     "*/README.md",
     "*/sample/README.md",
     "tests/benchmarks/README.md",
     "tests/benchmarks/*/README.md",
 )
 READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
-RUN = ("cp", "rm", "mkdir", "sed")  # are simply run
+RUN = ("cp", "rm", "mkdir")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
 PRESET = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # a file that the reader writes
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+NUMBER = re.compile(r"\d+\.\d+|`[^`]+`")
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 COPIES = {"my_contest": "friends", "my_videos": "hand_signal", "my_images": "reon_face"}
 # the others begin with the name of the folder whose train.py they start
@@ -64,7 +69,7 @@ with patch.multiple(argparse.ArgumentParser, parse_args=parse_args, parse_known_
 
 
 def commands():
-    """(where, words) of the command lines of all READMEs; a block of code is one of commands if its first line is
+    """(where, words) of the command lines of all READMES and pages; a block of code is one of commands if its first line is
     one."""
     for readme in READMES:
         text = readme.read_text(encoding="utf-8")
@@ -99,10 +104,9 @@ def places(tmp_path_factory):
             (folder / entry).symlink_to(ROOT / entry)
         for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
             subprocess.run(words, cwd=folder, check=True)
-        for path, text in [
-            preset for readme in READMES for preset in PRESET.findall(readme.read_text(encoding="utf-8"))
-        ]:
-            (folder / path).write_text(text, encoding="utf-8")
+        for readme in READMES:
+            for path, text in PRESET.findall(readme.read_text(encoding="utf-8")):
+                (folder / path).write_text(text, encoding="utf-8")
         folders.append(folder)
     full = folders[0]
     for task in [*TASKS, *COPIES]:
@@ -144,6 +148,12 @@ def parse_train(folder, task, argv):
             shutil.copy(folder / task / "configs" / "final.yaml", folder / value)
     data = load_data_module(folder / task)
     return parse_train_args(arguments_of(data), folder / task, data.COMPETITION_FILES, "", argv)
+
+
+def file_of(module):
+    """What `python -m module` runs."""
+    path = ROOT / module.replace(".", "/")
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def options_of(argv):
@@ -192,32 +202,44 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         if script == "common.search" and "--recommend" not in argv:  # that reads the data
             parse_train(full, argv[0], [word for pair in options_of(argv) if pair[0] in FILES for word in pair])
             monkeypatch.setattr(sys, "argv", ["search", *argv])
-            monkeypatch.setattr(search, "search", lambda *args: None)  # what comes after all checks
+            monkeypatch.setattr(search, "run_stages", lambda *args: None)  # what comes after all checks
             search.main()
         assert script != "common.offline" or Path(argv[0]).exists()
-        assert_one_sentence(*worker.run(bare, ROOT / f"{script.replace('.', '/')}.py", *argv))
+        assert_one_sentence(*worker.run(bare, file_of(script), *argv))
     else:
-        assert (ROOT / f"{script.replace('.', '/')}.py").is_file() and not argv
+        assert file_of(script).is_file()
+        assert not argv
 
 
-@pytest.mark.parametrize("copy", COPIES)
-def test_the_commands_at_the_top_of_a_copy_name_the_copy(copy, places):
-    for script in ("train.py", "predict.py"):
-        source = (places[0] / copy / script).read_text(encoding="utf-8")
-        assert f"accelerate launch {copy}/{script}" in source and COPIES[copy] not in source
+@pytest.mark.parametrize("task", TASKS)
+def test_no_script_or_preset_names_its_folder_so_that_a_copy_needs_no_edits(task):
+    for path in [*(ROOT / task).rglob("*.py"), *(ROOT / task).rglob("*.yaml")]:
+        if not {"node_modules", "data"} & {*path.relative_to(ROOT).parts}:
+            assert not re.search(rf"(?<!tests/)\b{task}\b", path.read_text(encoding="utf-8")), path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+def test_the_docstring_is_commands_of_the_folders_own_scripts_and_presets(task, script):
+    text = ast.get_docstring(ast.parse((ROOT / task / script).read_text(encoding="utf-8")))
+    lines = [line.replace("{task}", task) for line in text.splitlines() if line.startswith("accelerate launch ")]
+    assert len(lines) >= 3
+    for line in lines:
+        found, argv = script_of(shlex.split(line, comments=True))
+        assert found == f"{task}/{script}"
+        for word in argv:
+            assert not word.endswith(".yaml") or (ROOT / word).exists()
 
 
 def test_the_table_of_options_says_which_folders_have_them():
-    table = (
-        (ROOT / "README.md").read_text(encoding="utf-8").partition("### Options of training\n")[2].partition("\n##")[0]
-    )
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    table = page.partition("## Options of training\n")[2].partition("\n##")[0]
     words = {"all": TASKS, "texts": TASKS[:3], "all but hand_signal": TASKS[:4]}
-    read = re.search(r'READ = """(.*?)"""', (ROOT / "hand_signal" / "train.py").read_text(encoding="utf-8"), re.DOTALL)[
-        1
-    ].split()
-    names_of = {task: {item.name for item in fields(arguments_of(load_data_module(ROOT / task)))} for task in TASKS}
+    names_of = {}
     for task in TASKS:
-        names_of[task] |= set(read) if task == "hand_signal" else {item.name for item in fields(TrainingArguments)}
+        data = load_data_module(ROOT / task)
+        of_trainer = getattr(data, "READ", None) or [item.name for item in fields(TrainingArguments)]
+        names_of[task] = {*(item.name for item in fields(arguments_of(data))), *of_trainer}
     rows = re.findall(r"^\| (`.*) \|.*\| ([\w ]+) \|$", table, re.MULTILINE)
     assert len(rows) > 10
     for options, folders in rows:
@@ -228,19 +250,51 @@ def test_the_table_of_options_says_which_folders_have_them():
 def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_english_one():
     english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
     code = [
-        [re.sub(r" *#.*", "", block) for block in BLOCK.findall(text) if is_code(block)] for text in (english, korean)
+        [re.sub(r" *#.*", "", block) for block in BLOCK.findall(text) if is_command(block.split())]
+        for text in (english, korean)
     ]
-    assert code[0] == code[1] and len(code[0]) > 10
+    assert code[0] == code[1]
+    assert len(code[0]) == 3
     assert len(BLOCK.findall(english)) == len(BLOCK.findall(korean))
+    assert LINK.findall(english)[1:] == LINK.findall(korean)[1:]  # the first is that to the other language
     for what in (r"^#+ ", r"^\|", r"^\* "):  # headings, rows of tables, items
         assert len(re.findall(what, english, re.MULTILINE)) == len(re.findall(what, korean, re.MULTILINE)), what
     tables = [[line.split("|") for line in text.splitlines() if line.startswith("|")] for text in (english, korean)]
     for row, other in zip(*tables, strict=True):
-        assert [re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in row] == [
-            re.findall(r"\d+\.\d+|`[^`]+`", cell) for cell in other
-        ]
+        assert [NUMBER.findall(cell) for cell in row] == [NUMBER.findall(cell) for cell in other]
 
 
-def is_code(block):
-    """Commands, Python or YAML; not a list of files, whose words are translated."""
-    return is_command(block.split()) or block.startswith("# my_")
+def test_the_readmes_way_to_a_new_competition_is_that_of_its_page():
+    page = (ROOT / "docs" / "new_competition.md").read_text(encoding="utf-8")
+    (way,) = [block for block in BLOCK.findall((ROOT / "README.md").read_text("utf-8")) if "my_contest" in block]
+    assert len(way.splitlines()) == 6
+    for line in way.splitlines():
+        assert line.partition("#")[0].strip() in page
+
+
+@pytest.mark.parametrize("readme", READMES, ids=[str(path.relative_to(ROOT)) for path in READMES])
+def test_every_link_leads_to_a_file_and_a_heading(readme):
+    for target in LINK.findall(BLOCK.sub("", readme.read_text(encoding="utf-8"))):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (readme.parent / path) if path else readme
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", file.read_text("utf-8")), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(anchor_of, headings), target
+
+
+def anchor_of(heading):
+    """How GitHub names a heading in a link."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_page_of_files_has_every_module_and_no_other():
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    for section in page.split("\n## ")[1:]:
+        folder, _, text = section.partition("\n")
+        known = {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*.py")}
+        known = {path for path in known if not path.endswith("__init__.py") and not path.startswith("data/")}
+        first_cells = " ".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))
+        assert set(re.findall(r"[\w/]+\.py\b", first_cells)) == known, folder
+    assert set(re.findall(r"^## (\w+)", page, re.MULTILINE)) == {*TASKS, "common"}
