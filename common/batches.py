@@ -1,5 +1,4 @@
-"""Which rows share a batch: rows of similar length, so that little is padded, in an order that resuming and more
-processes keep."""
+"""Which rows share a batch: those of similar length, in an order that resuming and more processes keep."""
 
 import math
 from collections.abc import Iterator
@@ -76,8 +75,7 @@ def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:
 
 
 def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> list[int]:
-    """Rows of consecutive batches over ascending lengths, so that rows * longest is at most tokens_per_batch (but at
-    least one row)."""
+    """Rows of consecutive batches over ascending lengths: rows * longest <= tokens_per_batch, but at least one."""
     sizes = []
     size = 0
     for length in sorted_lengths:
@@ -92,7 +90,6 @@ def row_lengths(dataset: datasets.Dataset) -> np.ndarray:
     """(N,) tokens of each row of tokenize(); 1 for rows that are no texts."""
     if "input_ids" not in dataset.column_names:
         return np.ones(len(dataset), dtype=np.int64)
-    column = dataset.with_format("arrow", columns=["input_ids"])[:][
-        "input_ids"
-    ]  # no list is made of the rows: this is asked often
+    # as Arrow, because this is asked often and a list of all rows would be made
+    column = dataset.with_format("arrow", columns=["input_ids"])[:]["input_ids"]
     return compute.list_value_length(column).to_numpy().astype(np.int64)

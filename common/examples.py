@@ -37,10 +37,15 @@ def read_files(args: Any, read: Callable[[str], Sequence]) -> dict[str, Sequence
     for name, limit in limits.items():
         if path := getattr(args, f"{name}_file"):
             examples[name] = read(path)[:limit]
+    check_files(args, examples)
+    return examples
+
+
+def check_files(args: Any, examples: dict[str, Sequence]) -> None:
+    """check_examples() of the rows of each file; again where a task has left rows out."""
     for name, rows in examples.items():
         least_classes = 2 if name == "train" else 1
         check_examples(rows, getattr(args, f"{name}_file"), labelled=name != "test", least_classes=least_classes)
-    return examples
 
 
 def cut_test_rows(args: Any, rows: Sequence) -> Sequence:

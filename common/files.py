@@ -24,8 +24,7 @@ HALF_SURROGATE = re.compile(f"{HIGH}(?!{LOW})|(?<!{HIGH}){LOW}")
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """Open `path` for writing under a temporary name; fsync and rename when the block ends well, remove it when it
-    raises.
+    """Open `path` for writing under a temporary name; fsync and rename when the block ends well, else remove.
 
     mode: "w" (text, UTF-8, LF) or "wb". Raises InputError where the folder cannot be made or written.
     """
@@ -101,7 +100,8 @@ def read_rows(
             if fields:
                 columns = columns or fields
                 if len(fields) != len(columns):
-                    expected = f"expected {len(columns)} ({','.join(columns):.200})"
+                    separated = " separated by tabs" if delimiter == "\t" else ""
+                    expected = f"expected {len(columns)}{separated} ({','.join(columns):.200})"
                     raise InputError(f"{path}, row {row}: {len(fields)} fields, {expected}")
                 yield row, fields
             row = reader.line_num + 1
@@ -137,9 +137,8 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
         text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         row = data[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{path}, row {row}: is not {encoding.upper()} text (byte {data[error.start]:#04x}); save the file as UTF-8"
-        ) from error
+        what = f"is not {encoding.upper()} text (byte {data[error.start]:#04x})"
+        raise InputError(f"{path}, row {row}: {what}; save the file as UTF-8") from error
     if not text.strip():
         raise InputError(f"{path}: is empty")
     return text
@@ -177,8 +176,7 @@ def folder_sha256(folder: str | Path) -> str:
 
 
 def walk(folder: str | Path) -> Iterator[str]:
-    """The paths of all files below a folder, folder by folder, sorted; through links, but not in circles; hidden ones
-    are left out."""
+    """All files below a folder but hidden ones, folder by folder, sorted; through links, but not in circles."""
     seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(root) in seen:  # a link to a folder above it

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from common.batches import read_column
@@ -117,14 +115,12 @@ def split_folds(
     """
     num_groups = len(np.unique(groups))
     if num_folds > num_groups:
-        raise InputError(
-            f"num_folds: {num_folds} is larger than the number of groups ({num_groups}) that may not be split"
-        )
+        what = f"the number of groups ({num_groups}) that may not be split"
+        raise InputError(f"num_folds: {num_folds} is larger than {what}")
     most = int(np.unique(labels, return_counts=True)[1].max())
     if num_folds > most:
-        raise InputError(
-            f"num_folds: {num_folds} is larger than the {most} rows of the most frequent class in train_file"
-        )
+        what = f"the {most} rows of the most frequent class in train_file"
+        raise InputError(f"num_folds: {num_folds} is larger than {what}")
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(sizes[group_of] > 1)
     fold_of = np.full(len(labels), -1)
@@ -142,8 +138,7 @@ def split_folds(
 
 
 def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int) -> None:
-    """Give each row without a fold (-1), in random order, to the fold with fewest rows of its class, then fewest rows.
-    Changes fold_of.
+    """Give each row without a fold (-1), in random order, to the one with fewest rows of its class, then fewest rows.
 
     These are the rows that are alone in their group: StratifiedGroupKFold looks at each group in turn, which takes it
     half a minute for the 150,000 of NSMC.
@@ -163,25 +158,9 @@ def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int)
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train_idx, eval_idx) with about a tenth of the rows, in whole groups, held back. Raises InputError for a single
-    group."""
+    """(train_idx, eval_idx), a tenth of the rows held back in whole groups. Raises InputError for a single group."""
     parts = min(HOLDOUT_SHARE, len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max()))
     if parts < 2:
         reason = "all rows belong to one group, or no class has two rows"
         raise InputError(f"train_file: {reason}, so none can be held back for evaluation; name an --eval_file")
     return split_folds(labels, groups, parts, seed)[0]
-
-
-def join_groups(subjects: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """(N,) int64, a group per row: rows of the same subject or the same image are in one group, and so on along the
-    chain.
-
-    subjects: (N,) int from 0, or what else belongs together, -1 where unknown. images: (N,) int, the same for identical
-    ones.
-    """
-    people = subjects.max(initial=-1) + 1
-    known = subjects >= 0
-    nodes = people + np.unique(images, return_inverse=True)[1]
-    size = nodes.max(initial=-1) + 1
-    edges = coo_array((np.ones(known.sum(), dtype=bool), (subjects[known], nodes[known])), shape=(size, size))
-    return connected_components(edges, directed=False)[1][nodes].astype(np.int64)

@@ -106,9 +106,8 @@ class Ensemble:
         self.accelerator = start_accelerator(read_config(args.run_dir[0]))
         self.device = self.accelerator.device
         run_weights = args.weights or [1.0] * len(self.runs)
-        self.weights = [
-            weight / len(folds) for folds, weight in zip(self.runs, run_weights, strict=True) for _ in folds
-        ]
+        pairs = zip(self.runs, run_weights, strict=True)
+        self.weights = [weight / len(folds) for folds, weight in pairs for _ in folds]
         self.parts: list[Logits] = []
         self.cache = TemporaryDirectory()
 
@@ -128,8 +127,7 @@ class Ensemble:
         self.parts.append(logits)
 
     def write(self, submission: Submission, task_metrics: TaskMetrics = None) -> None:
-        """The average, as a checked submission; S.logits.npz beside S.csv and, where rows have labels, S.metrics.json,
-        which is printed too."""
+        """The average as a submission S.csv, S.logits.npz and, where rows have labels, S.metrics.json and on screen."""
         logits = average(self.parts, self.weights)
         if getattr(self.args, "prior_correction", False):
             from common.tricks.shift import correct_folds

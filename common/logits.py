@@ -64,8 +64,7 @@ class Logits:
             np.savez_compressed(file, **asdict(self))
 
     def reorder(self, ids: Sequence[str]) -> "Logits":
-        """The same rows in the order of `ids` (N,). Raises InputError where an id is missing, extra or, on either side,
-        repeated."""
+        """The rows in the order of `ids` (N,). Raises InputError for a missing, extra or repeated one."""
         wanted = Counter(np.asarray(ids, dtype=str).tolist())
         present = Counter(self.ids.tolist())
         problems = {
@@ -107,8 +106,7 @@ def average(parts: Sequence[Logits], weights: Sequence[float] | None = None) -> 
 
 
 def concatenate(parts: Sequence[Logits], ids: Sequence[str]) -> Logits:
-    """The rows of disjoint parts (the held-out rows of each fold) in the order of `ids`, each id exactly once, else
-    InputError."""
+    """Disjoint parts (the held-out rows of each fold) in the order of `ids`, each exactly once, else InputError."""
     check_label_names(parts)
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "logits", "labels")}
     return Logits(**joined, label_names=parts[0].label_names).reorder(ids)

@@ -107,10 +107,8 @@ def load_fold(
     found = model.config.to_dict().get("preprocessing", {})
     if set(found) != set(preprocessing):
         keys = ", ".join(found) or "none"
-        raise InputError(
-            f"{folder}: config.json has preprocessing for {keys}, expected {', '.join(preprocessing)}; is it another "
-            "task's run?"
-        )
+        what = f"has preprocessing for {keys}, expected {', '.join(preprocessing)}"
+        raise InputError(f"{folder}: config.json {what}; is it another task's run?")
     names = labels_of_config(model.config)
     if names != list(label_names):
         raise InputError(f"{folder}: the model's labels are {', '.join(names)}, expected {', '.join(label_names)}")
@@ -125,6 +123,6 @@ def unavailable(name_or_path: str, error: Exception) -> InputError:
     sample = f", or run the bundled sample: python {sys.argv[0]} --config {demo}" if demo.exists() else ""
     return InputError(
         f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); "
-        "bring it from a "
-        f"machine with a network (python -m common.offline) or name its folder{sample}"
+        "bring it "
+        f"from a machine with a network (python -m common.offline) or name its folder{sample}"
     )

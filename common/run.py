@@ -108,8 +108,7 @@ class Run:
         self.notes.append(text)
 
     def start(self, examples: dict[str, Sequence]) -> None:
-        """Write config.yaml and run.json. examples: rows by "train", "eval" and "test". Raises InputError where a data
-        file has changed."""
+        """Write config.yaml and run.json. examples: as of read_files(). Raises InputError where a file has changed."""
         rows = {f"{name}_file": len(part) for name, part in examples.items()}
         files = {key: self.config[key] for key in self.args.DATA_FIELDS if self.config.get(key)}
         data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
@@ -123,9 +122,8 @@ class Run:
         all_done = all(self.is_done(fold) for fold in range(self.config["num_folds"]))
         if not all_done and before.get("num_processes", self.state.num_processes) != self.state.num_processes:
             change = f"was started with {before['num_processes']} processes, now there are {self.state.num_processes}"
-            raise InputError(
-                f"{path}: {change}; the effective batch would change, start as many, or name another --output_dir"
-            )
+            how = "the effective batch would change, start as many, or name another --output_dir"
+            raise InputError(f"{path}: {change}; {how}")
         for key, value in before.get("seconds", {}).items():
             self.seconds[key] = self.seconds.get(key, 0.0) + value
         self.record = {
@@ -149,10 +147,8 @@ class Run:
     def write_record(self, status: str) -> None:
         if self.state.is_main_process:
             seconds = {**self.seconds, "total": self.seconds.get("total", 0.0) + time.perf_counter() - self.began}
-            write_json(
-                self.record_dir / "run.json",
-                {**self.record, "status": status, "seconds": {k: round(v, 3) for k, v in seconds.items()}},
-            )
+            rounded = {name: round(value, 3) for name, value in seconds.items()}
+            write_json(self.record_dir / "run.json", {**self.record, "status": status, "seconds": rounded})
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -166,8 +162,7 @@ class Run:
                 self.write_record("stopped")
 
     def cache_file(self, name: str) -> Path:
-        """Where this process keeps the tokenized rows called `name` until finish(); after a kill the next start writes
-        them anew."""
+        """Where this process keeps the tokenized rows called `name` until finish(); each start writes them anew."""
         return self.record_dir / "rows" / f"{name}-{self.state.process_index}.arrow"
 
     def fold_dir(self, fold: int) -> Path:
@@ -219,32 +214,24 @@ def number_of(path: Path, base: Path) -> str | None:
 def git_commit() -> str | None:
     """The commit of the checkout that the script runs in, with -dirty where it was changed; None outside of git."""
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git on this machine
         return None
     return result.stdout.strip() or None
 
 
 def finished_folds(run_dir: str | Path) -> list[Path]:
-    """The fold folders of a run that are trained, in order; says when some are missing. Raises InputError where there
-    is none."""
-    folds = [
-        path for path in Path(run_dir).glob("fold*/fold.json") if path.parent.name.removeprefix("fold").isdecimal()
-    ]
-    folds.sort(key=lambda path: int(path.parent.name.removeprefix("fold")))
+    """A run's folders of trained folds, in order; says when some are missing. Raises InputError for none."""
+    numbers = {path.parent: path.parent.name.removeprefix("fold") for path in Path(run_dir).glob("fold*/fold.json")}
+    folds = sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
     if not folds:
         raise InputError(f"{run_dir}: holds no finished fold (fold<k>/fold.json); was it a run's folder?")
     wanted = read_config(run_dir).get("num_folds")
     if len(folds) != wanted:
         print_once(f"{run_dir}: {len(folds)} of {wanted} folds are trained; only these are averaged")
-    return [path.parent for path in folds]
+    return folds
 
 
 def read_config(run_dir: str | Path) -> dict[str, Any]:

@@ -58,10 +58,8 @@ class SubmissionFormat:
 
     def column_names(self, label_names: Sequence[str]) -> list[str]:
         """The columns beside the id."""
-        names = [
-            [name.format(label=label) for label in label_names] if "{" in name else [name] for name in self.columns
-        ]
-        return [name for group in names for name in group]
+        labels = {name: label_names if "{" in name else [""] for name in self.columns}
+        return [name.format(label=label) for name in self.columns for label in labels[name]]
 
     def cells(self, logits: Logits) -> dict[str, Sequence]:
         """Column -> N cells."""
@@ -104,13 +102,9 @@ class Submission:
         if self.sample is None:
             return
         of_label = [name for name, function in self.format.columns.items() if function is most_likely_label]
-        check_submission(
-            path,
-            self.sample,
-            label_names=logits.label_names if of_label else None,
-            label_columns=of_label,
-            probability_columns=any(function is probability for function in self.format.columns.values()),
-        )
+        labels = {"label_names": logits.label_names if of_label else None, "label_columns": of_label}
+        probabilities = probability in self.format.columns.values()
+        check_submission(path, self.sample, **labels, probability_columns=probabilities)
 
 
 def write_submission(
@@ -225,31 +219,23 @@ def check_ids(
 ) -> None:
     """Raise InputError where the first fields of `rows` are not exactly `expected`, the sample's ids in its order."""
     known = set(expected)
-    first_line = {}
-    if len(known) < len(expected):
-        raise InputError(
-            f"{sample_path}, column {column}: {len(expected) - len(known)} ids are repeated, expected each once"
-        )
+    first_line: dict[str, int] = {}
+    if repeated := len(expected) - len(known):
+        raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected each once")
     for line, (row_id, *_) in rows:
+        where = f"{path}, row {line}, column {column}: id {row_id!r}"
         if row_id in first_line:
-            raise InputError(
-                f"{path}, row {line}, column {column}: id {row_id!r} is repeated, expected in row "
-                f"{first_line[row_id]} only"
-            )
+            raise InputError(f"{where} is repeated, expected in row {first_line[row_id]} only")
         if row_id not in known:
-            raise InputError(
-                f"{path}, row {line}, column {column}: id {row_id!r} is not in {sample_path}, expected only its ids"
-            )
+            raise InputError(f"{where} is not in {sample_path}, expected only its ids")
         first_line[row_id] = line
-    missing = [row_id for row_id in expected if row_id not in first_line]
-    if missing:
+    if missing := [row_id for row_id in expected if row_id not in first_line]:
         what = f"{len(missing)} ids are missing (first: {missing[0]!r}), expected all {len(expected)} of {sample_path}"
         raise InputError(f"{path}, column {column}: {what}")
     for (line, (row_id, *_)), wanted in zip(rows, expected, strict=True):
         if row_id != wanted:
-            raise InputError(
-                f"{path}, row {line}, column {column}: id {row_id!r}, expected {wanted!r} (the order of {sample_path})"
-            )
+            order = f"expected {wanted!r} (the order of {sample_path})"
+            raise InputError(f"{path}, row {line}, column {column}: id {row_id!r}, {order}")
 
 
 def main() -> None:
@@ -257,14 +243,10 @@ def main() -> None:
     parser.add_argument("submission", help="the CSV file to check")
     parser.add_argument("sample", help="the competition's sample submission")
     values = parser.add_mutually_exclusive_group()
-    values.add_argument(
-        "--labels", type=lambda text: text.split(","), help="what the columns beside the id may hold, comma-separated"
-    )
-    values.add_argument(
-        "--probabilities",
-        action="store_true",
-        help="the columns beside the id are probabilities that sum to 1 in a row",
-    )
+    what = "what the columns beside the id may hold, comma-separated"
+    values.add_argument("--labels", type=lambda text: text.split(","), help=what)
+    what = "the columns beside the id are probabilities that sum to 1 in a row"
+    values.add_argument("--probabilities", action="store_true", help=what)
     args = parser.parse_args()
     check_submission(args.submission, args.sample, label_names=args.labels, probability_columns=args.probabilities)
     print(f"{args.submission}: fits {args.sample}")

@@ -22,8 +22,7 @@ LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" cov
 
 @dataclass
 class PairFormat:
-    """What a tokenizer puts around and between the two texts of a pair: token ids, and the token types of each part
-    (None: has none)."""
+    """Token ids that a tokenizer puts around and between the two texts of a pair, and the token types."""
 
     prefix: list[int]
     between: list[int]
@@ -66,8 +65,7 @@ class PairFormat:
 
 
 def truncate(segments: list[list[int]], room: int, main: int) -> list[list[int]]:
-    """Cut the segments at their ends to `room` tokens in all: the longest of the others first, `main` when they are
-    used up."""
+    """Cut segments at their ends to `room` tokens in all: the longest others first, `main` when they are used up."""
     lengths = [len(segment) for segment in segments]
     while (excess := sum(lengths) - room) > 0:
         others = [i for i in range(len(lengths)) if i != main and lengths[i]]
@@ -81,8 +79,7 @@ def truncate(segments: list[list[int]], room: int, main: int) -> list[list[int]]
 
 
 def tokenize_segments(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
-    """Token ids, without special ones, of every distinct segment: a line that is also another line's context is
-    tokenized once."""
+    """Token ids, without special ones, of every distinct segment: one that stands in several rows is read once."""
     texts = list(dict.fromkeys(segment for example in examples for segment in example.segments))
     if not texts:
         return {}
@@ -103,8 +100,7 @@ def find_max_length(
 
 
 def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, max_length: str, least: int) -> int:
-    """Tokens per row for max_length, a number above `least` or `auto`. lengths: (N,) of the training rows, uncut.
-    Raises InputError."""
+    """Tokens per row for max_length, a number above `least` or `auto`, over lengths (N,). Raises InputError."""
     limit = tokenizer.model_max_length
     if max_length == "auto":
         return min(int(np.quantile(lengths, LENGTH_COVERAGE, method="inverted_cdf")), limit)
@@ -118,8 +114,7 @@ def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, m
 def tokenize(
     examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
 ) -> datasets.Dataset:
-    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in the examples'
-    order.
+    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in order.
 
     Nothing is padded here: Collator pads a batch to its longest row. The rows are memory-mapped from cache_file
     (Arrow).
@@ -131,11 +126,8 @@ def tokenize(
         for example in examples:
             segments = [pieces[segment] for segment in example.segments]
             room = max_length - pair_format.num_special(len(segments))
-            yield {
-                "id": example.id,
-                **pair_format.join(truncate(segments, room, example.main)),
-                "labels": example.label,
-            }
+            row = pair_format.join(truncate(segments, room, example.main))
+            yield {"id": example.id, **row, "labels": example.label}
 
     return write_rows(rows(), cache_file)
 

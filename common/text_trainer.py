@@ -22,9 +22,7 @@ class TextTrainer(FoldTrainer):
     """Rows of similar length share a batch. LoRA, layer-wise learning rates, R-Drop, FGM, AWP and oversampling in
     feature space as TrickArguments say."""
 
-    def __init__(
-        self, model: torch.nn.Module, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any
-    ):
+    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
         super().__init__(model, task, train_labels, label_names, **kwargs)
         self.attack = None
         self.oversampler = None
@@ -87,14 +85,9 @@ class TextTrainer(FoldTrainer):
         if self.optimizer is None and (task.layerwise_lr_decay < 1 or task.head_learning_rate is not None):
             from common.tricks.layerwise_lr import parameter_groups
 
-            groups = parameter_groups(
-                self.model,
-                self.args.learning_rate,
-                task.layerwise_lr_decay,
-                self.args.weight_decay,
-                self.get_decay_parameter_names(self.model),
-                task.head_learning_rate,
-            )
+            rates = self.args.learning_rate, task.layerwise_lr_decay, self.args.weight_decay
+            decayed = self.get_decay_parameter_names(self.model)
+            groups = parameter_groups(self.model, *rates, decayed, task.head_learning_rate)
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(*args)

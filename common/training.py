@@ -45,9 +45,7 @@ class FoldTrainer(Trainer):
     rows that are trained on, for class weights.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any
-    ):
+    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
         super().__init__(model, compute_loss_func=self.mean_loss, **kwargs)
         self.task = task
         self.class_names = label_names
@@ -88,9 +86,8 @@ class FoldTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Micro-batches of this process; not sharded again by Accelerate, the sampler knows rank and world size."""
         args = self.args
-        self.batches = self.make_batches(
-            accumulation=args.gradient_accumulation_steps, rank=args.process_index, world_size=args.world_size
-        )
+        who = {"rank": args.process_index, "world_size": args.world_size}
+        self.batches = self.make_batches(accumulation=args.gradient_accumulation_steps, **who)
         return DataLoader(
             self.train_dataset,
             batch_sampler=self.batches,
@@ -183,6 +180,7 @@ def train_fold(
     the last epoch.
     """
     task = fold.args
+    patience = task.early_stopping_patience
     training_args = copy.copy(fold.training_args)
     training_args.output_dir = str(fold.dir / "checkpoints")
     training_args.push_to_hub = False  # the finished folds are pushed, not the checkpoints
@@ -208,7 +206,7 @@ def train_fold(
                 eval_dataset=eval_rows,
                 data_collator=collate,
                 compute_metrics=lambda prediction, names=label_names: watched_metrics(prediction, names),
-                callbacks=early_stopping(task),
+                callbacks=[EarlyStoppingCallback(patience)] if patience else None,
             )
             try:
                 epochs, seconds = train_on(trainer)
@@ -254,10 +252,6 @@ def watched_metrics(prediction: EvalPrediction, label_names: list[str]) -> dict[
     return {key: metrics[key] for key in WATCHED}
 
 
-def early_stopping(task: Any) -> list[TrainerCallback] | None:
-    return [EarlyStoppingCallback(task.early_stopping_patience)] if task.early_stopping_patience else None
-
-
 def check_stop(state: TrainerState, task: Any, training_args: TrainingArguments) -> None:
     """Raise Stopped where stop_after_epoch is reached before the end of the run."""
     last = task.stop_after_epoch
@@ -273,8 +267,7 @@ def stopped_early(state: TrainerState, patience: int) -> bool:
 
 
 def last_complete_checkpoint(folder: Path, training_args: TrainingArguments) -> Path | None:
-    """The newest checkpoint that was written to its end (trainer_state.json comes last); what a kill left half-written
-    is removed."""
+    """The newest whole checkpoint (trainer_state.json is written last); what a kill left half-written is removed."""
     complete = []
     for checkpoint in folder.glob("checkpoint-*"):
         try:

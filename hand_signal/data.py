@@ -1,41 +1,70 @@
 """Clips of hand signals: the competition's layout (Dacon 235806) and folders of classes, as rows.
 
-For a contest of your own, change COMPETITION_FILES, the fields, read_examples() and submission_format().
+What train.py and predict.py want of a data.py, for a contest of your own too (docs/new_competition.md):
+
+COMPETITION_FILES     option -> file or folder name in data/
+TaskArguments         the options of train.py
+TaskPredictArguments  the options of predict.py
+read_examples         path, preprocessing -> rows, with the names of their labels
+submission_format     rows -> what is handed in: SUBMISSION, for the competition's clips COMPETITION_SUBMISSION
+flip_map              pairs of labels -> the label of each one's mirror image
 """
 
+import dataclasses
 import hashlib
 import os
 import re
+import runpy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from common.console import InputError, print_once
-from common.files import natural, read_json_data
-from common.logits import Logits
-from common.options.fields import DataArguments
-from common.submission import read_csv
+from common.files import natural, read_json_data, read_table
+from common.options import PredictArguments, StoppingArguments
+from common.options.args import TRAINING_DEFAULTS
+from common.options.checks import check_folder
+from common.submission import SubmissionFormat, most_likely_label, probability
 
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
+COMPETITION_SUBMISSION = SubmissionFormat("file_path", {"Label_{label}": probability})
+SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label, "{label}": probability})
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-LABEL_COLUMN = "Predicted"  # the column of a submission that holds the label, beside or instead of the probabilities
-SUBMISSION_CHECK = {
-    "probability_columns": True,
-    "label_column": LABEL_COLUMN,
-}  # options of common.submission.check_submission
-ID_COLUMN = "Id"  # its first column, but in the competition's
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
+RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
+# The TrainingArguments that the loop of train.py reads; another one that is set is an error, because it would do
+# nothing.
+READ = """
+output_dir seed num_train_epochs learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay
+adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor per_device_train_batch_size
+per_device_eval_batch_size gradient_accumulation_steps bf16 fp16 dataloader_num_workers load_best_model_at_end
+metric_for_best_model greater_is_better save_total_limit report_to disable_tqdm use_cpu push_to_hub
+hub_model_id hub_private_repo hub_token
+""".split()
 
 
 @dataclass
-class TaskArguments(DataArguments):
+class TaskArguments(StoppingArguments):
     """Fields of train.py beside TrainingArguments."""
+
+    LIMITS: ClassVar[dict] = {
+        "num_frames": (1, None),
+        "frame_stride": (0, None),
+        "crop_size": (32, None),
+        "alpha": (1, None),
+        "beta": (1, None),
+        "dropout": (0, 0.999),
+        "min_crop_scale": (0, 1),
+        "color_jitter": (0, 1),
+        "num_clips": (1, None),
+        "group_by_number": (1, None),
+    }
 
     model_name_or_path: str = field(
         default="scratch",
@@ -108,15 +137,73 @@ class TaskArguments(DataArguments):
             "help": "clips of a folder whose number in the name, divided by this, is the same stay in one fold; 1: off"
         },
     )
-    early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "stop after this many epochs without a better metric_for_best_model"}
-    )
-    ema_decay: float = field(
-        default=0.0, metadata={"help": "decay of the averaged weights used to evaluate and predict; 0: off"}
-    )
     calibrate: bool = field(
         default=False, metadata={"help": "K-fold: divide the logits by a temperature fitted on the out-of-fold rows"}
     )
+
+    def check(self, training_args: Any) -> None:
+        super().check(training_args)
+        check_read(training_args)
+        if self.min_crop_scale == 0:
+            raise InputError("min_crop_scale: 0 is not above 0")
+        check_crops(self.num_crops)
+        if self.calibrate and self.num_folds < 2:
+            raise InputError("calibrate: needs out-of-fold rows, so a num_folds of 2 or more")
+        if self.cache_dir is not None:
+            check_folder(Path(self.cache_dir), "cache_dir")
+
+
+@dataclass
+class TaskPredictArguments(PredictArguments):
+    """Fields of predict.py beside the common ones."""
+
+    LIMITS: ClassVar[dict] = {"per_device_eval_batch_size": (1, None), "num_clips": (1, None)}
+
+    per_device_eval_batch_size: int = field(
+        default=8, metadata={"help": "views per batch and device; a video has num_clips * num_crops"}
+    )
+    dataloader_num_workers: int = field(default=0, metadata={"help": "processes that decode"})
+    num_clips: int | None = field(
+        default=None, metadata={"help": "temporal clips of a video to average; default: as the run was trained"}
+    )
+    num_crops: int | None = field(
+        default=None, metadata={"help": "crops of a frame to average, 1 or 3; default: as the run was trained"}
+    )
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "keep decoded and resized frames here, memory-mapped"}
+    )
+    skip_broken: bool = field(
+        default=False, metadata={"help": "give clips that cannot be decoded equal probabilities, and count them"}
+    )
+    calibrate: bool = field(
+        default=True, metadata={"help": "divide a run's logits by the temperature of its calibration.json"}
+    )
+
+    def check(self) -> None:
+        super().check()
+        check_crops(self.num_crops)
+
+
+def check_read(training_args: Any) -> None:
+    """Raise InputError for TrainingArguments that the loop of train.py does not take."""
+    from transformers import TrainingArguments
+
+    untouched = TrainingArguments(**TRAINING_DEFAULTS, use_cpu=training_args.use_cpu)
+    for item in dataclasses.fields(training_args):
+        if item.init and item.name not in READ and getattr(training_args, item.name) != getattr(untouched, item.name):
+            how = "which evaluates and saves after each epoch; leave it at its default"
+            raise InputError(f"{item.name}: is not read by this loop, {how}")
+    if training_args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+        name = training_args.lr_scheduler_type.value
+        raise InputError(f"lr_scheduler_type: {name} follows a metric, this loop steps a schedule by number")
+    if training_args.num_train_epochs != int(training_args.num_train_epochs):
+        raise InputError(f"num_train_epochs: {training_args.num_train_epochs} is not a whole number")
+
+
+def check_crops(num_crops: int | None) -> None:
+    """Raise InputError for a number of crops that square_crops() does not make."""
+    if num_crops not in (None, 1, 3):
+        raise InputError(f"num_crops: {num_crops} is not 1 or 3")
 
 
 @dataclass
@@ -135,45 +222,62 @@ class ClipExample:
     box: tuple[float, float, float, float] | None = None
 
 
-def read_examples(
-    path: str | Path, label_names: Sequence[str] | None = None, group_by_number: int = 1
-) -> tuple[list[ClipExample], list[str]]:
-    """The clips below a folder, in the order of the numbers in their names (class by class in turn), and the names of
-    the labels.
+class Clips(list[ClipExample]):
+    """The rows of a folder, and the names of their labels."""
+
+    def __init__(self, rows: Iterable[ClipExample], label_names: Sequence[str]):
+        super().__init__(rows)
+        self.label_names = list(label_names)
+
+
+def read_examples(path: str | Path, preprocessing: dict) -> Clips:
+    """The clips below a folder, in the order of the numbers in their names (class by class in turn).
 
     Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or
-    <class>/<clip>, where a clip is a video file or a folder of images; or clips without a class. label_names: those of
-    the training folder, None: read that. Files with the same beginning are one group. Hidden files are not seen. Prints
-    what was found. Raises InputError that names the file.
+    <class>/<clip>, where a clip is a video file or a folder of images; or clips without a class. preprocessing:
+    label_names, those of the training folder, None: read that; group_by_number, see TaskArguments. Files with the same
+    beginning are one group. Hidden files are not seen. A folder of the sample is drawn first. Prints what was found.
+    Raises InputError that names the file.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: is a file, a folder of clips was expected")
+    draw_sample(path)
     records = sorted(
         [*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)],
         key=natural,
     )
     if records:
-        clips, names = read_competition(path, records, label_names)
+        clips, names = read_competition(path, records, preprocessing["label_names"])
     else:
-        clips, names = read_class_folders(path, label_names)
+        clips, names = read_class_folders(path, preprocessing["label_names"])
     if not clips:
         known = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
         raise InputError(f"{path}: holds no clips; expected file_N.json with frames, or <class>/<clip>.* ({known})")
-    keys = []
     for clip in clips:
         if clip.path.is_dir():
             clip.frames = list_frames(clip.path)
-        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
-        copies = fingerprint(clip)
-        in_a_row = group_by_number > 1 and number is not None
-        keys.append((f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copies, copies))
-    for clip, group in zip(clips, name_groups(keys), strict=True):
-        clip.group = group
+    set_groups(clips, preprocessing["group_by_number"])
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
-    return clips, names
+    return Clips(clips, names)
+
+
+def draw_sample(folder: Path) -> None:
+    """Where a folder holds drawn.json, have sample/draw.py draw what is not there yet: the first process does, the
+    others wait.
+
+    The code is this task folder's own and never that beside the data, because reading data runs no code from them; a
+    copy without sample/ draws nothing.
+    """
+    script = Path(__file__).with_name("sample") / "draw.py"
+    if not (folder / RECIPE).is_file() or not script.is_file():
+        return
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        runpy.run_path(str(script))["draw_sample"](folder)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -252,7 +356,7 @@ def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
     is text), or 0 to the largest action. Raises InputError where they are not 0 to K - 1."""
     for path in (folder.parent / ACTIONS_FILE, folder / ACTIONS_FILE):
         if path.exists():
-            header, rows = read_csv(path)
+            header, rows = read_table(path)
             if header != ["action", "Label"]:
                 raise InputError(f"{path}, row 1: columns are {','.join(header)}, expected action,Label")
             columns = [sorted(fields[i] for _, fields in rows) for i in range(2)]
@@ -306,9 +410,10 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
     if flat:
         return flat, list(label_names or [])
     names = [p.name for p in classes] if label_names is None else list(label_names)
-    if clash := {ID_COLUMN, LABEL_COLUMN} & set(names):
+    columns = Counter([SUBMISSION.id_column, *SUBMISSION.column_names(names)])
+    if clash := [name for name in names if columns[name] > 1]:
         raise InputError(
-            f"{folder / min(clash)}: a column of the submission has the name of this class; rename the folder"
+            f"{folder / clash[0]}: a column of the submission has the name of this class; rename the folder"
         )
     if unknown := [p.name for p in classes if p.name not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
@@ -357,17 +462,21 @@ def fingerprint(clip: ClipExample) -> str:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
 
 
-def name_groups(keys: Sequence[tuple[str, str]]) -> list[str]:
-    """A group per row: rows that have one of their two keys in common are in one, and so on along the chain. Its name
-    is its first key."""
-    from common.folds import join_groups
+def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
+    """Clips that are copies, or neighbours by their numbers, are one group, and so on along the chain; its name is the
+    first one's key."""
+    from common.tricks.groups import join_groups
 
-    neighbours, copies = (np.unique(column, return_inverse=True)[1] for column in zip(*keys, strict=True))
+    copies = [fingerprint(clip) for clip in clips]
+    neighbours = []
+    for clip, copy in zip(clips, copies, strict=True):
+        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+        in_a_row = group_by_number > 1 and number is not None
+        neighbours.append(f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copy)
+    groups = join_groups(*(np.unique(keys, return_inverse=True)[1] for keys in (neighbours, copies)))
     names: dict[int, str] = {}
-    return [
-        names.setdefault(group, key)
-        for group, (key, _) in zip(join_groups(neighbours, copies).tolist(), keys, strict=True)
-    ]
+    for clip, group, key in zip(clips, groups.tolist(), neighbours, strict=True):
+        clip.group = names.setdefault(group, key)
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
@@ -388,18 +497,7 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
     return mirrored
 
 
-def submission_format(example_id: str, label_names: Sequence[str]) -> tuple[str, list[str]]:
-    """Id column and other columns of a submission: the competition's for its ids, else the label and one probability
-    per label."""
-    if example_id.startswith("./"):
-        return "file_path", [f"Label_{name}" for name in label_names]
-    return ID_COLUMN, [LABEL_COLUMN, *label_names]
-
-
-def submission_columns(logits: Logits) -> dict[str, list[str]]:
-    """The columns beside the id, probabilities with 8 digits."""
-    _, columns = submission_format(str(logits.ids[0]), logits.label_names)
-    values = {LABEL_COLUMN: [logits.label_names[k] for k in logits.logits.argmax(axis=1)]}
-    if others := [column for column in columns if column != LABEL_COLUMN]:
-        values |= zip(others, np.char.mod("%.8f", logits.probabilities().T).tolist(), strict=True)
-    return {column: values[column] for column in columns}
+def submission_format(examples: Sequence[ClipExample] | None) -> SubmissionFormat:
+    """The competition's for its ids."""
+    is_competition = examples is not None and examples[0].id.startswith("./")
+    return COMPETITION_SUBMISSION if is_competition else SUBMISSION

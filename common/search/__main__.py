@@ -60,38 +60,37 @@ def main() -> None:
         raise InputError(f"command line: --sampler {args.sampler} with --pruner {args.pruner}: casual goes with casual")
     space = read_space(args.config or args.task / "configs" / "search.yaml")
     defaults = check_options(args.task, space, options)
-    search(args, space, defaults, options)
+    run_stages(args, space, defaults, options)
 
 
-def search(args: argparse.Namespace, space: Space, defaults: tuple, options: list[str]) -> None:
+def run_stages(args: argparse.Namespace, space: Space, defaults: tuple, options: list[str]) -> None:
     """The three stages, beside other workers, and the report after each step."""
     from common.search.report import write_search_report
-    from common.search.trials import WAIT, Workplace
+    from common.search.trials import WAIT, Search
 
-    place = Workplace(args, space, defaults, options)
-    print_once(f"search folder {place.dir}")
+    search = Search(args, space, defaults, options)
+    print_once(f"search folder {search.dir}")
 
-    # 1. Independent parameters: one at a time, by the fast preset's whole run; each winner is fixed before the next is
-    # swept.
+    # 1. Independent parameters: one at a time, by the fast preset's whole run; each winner is fixed before the next.
     setting = {name: values[0] for name, values in space.independent.items()}
     for name, values in space.independent.items():
-        place.train_all("independent", [{**setting, name: value} for value in values])
-        setting[name] = place.winner(setting, name)
+        search.train_all("independent", [{**setting, name: value} for value in values])
+        setting[name] = search.winner(setting, name)
 
     # 2. Coupled parameters: long runs at a constant rate, one epoch or more at a time.
-    while (trial := place.next_trial(setting)) != "done":
+    while (trial := search.next_trial(setting)) != "done":
         if trial is None:
             time.sleep(WAIT)
         else:
-            place.train_while_promising(trial, setting)
-            write_search_report(place, setting)
+            search.train_while_promising(trial, setting)
+            write_search_report(search, setting)
 
     # 3. Finalists: with their own decay, on every seed.
-    place.train_all(
-        "finalists", [{**setting, **cell, "seed": seed} for cell in place.best_cells() for seed in space.seeds]
-    )
-    write_search_report(place, setting)
-    print_once(f"done: {place.dir / 'report.md'}; the winner on the slow preset: --config {place.dir / 'final.yaml'}")
+    finalists = [{**setting, **cell, "seed": seed} for cell in search.best_cells() for seed in space.seeds]
+    search.train_all("finalists", finalists)
+    write_search_report(search, setting)
+    final = search.dir / "final.yaml"
+    print_once(f"done: {search.dir / 'report.md'}; the winner on the slow preset: --config {final}")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from common.console import InputError
 from common.files import data_sha256, read_json, write_json
 from common.logits import Logits
-from common.metrics import bootstrap_difference
 from common.options.args import resolved_config
 from common.run import FREE
 from common.search.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
+from common.search.differences import bootstrap_difference
 from common.search.runs import Runs
 from common.search.space import EPOCHS, Space
 from common.search.workers import Workers
@@ -32,7 +32,7 @@ STAGES = ("independent", "coupled", "finalists")
 WAIT = 1.0  # seconds between two looks at what other workers do
 
 
-class Workplace:
+class Search:
     """One process's view of a search. dir holds search.json, journal.log, trials/ and what search_report writes."""
 
     def __init__(self, args: Namespace, space: Space, defaults: tuple, options: list[str]):
@@ -146,7 +146,7 @@ class Workplace:
     def claimed(self, stage: str, number: int) -> Trial:
         """The trial, which is from now on this process's."""
         study = self.studies[stage]
-        trial = Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+        trial = live(study, study.get_trials(deepcopy=False)[number])
         trial.set_user_attr("worker", self.workers.me)
         return trial
 
@@ -230,7 +230,7 @@ class Workplace:
                 return None
             paused = self.find("coupled", self.casual.arms[step.arm])
             if paused is not None:
-                Trial(study, paused._trial_id).set_user_attr("target", step.target)
+                live(study, paused).set_user_attr("target", step.target)
                 return paused.number
             target = step.target
         else:
@@ -344,6 +344,11 @@ class Workplace:
                 distances = [0.0]
             ranks[name] = int(np.argmin(distances))
         return self.space.arms.index({name: self.space.axes[name][rank] for name, rank in ranks.items()})
+
+
+def live(study: optuna.Study, trial: FrozenTrial) -> Trial:
+    """A trial that can be written to, of one that was read. Optuna has no public name for its number in the storage."""
+    return Trial(study, trial._trial_id)
 
 
 def described_runs(task_args: Any, training_args: Any) -> dict[str, Any]:

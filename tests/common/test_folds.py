@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from common.console import InputError
-from common.folds import hold_out, make_splits, resample, split_folds, target_counts
+from common.examples import TextExample
+from common.folds import hold_out, make_splits, split_folds, without_rows
+from common.tricks.sampling import resample, target_counts
 
 
 def data(rows=300, seed=0):
     generator = np.random.default_rng(seed)
     return generator.choice(4, rows, p=[0.6, 0.2, 0.15, 0.05]), np.repeat(np.arange(rows // 6), 6).astype(str)
+
+
+def examples(labels, groups):
+    pairs = zip(labels.tolist(), groups.tolist(), strict=True)
+    return [TextExample(str(i), ["x"], label, str(group)) for i, (label, group) in enumerate(pairs)]
 
 
 def test_every_row_is_held_out_once_and_no_group_is_on_both_sides():
@@ -46,18 +53,18 @@ def test_more_folds_than_groups_is_an_error_and_rare_labels_are_named(capsys):
     with pytest.raises(InputError, match="larger than the number of groups"):
         split_folds(labels, groups, 4, 0)
     labels[labels == 1] = [1, 0, 0, 0, 0, 0]
-    assert (
-        len(make_splits(labels, groups, ["joy", "fear"], SimpleNamespace(num_folds=3, fold_seed=0), has_eval=False))
-        == 3
-    )
+    args = SimpleNamespace(num_folds=3, fold_seed=0)
+    assert len(make_splits({"train": examples(labels, groups)}, ["joy", "fear"], args)) == 3
     assert capsys.readouterr().out == "1 labels occur in fewer than 3 groups, some folds lack them: fear\n"
 
 
 def test_one_fold_trains_on_all_rows_where_there_is_an_eval_file_and_else_on_nine_tenths():
     labels, groups, args = np.arange(100) % 2, np.arange(100), SimpleNamespace(num_folds=1, fold_seed=0)
-    ((train, held),) = make_splits(labels, groups, ["a", "b"], args, has_eval=True)
+    rows = {"train": examples(labels, groups), "eval": []}
+    ((train, held),) = make_splits(rows, ["a", "b"], args)
     assert train.tolist() == list(range(100)) and held is None
-    ((train, held),) = make_splits(labels, groups, ["a", "b"], args, has_eval=False)
+    del rows["eval"]
+    ((train, held),) = make_splits(rows, ["a", "b"], args)
     assert len(held) == 10 and sorted([*train, *held]) == list(range(100))
 
 
@@ -88,3 +95,13 @@ def test_resampling_reaches_the_target_counts_and_keeps_every_row_it_raises():
     cut = resample(labels, 0, 1, 0)
     assert np.bincount(labels[cut]).tolist() == [3, 3, 3] and len(set(cut.tolist())) == 9
     assert resample(labels, 0, 0, 0).tolist() == list(range(73))
+
+
+def test_dropped_rows_are_not_trained_on_and_still_predicted():
+    splits = [(np.array([0, 1, 2]), np.array([3])), (np.array([0, 2, 3]), np.array([1]))]
+    dropped = np.array([False, True, False, True])
+    kept = without_rows(splits, dropped, np.array([0, 0, 1, 1]), "option")
+    assert [train.tolist() for train, _ in kept] == [[0, 2], [0, 2]]
+    assert [held.tolist() for _, held in kept] == [[3], [1]]
+    with pytest.raises(InputError, match="option: leaves a fold with fewer than two classes"):
+        without_rows(splits, dropped, np.array([0, 0, 0, 1]), "option")

@@ -1,11 +1,8 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from common.console import InputError
-from common.metrics import compute_metrics, holm, paired_difference
+from common.metrics import compute_metrics
 
 NAMES = ["a", "b", "c"]
 
@@ -55,39 +52,3 @@ def test_auprc_is_average_precision_meaned_over_classes():
 def test_no_label_and_logits_that_are_not_finite_are_input_errors(logits, labels):
     with pytest.raises(InputError):
         compute_metrics(logits, np.array(labels), NAMES)
-
-
-def test_evaluate_metrics_fed_in_batches_equal_compute_metrics():
-    evaluate = pytest.importorskip("evaluate")
-    from common.evaluate_metrics import AUPRC, Accuracy, LogLoss, MacroF1, WeightedF1
-
-    rng = np.random.default_rng(1)
-    logits, labels = rng.normal(size=(30, 3)).astype(np.float32), rng.integers(-1, 3, 30)
-    metric = evaluate.combine([Accuracy(), MacroF1(), WeightedF1(), LogLoss(), AUPRC()])
-    for rows in (slice(0, 16), slice(16, 30)):
-        metric.add_batch(predictions=logits[rows], references=labels[rows])
-    expected = compute_metrics(logits, labels, NAMES)
-    assert metric.compute() == {
-        key: expected[key] for key in ("accuracy", "macro_f1", "weighted_f1", "log_loss", "auprc")
-    }
-
-
-def test_paired_difference_is_surer_than_two_separate_accuracies():
-    rng = np.random.default_rng(2)
-    b = rng.random(1000) < 0.7
-    a = b | (rng.random(1000) < 0.1)
-    difference, error = paired_difference(a, b)
-    assert difference == pytest.approx(a.mean() - b.mean())
-    assert error == pytest.approx(np.std(a.astype(int) - b.astype(int), ddof=1) / np.sqrt(1000))
-    assert error < np.sqrt(a.var() / 1000 + b.var() / 1000)
-
-
-def test_holm_equals_the_textbook_example_in_any_order():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])
-
-
-@pytest.mark.parametrize("module", ["metrics", "logits", "submission", "report"])
-def test_module_imports_neither_torch_nor_evaluate(module):
-    code = f"import sys, common.{module}; sys.exit(bool({{'torch', 'evaluate', 'datasets'}} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -32,7 +32,7 @@ def test_float32_softmax_passes_as_probabilities_beside_a_label_column(tmp_path)
     columns = {"Predicted": ["joy", "none", "anger"], **dict(zip(LABELS, probabilities.T, strict=True))}
     write_submission(tmp_path / "s.csv", ["1", "02", "3_0"], columns)
     (tmp_path / "sample.csv").write_text("Id,Predicted,joy,anger,none\n1,joy,1,0,0\n02,joy,1,0,0\n3_0,joy,1,0,0\n")
-    options = {"label_names": LABELS, "probability_columns": True, "label_column": "Predicted"}
+    options = {"label_names": LABELS, "probability_columns": True, "label_columns": ["Predicted"]}
     check_submission(tmp_path / "s.csv", tmp_path / "sample.csv", **options)
 
 

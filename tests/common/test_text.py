@@ -12,11 +12,13 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
-from common.batches import LengthBatchSampler, TokenBudgetBatchSampler, row_lengths, token_budget_sizes
+from common.batches import LengthBatchSampler, row_lengths, token_budget_sizes
 from common.console import InputError
 from common.examples import TextExample
 from common.models import load_model, load_tokenizer, max_positions
+from common.options import TextTaskArguments
 from common.text import Collator, PairFormat, find_max_length, tokenize, truncate
+from common.tricks.token_budget import TokenBudgetBatchSampler
 
 LINES = [
     "the cat sat on the mat",
@@ -30,7 +32,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def bert():
-    return load_tokenizer("scratch", LINES, ["[None]"])
+    return load_tokenizer(TextTaskArguments(), LINES, ["[None]"])
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_no_row_is_longer_than_max_length_and_none_is_padded(bert, tmp_path):
 
 def test_special_tokens_are_single_tokens_with_an_embedding(bert):
     assert len(bert("[None]", add_special_tokens=False)["input_ids"]) == 1
-    model = load_model("scratch", ["a", "b"], bert)
+    model = load_model(TextTaskArguments(), ["a", "b"], bert)
     assert model.get_input_embeddings().num_embeddings == len(bert)
 
 
@@ -103,7 +105,7 @@ def test_collator_masks_exactly_the_padding(bert, tmp_path):
 def test_a_model_that_is_nowhere_is_one_clear_error(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="no-such-model is no folder with a model"):
-        load_tokenizer("./no-such-model", LINES)
+        load_tokenizer(TextTaskArguments(model_name_or_path="./no-such-model"), LINES)
 
 
 def test_a_saved_scratch_tokenizer_gives_the_same_tokens(bert, tmp_path):
@@ -182,7 +184,7 @@ def test_positions_before_the_first_row_of_a_roberta_are_not_counted():
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_numbers_per_token_are_padded_with_0_on_the_tokenizers_side(side):
-    tokenizer = load_tokenizer("scratch", ["one two three"])
+    tokenizer = load_tokenizer(TextTaskArguments(), ["one two three"])
     tokenizer.padding_side = side
     rows = [{"id": "a", "input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "mask": [0, 7, 0], "labels": 1}]
     rows.append({"id": "b", "input_ids": [2, 3], "attention_mask": [1, 1], "mask": [8, 9], "labels": 0})

@@ -1,5 +1,7 @@
-import dataclasses
+"""One fold: options, resume, out of memory, model families."""
+
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,21 +28,18 @@ from transformers import (
 
 from common.console import InputError, Stopped
 from common.examples import TextExample
+from common.folds import Fold
 from common.inference import predict_logits, start_accelerator
 from common.models import load_model, load_tokenizer
-from common.options.fields import DataArguments, TextArguments, TuningArguments
+from common.options import TextTaskArguments
 from common.text import Collator, tokenize
+from common.text_trainer import TextTrainer
 from common.training import last_complete_checkpoint, train_fold
 from common.tricks.batch_size import largest_batch
 
 LABELS = ["a", "b", "c"]
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "num_labels": 3}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-
-
-@dataclasses.dataclass
-class Arguments(DataArguments, TextArguments, TuningArguments):
-    pass
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +85,14 @@ def train(folder, make_model=make_bert, options=None, rows=None, **training):
         "logging_steps": 1, "use_cpu": True, "report_to": [], "disable_tqdm": True, "restore_callback_states_from_checkpoint": True,
     }  # fmt: skip
     training_args = TrainingArguments(output_dir=str(folder), **{**defaults, **training})
-    return train_fold(make_model, rows, rows, collate, Arguments(**(options or {})), training_args, folder, LABELS)
+    fold = make_fold(folder, TextTaskArguments(**(options or {})), training_args, rows)
+    return train_fold(fold, make_model, collate, TextTrainer)
+
+
+def make_fold(folder, args, training_args, rows):
+    """A fold that trains and evaluates on the same rows, of a run that only counts."""
+    run = SimpleNamespace(phase=lambda name: nullcontext())
+    return Fold(run, 0, folder, args, training_args, np.arange(len(rows)), rows, rows, {})
 
 
 def weights_of(trainer):
@@ -415,7 +421,7 @@ def test_the_scratch_tokenizer_is_the_same_each_time_it_is_trained():
     """A resumed run and every process of a run train it again."""
     lines = json.loads((Path(__file__).parents[2] / "friends/sample/train.json").read_text())
     texts = [line["utterance"] for dialogue in lines for line in dialogue] + LINES
-    first, second = (load_tokenizer("scratch", texts) for _ in range(2))
+    first, second = (load_tokenizer(TextTaskArguments(), texts) for _ in range(2))
     assert first.get_vocab() == second.get_vocab()
     assert len(first) > 1000 and first.unk_token_id not in first("Wow, where is the car?")["input_ids"]
     assert sorted(first.get_vocab().values()) == list(range(len(first)))
@@ -466,7 +472,8 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
 
-    tokenizer = load_tokenizer(str(tmp_path / "base"), [])
+    args = TextTaskArguments(model_name_or_path=str(tmp_path / "base"))
+    tokenizer = load_tokenizer(args, [])
     examples = [TextExample(str(i), ["before", text], i % 3, group=str(i), main=1) for i, text in enumerate(LINES)]
     rows = tokenize(examples, tokenizer, 16, tmp_path / "rows.arrow")
     assert ("token_type_ids" in rows.column_names) == (tokenizer_class is BertTokenizerFast)
@@ -479,10 +486,8 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
         report_to=[],
         disable_tqdm=True,
     )
-    trainer, _ = train_fold(
-        lambda: load_model(str(tmp_path / "base"), LABELS, tokenizer),
-        rows, rows, Collator(tokenizer), Arguments(), training_args, tmp_path / "fold", LABELS,
-    )  # fmt: skip
+    fold = make_fold(tmp_path / "fold", args, training_args, rows)
+    trainer, _ = train_fold(fold, lambda: load_model(args, LABELS, tokenizer), Collator(tokenizer), TextTrainer)
     trainer.model.save_pretrained(tmp_path / "saved")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     accelerator = start_accelerator({})

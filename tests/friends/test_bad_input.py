@@ -1,8 +1,7 @@
-"""Bad input of friends/train.py and friends/predict.py: one `error:` line that names the place, exit code 2, and
-nothing is written.
+"""Bad input of friends/train.py and friends/predict.py: one sentence that names the place, and nothing is written.
 
-The command lines run one after the other in a single process (importing torch for each would take minutes); a few run
-for themselves.
+What is refused before a model is loaded is tested in this process; what damages a run, or needs a model, in a worker
+that runs one command line after the other; a few commands run for themselves.
 """
 
 import csv
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from friends import data
+from tests.tools.refusals import assert_refused_here, read_and_split
 from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 FRIENDS = ROOT / "friends"
@@ -26,6 +27,14 @@ HEADER = "id,i_dialog,i_utterance,speaker,utterance"
 
 
 worker = worker_of(FRIENDS)
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Asserts that train.py refuses options in tmp_path with a sentence that holds the fragments."""
+    return lambda argv, fragments: assert_refused_here(
+        lambda: read_and_split(data, "friends", argv), tmp_path, monkeypatch, fragments
+    )
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +98,11 @@ DATA_FILES = {
     "null-utterance": ("train.json", dialogue(utterance=None), [*PLACE, "column utterance", "NoneType"]),
     "number-utterance": ("train.json", dialogue(utterance=5), [*PLACE, "column utterance", "int", "a string"]),
     "empty-utterance": ("train.json", dialogue(utterance=" \t"), [*PLACE, "column utterance", "empty"]),
-    "half-a-surrogate-pair": ("train.json", dialogue(utterance="\ud83d"), [*PLACE, "column utterance", "surrogate"]),
+    "half-a-surrogate-pair": (
+        "train.json",
+        dialogue(utterance="\ud83d"),
+        ["train.json, row 1, column", "\\ud83d", "surrogate"],
+    ),
     "unknown-label": ("train.json", dialogue(emotion="hoy"), [*PLACE, "column emotion", "'hoy'", "surprise"]),
     "label-of-other-case": ("train.json", dialogue(emotion="Joy"), [*PLACE, "column emotion", "'Joy'"]),
     "label-number": ("train.json", dialogue(emotion=3), [*PLACE, "column emotion", "3"]),
@@ -156,23 +169,23 @@ DATA_FILES = {
 
 
 @pytest.mark.parametrize(("name", "content", "fragments"), DATA_FILES.values(), ids=DATA_FILES)
-def test_a_malformed_data_file_is_refused_at_its_place(worker, tmp_path, name, content, fragments):
+def test_a_malformed_data_file_is_refused_at_its_place(refused, tmp_path, name, content, fragments):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", name], fragments)
+    refused([*DEMO, "--train_file", name], fragments)
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
 @pytest.mark.parametrize("case", ["truncated-json", "cp949-csv", "extra-field", "unknown-label", "header-only"])
-def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(worker, tmp_path, field, case):
+def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(refused, tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
     other = name.replace("train", field)
     (tmp_path / other).write_bytes(content if isinstance(content, bytes) else content.encode())
     fragments = [fragment.replace("train.", f"{field}.") for fragment in fragments]
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, f"--{field}", other], fragments)
+    refused([*DEMO, f"--{field}", other], fragments)
 
 
 @pytest.mark.parametrize("name", ["long.json", "long.csv", "one_line.csv"])
-def test_an_utterance_or_a_line_of_50_megabytes_is_refused(worker, tmp_path, name):
+def test_an_utterance_or_a_line_of_50_megabytes_is_refused(refused, tmp_path, name):
     text = "x" * 50_000_000
     content = {
         "long.json": f'[[{{"speaker": "Ann", "utterance": "{text}", "emotion": "joy"}}]]',
@@ -180,11 +193,11 @@ def test_an_utterance_or_a_line_of_50_megabytes_is_refused(worker, tmp_path, nam
         "one_line.csv": text,
     }[name]
     (tmp_path / name).write_text(content)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", name], [name])
+    refused([*DEMO, "--train_file", name], [name])
     (tmp_path / name).unlink()
 
 
-def test_paths_that_cannot_be_read_are_refused(worker, tmp_path):
+def test_paths_that_cannot_be_read_are_refused(refused, tmp_path):
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "file.json").write_text(GOOD)
     (tmp_path / "dangling.json").symlink_to("nowhere.json")
@@ -198,16 +211,14 @@ def test_paths_that_cannot_be_read_are_refused(worker, tmp_path):
         "x" * 300 + ".json": "no such file",
         "": "no such file",
     }.items():
-        assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", path], [path, fragment])
+        refused([*DEMO, "--train_file", path], [path, fragment])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_refused(worker, tmp_path):
+def test_a_file_without_permission_is_refused(refused, tmp_path):
     (tmp_path / "secret.json").write_text(GOOD)
     (tmp_path / "secret.json").chmod(0)
-    assert_refused(
-        worker, tmp_path, "train.py", [*DEMO, "--train_file", "secret.json"], ["secret.json", "cannot be read"]
-    )
+    refused([*DEMO, "--train_file", "secret.json"], ["secret.json", "cannot be read"])
 
 
 def sample_rows() -> list[list[str]]:
@@ -228,11 +239,9 @@ SAMPLE_SUBMISSIONS = {
 
 
 @pytest.mark.parametrize(("change", "fragments"), SAMPLE_SUBMISSIONS.values(), ids=SAMPLE_SUBMISSIONS)
-def test_a_sample_submission_that_does_not_fit_is_refused_before_training(worker, tmp_path, change, fragments):
+def test_a_sample_submission_that_does_not_fit_is_refused_before_training(refused, tmp_path, change, fragments):
     (tmp_path / "sample.csv").write_text("".join(",".join(row) + "\n" for row in change(sample_rows())))
-    assert_refused(
-        worker, tmp_path, "train.py", [*DEMO, "--sample_submission_file", "sample.csv"], ["sample.csv", *fragments]
-    )
+    refused([*DEMO, "--sample_submission_file", "sample.csv"], ["sample.csv", *fragments])
 
 
 PRESETS = {
@@ -264,15 +273,15 @@ PRESETS = {
 
 
 @pytest.mark.parametrize(("content", "fragments"), PRESETS.values(), ids=PRESETS)
-def test_a_malformed_preset_is_refused_at_its_key(worker, tmp_path, content, fragments):
+def test_a_malformed_preset_is_refused_at_its_key(refused, tmp_path, content, fragments):
     (tmp_path / "p.yaml").write_text(content)
-    assert_refused(worker, tmp_path, "train.py", ["--config", "p.yaml"], fragments)
+    refused(["--config", "p.yaml"], fragments)
 
 
 OPTIONS = {
     "missing-config": (["--config", "no.yaml"], ["no.yaml", "cannot be read"]),
     "empty-config": (["--config", ""], ["is a folder"]),
-    "config-without-value": (["--config"], ["--config", "YAML"]),
+    "config-without-value": (["--config"], ["--config", "expected one argument"]),
     "config-is-a-folder": (["--config", "."], ["is a folder"]),
     "config-is-a-search": (
         ["--config", str(FRIENDS / "configs" / "search.yaml")],
@@ -359,8 +368,23 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(("argv", "fragments"), OPTIONS.values(), ids=OPTIONS)
-def test_an_option_that_cannot_be_used_is_refused_by_name(worker, tmp_path, argv, fragments):
+# These need a tokenizer, a model or the run folder.
+LATE = [
+    name
+    for name in OPTIONS
+    if name.startswith(("max_length", "output_dir-not", "output_dir-a", "output_dir-below", "model-", "adversarial"))
+]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in LATE])
+def test_an_option_that_cannot_be_used_is_refused_by_name(refused, name):
+    argv, fragments = OPTIONS[name]
+    refused([*DEMO, *argv], fragments)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_only_a_model_or_a_folder_can_say_is_refused_by_name(worker, tmp_path, name):
+    argv, fragments = OPTIONS[name]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file.json").write_text("[]")
     assert_refused(worker, tmp_path, "train.py", [*DEMO, *argv], fragments)
@@ -596,7 +620,7 @@ def test_another_test_file_is_not_held_against_the_presets_sample(worker, tmp_pa
     assert len((tmp_path / "run/submission.csv").read_text().splitlines()) == 20
 
 
-def test_rows_too_few_to_share_out_by_class_are_refused(worker, tmp_path):
+def test_rows_too_few_to_share_out_by_class_are_refused(refused, tmp_path):
     (tmp_path / "train.json").write_text(
         json.dumps(
             [
@@ -605,7 +629,7 @@ def test_rows_too_few_to_share_out_by_class_are_refused(worker, tmp_path):
             ]
         )
     )
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "train.json"], ["train_file"])
+    refused([*DEMO, "--train_file", "train.json"], ["train_file"])
 
 
 @pytest.mark.parametrize(

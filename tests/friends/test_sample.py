@@ -109,6 +109,7 @@ def test_sample_submission_is_all_neutral_and_in_test_order():
     assert {row[1] for row in rows[1:]} == {"neutral"}
 
 
+@pytest.mark.slow  # of the sample alone: run it when sample/ changes
 def test_previous_line_adds_at_least_eight_points_to_a_bag_of_words():
     pytest.importorskip("sklearn")
     rows = rows_with_previous()

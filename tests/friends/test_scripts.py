@@ -1,4 +1,4 @@
-"""The commands of friends/, launched as a user launches them, on the bundled sample.
+"""The commands of friends/ on the bundled sample: a few launched as a user launches them, the others in one process.
 
 One thread a process: with two, processes that share two busy cores wait for each other many times longer than they
 compute.
@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from common.logits import Logits
 from common.submission import check_submission
-from tests.tools.scripts import ROOT, help_without_torch, launch
+from tests.tools.scripts import ROOT, TORCHRUN, help_without_torch, launch, succeed, worker_of
 
 TRAIN, PREDICT, SAMPLE = ROOT / "friends" / "train.py", ROOT / "friends" / "predict.py", ROOT / "friends" / "sample"
 BIN = Path(sys.executable).parent
@@ -40,17 +40,39 @@ SHORT = [
 EVERYTHING = [
     "--gradient_accumulation_steps", "2", "--tokens_per_batch", "512", "--ema_decay", "0.9", "--feature_oversample_ratio", "0.5",
 ]  # fmt: skip
-TORCHRUN = [BIN / "torchrun", "--standalone", "--nproc_per_node", "2"]
 
 
-def train(run_dir, *options, script=TRAIN, starter=(sys.executable,)):
-    launch(*starter, script, "--output_dir", run_dir, *options, cwd=run_dir.parent)
-    return run_dir
+worker = worker_of(ROOT / "friends")
 
 
-def predict(submission, *options, starter=(sys.executable,)):
-    launch(*starter, PREDICT, "--submission_file", submission, *ONE_THREAD, *options, cwd=submission.parent)
-    return Logits.load(submission.with_suffix(".logits.npz"))
+@pytest.fixture(scope="module")
+def train(worker):
+    """Trains into run_dir, in the worker or with a starter as a user does, and returns run_dir."""
+
+    def run(run_dir, *options, starter=None):
+        argv = ["--output_dir", run_dir, *options]
+        if starter is None:
+            succeed(worker, run_dir.parent, "train.py", *argv)
+        else:
+            launch(*starter, TRAIN, *argv, cwd=run_dir.parent)
+        return run_dir
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def predict(worker):
+    """The logits that predict.py leaves beside a submission, in the worker or with a starter."""
+
+    def run(submission, *options, starter=None):
+        argv = ["--submission_file", submission, *ONE_THREAD, *options]
+        if starter is None:
+            succeed(worker, submission.parent, "predict.py", *argv)
+        else:
+            launch(*starter, PREDICT, *argv, cwd=submission.parent)
+        return Logits.load(submission.with_suffix(".logits.npz"))
+
+    return run
 
 
 def read(run_dir, name):
@@ -75,7 +97,7 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory):
+def short(train, tmp_path_factory):
     return train(tmp_path_factory.mktemp("short") / "run", *SHORT)
 
 
@@ -150,7 +172,7 @@ def test_a_fold_folder_loads_with_the_auto_class_and_the_pipeline(demo):
 # Prediction
 
 
-def test_predict_gives_the_runs_own_test_logits(demo, tmp_path):
+def test_predict_gives_the_runs_own_test_logits(predict, demo, tmp_path):
     got = predict(tmp_path / "s.csv", "--run_dir", demo, "--test_file", SAMPLE / "test.csv")
     own = Logits.load(demo / "test_logits.npz")
     assert got.ids.tolist() == own.ids.tolist()
@@ -176,7 +198,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(demo, tmp_path):
+def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(predict, demo, tmp_path):
     (tmp_path / "count.py").write_text(COUNTED)
     options = ["--run_dir", demo, "--test_file", SAMPLE / "test.csv", "--tokens_per_batch", "256"]
     got = predict(tmp_path / "s.csv", *options, starter=[*TORCHRUN, tmp_path / "count.py"])
@@ -186,7 +208,7 @@ def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(demo, tmp_pat
     assert np.abs(got.logits - own.logits).max() < 1e-5
 
 
-def test_two_runs_are_averaged_by_their_weights(demo, short, tmp_path):
+def test_two_runs_are_averaged_by_their_weights(predict, demo, short, tmp_path):
     got = predict(
         tmp_path / "s.csv", "--run_dir", demo, short, "--weights", "3", "1", "--test_file", SAMPLE / "test.csv"
     )
@@ -195,7 +217,7 @@ def test_two_runs_are_averaged_by_their_weights(demo, short, tmp_path):
     assert np.abs(got.logits - (0.75 * a + 0.25 * b)).max() < 1e-5
 
 
-def test_a_labelled_file_gives_metrics_and_max_predict_samples_its_first_rows(demo, tmp_path):
+def test_a_labelled_file_gives_metrics_and_max_predict_samples_its_first_rows(predict, demo, tmp_path):
     options = ["--sample_submission_file", SAMPLE / "sample_submission.csv", "--max_predict_samples", "40"]
     got = predict(tmp_path / "s.csv", "--run_dir", demo, "--test_file", SAMPLE / "train.json", *options)
     assert got.ids.tolist() == Logits.load(demo / "oof_logits.npz").ids[:40].tolist()
@@ -219,7 +241,7 @@ def kill_at(checkpoint, run_dir, *options):
         assert process.wait() == -signal.SIGKILL
 
 
-def test_killed_and_resumed_gives_the_bits_of_a_run_that_was_not(short, tmp_path):
+def test_killed_and_resumed_gives_the_bits_of_a_run_that_was_not(train, short, tmp_path):
     kill_at("fold1/checkpoints/checkpoint-35", tmp_path / "run", *SHORT)
     finished = (tmp_path / "run/fold0/model.safetensors").stat().st_mtime_ns
     assert read(tmp_path / "run", "run.json")["status"] == "running"
@@ -230,7 +252,7 @@ def test_killed_and_resumed_gives_the_bits_of_a_run_that_was_not(short, tmp_path
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_with_every_stateful_piece_on_gives_the_same_bits(tmp_path):
+def test_killed_and_resumed_with_every_stateful_piece_on_gives_the_same_bits(train, tmp_path):
     whole = train(tmp_path / "whole", *SHORT, *EVERYTHING)
     steps = read(whole, "fold0/fold.json")["log_history"][-1]["step"]
     assert steps > 12
@@ -240,7 +262,7 @@ def test_killed_and_resumed_with_every_stateful_piece_on_gives_the_same_bits(tmp
     assert_same_bits(whole, tmp_path / "run")
 
 
-def test_folds_trained_alone_and_collected_are_the_run_of_all_folds(short, tmp_path):
+def test_folds_trained_alone_and_collected_are_the_run_of_all_folds(train, short, tmp_path):
     for fold in (1, 0, 2):
         train(tmp_path / "run", *SHORT, "--fold", fold)
         assert {path.name for path in (tmp_path / "run").iterdir()} <= {"fold0", "fold1", "fold2"}
@@ -250,7 +272,7 @@ def test_folds_trained_alone_and_collected_are_the_run_of_all_folds(short, tmp_p
     assert_same_bits(short, tmp_path / "run")
 
 
-def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fold(tmp_path):
+def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fold(worker, train, tmp_path):
     file = tmp_path / "train.json"
     dialogues = json.loads((SAMPLE / "train.json").read_text())
     file.write_text(json.dumps(dialogues))
@@ -258,10 +280,10 @@ def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fol
     train(tmp_path / "run", *options, "--fold", "0")
     dialogues[0][0]["utterance"] += " Really."
     file.write_text(json.dumps(dialogues))
-    command = [str(part) for part in (sys.executable, TRAIN, "--output_dir", tmp_path / "run", *options, "--fold", "1")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("error:") and "has changed" in result.stderr
+    argv = ["--output_dir", tmp_path / "run", *options, "--fold", "1"]
+    code, errors = worker.run(tmp_path, "train.py", *argv)
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("error:") and "has changed" in errors
     assert not (tmp_path / "run/fold1").exists()
     dialogues[0][0]["utterance"] = dialogues[0][0]["utterance"].removesuffix(" Really.")
     file.unlink()
@@ -272,7 +294,7 @@ def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fol
     assert (tmp_path / "run/fold1/fold.json").exists()
 
 
-def test_a_runs_config_passed_back_gives_the_same_bits(short, tmp_path):
+def test_a_runs_config_passed_back_gives_the_same_bits(train, short, tmp_path):
     train(tmp_path / "again", "--config", short / "config.yaml")
     assert_same_bits(short, tmp_path / "again")
     assert yaml.safe_load((short / "config.yaml").read_text()) == yaml.safe_load(
@@ -280,19 +302,11 @@ def test_a_runs_config_passed_back_gives_the_same_bits(short, tmp_path):
     )
 
 
-def test_a_copied_folder_trains_on_its_own_sample(tmp_path):
-    shutil.copytree(ROOT / "friends", tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    launch(
-        sys.executable,
-        "my_contest/train.py",
-        *QUIET,
-        "--num_train_epochs",
-        "1",
-        "--num_folds",
-        "2",
-        "--adversarial_validation",
-        cwd=tmp_path,
-    )
+def test_a_copied_folder_trains_on_its_own_sample(worker, tmp_path):
+    contest = tmp_path / "my_contest"
+    shutil.copytree(ROOT / "friends", contest, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    options = [*QUIET, "--num_train_epochs", "1", "--num_folds", "2", "--adversarial_validation"]
+    succeed(worker, tmp_path, contest / "train.py", *options)
     run = tmp_path / "runs/my_contest/demo"
     assert read(run, "run.json")["data"]["train_file"]["path"] == str(tmp_path / "my_contest/sample/train.json")
     assert (run / "submission.csv").exists()
@@ -302,7 +316,7 @@ def test_a_copied_folder_trains_on_its_own_sample(tmp_path):
 # Two processes
 
 
-def test_two_processes_train_together_and_leave_every_row_once(short, tmp_path):
+def test_two_processes_train_together_and_leave_every_row_once(train, short, tmp_path):
     options = [*QUIET, "--num_train_epochs", "1", "--per_device_train_batch_size", "8"]
     run = train(tmp_path / "run", *options, starter=TORCHRUN)
     assert read(run, "run.json")["num_processes"] == 2
@@ -311,81 +325,6 @@ def test_two_processes_train_together_and_leave_every_row_once(short, tmp_path):
     # the same effective batch as one process at 16 rows: as many steps, not twice as many
     steps = [read(folder, "fold0/fold.json")["log_history"][-1]["step"] for folder in (run, short)]
     assert steps[0] * 2 == steps[1]
-
-
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import tests.test_common_training as t
-from common.inference import predict_logits
-out, batch, rows = Path(sys.argv[1]), int(sys.argv[2]), t.make_rows(int(sys.argv[3]))
-trainer, _ = t.train(out, lambda: t.make_bert(dropout=False), rows=rows, per_device_train_batch_size=batch, **t.SGD)
-logits = predict_logits(trainer.model, rows, t.collate, trainer.accelerator, t.LABELS, 40)
-metrics = trainer.evaluate()
-if trainer.args.process_index == 0:
-    (out / f"{trainer.args.world_size}.json").write_text(t.json.dumps(metrics))
-    logits.save(out / f"{trainer.args.world_size}.npz")
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
-"""
-
-
-def test_two_processes_at_batch_4_learn_what_one_learns_at_batch_8(tmp_path):
-    rows = 30  # three whole batches and a rest of six rows
-    (tmp_path / "script.py").write_text(TWO_PROCESSES)
-    launch("env", f"PYTHONPATH={ROOT}", *TORCHRUN, "script.py", tmp_path, 4, rows, cwd=tmp_path)
-    launch("env", f"PYTHONPATH={ROOT}", sys.executable, "script.py", tmp_path, 8, rows, cwd=tmp_path)
-    two, one = Logits.load(tmp_path / "2.npz"), Logits.load(tmp_path / "1.npz")
-    assert two.ids.tolist() == one.ids.tolist() == [str(i) for i in range(rows)]
-    assert np.abs(two.logits - one.logits).max() < 1e-4
-    assert one.logits.std() > 0.1
-    evaluated = [read(tmp_path, f"{n}.json") for n in (2, 1)]
-    for key in ("eval_accuracy", "eval_macro_f1", "eval_log_loss"):
-        assert evaluated[0][key] == pytest.approx(evaluated[1][key], abs=1e-4)
-
-
-STOPPED = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import tests.test_common_training as t
-out, stop = Path(sys.argv[1]), int(sys.argv[2])
-options = {"ema_decay": 0.9, "feature_oversample_ratio": 1.0}
-training = {**t.SAVE, "per_device_train_batch_size": 4, "save_steps": 1}
-steps = 0
-
-def fragile():
-    model = t.make_bert()
-    def count(module, *_):
-        global steps
-        steps += module.training
-        if stop and steps > stop:
-            raise t.Killed
-    model.register_forward_pre_hook(count)
-    return model
-
-try:
-    trainer, _ = t.train(out, fragile, options, **training)
-except t.Killed:
-    raise SystemExit
-if trainer.args.process_index == 0:
-    torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), out / "weights.pt")
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_that_were_stopped_end_with_the_bits_of_two_that_were_not(tmp_path):
-    """With averages, which the processes share, and queues of sentence vectors, which they do not."""
-    (tmp_path / "script.py").write_text(STOPPED)
-    for folder, stop in [("whole", 0), ("stopped", 5), ("stopped", 0)]:
-        launch("env", f"PYTHONPATH={ROOT}", *TORCHRUN, "script.py", tmp_path / folder, stop, cwd=tmp_path)
-    whole, stopped = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "stopped"))
-    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
 # Help

@@ -1,7 +1,6 @@
-"""Bad input of nsmc/train.py and nsmc/predict.py: one `error:` line that names the place, exit code 2, and nothing is
-written.
+"""Bad input of nsmc/train.py and nsmc/predict.py: one sentence that names the place, and nothing is written.
 
-What friends/ and nsmc/ share (presets, options, run folders) is tested in test_friends_bad_input.py.
+What friends/ and nsmc/ share (presets, options, run folders) is tested in tests/friends/test_bad_input.py.
 """
 
 import json
@@ -11,6 +10,8 @@ import sys
 
 import pytest
 
+from nsmc import data
+from tests.tools.refusals import assert_refused_here, read_and_split
 from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
 
 NSMC = ROOT / "nsmc"
@@ -21,6 +22,14 @@ DEMO = ["--config", str(NSMC / "configs" / "demo.yaml"), *SMALL]
 
 
 worker = worker_of(NSMC)
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Asserts that train.py refuses options in tmp_path with a sentence that holds the fragments."""
+    return lambda argv, fragments: assert_refused_here(
+        lambda: read_and_split(data, "nsmc", argv), tmp_path, monkeypatch, fragments
+    )
 
 
 @pytest.fixture(scope="module")
@@ -151,26 +160,26 @@ def write(path, content):
 
 
 @pytest.mark.parametrize(("name", "content", "fragments"), DATA_FILES.values(), ids=DATA_FILES)
-def test_a_malformed_data_file_is_refused_at_its_place(worker, tmp_path, name, content, fragments):
+def test_a_malformed_data_file_is_refused_at_its_place(refused, tmp_path, name, content, fragments):
     write(tmp_path / name, content)
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", name], fragments)
+    refused([*DEMO, "--train_file", name], fragments)
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
 @pytest.mark.parametrize(
     "case", ["one-tab-too-few", "label-2", "repeated-id", "header-only", "utf8-cut-in-a-character", "csv-open-quote"]
 )
-def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(worker, tmp_path, field, case):
+def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(refused, tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
     write(tmp_path / name.replace("train", field), content)
     fragments = [fragment.replace("train.", f"{field}.") for fragment in fragments]
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, f"--{field}", name.replace("train", field)], fragments)
+    refused([*DEMO, f"--{field}", name.replace("train", field)], fragments)
 
 
 @pytest.mark.parametrize("start", ["Id,Sentence\n0,", HEADER + "\n1\t", ""], ids=["csv", "tsv", "one-line"])
-def test_a_line_of_20_megabytes_is_refused(worker, tmp_path, start):
+def test_a_line_of_20_megabytes_is_refused(refused, tmp_path, start):
     (tmp_path / "long.txt").write_text(start + "x" * 20_000_000 + "\t1" * start.startswith("id"))
-    assert_refused(worker, tmp_path, "train.py", [*DEMO, "--train_file", "long.txt"], ["long.txt, row"])
+    refused([*DEMO, "--train_file", "long.txt"], ["long.txt, row"])
     (tmp_path / "long.txt").unlink()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.console import InputError
 from common.examples import TextExample
-from nsmc.data import COMPETITION_FILES, LABEL_NAMES, drop_duplicates, read_examples, submission_columns, unquote
+from nsmc.data import COMPETITION_FILES, LABEL_NAMES, SUBMISSION, drop_duplicates, read_examples, unquote
 
 ROWS = [
     ("10", "진짜 재밌다", "1"),
@@ -27,7 +27,7 @@ def tsv(rows, header="id\tdocument\tlabel", end="\n"):
 def read(tmp_path):
     def read(content, name="ratings.txt"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_examples(tmp_path / name)
+        return read_examples(tmp_path / name, {})
 
     return read
 
@@ -178,4 +178,4 @@ def test_the_submission_holds_the_more_likely_label():
     from common.logits import Logits
 
     logits = Logits(np.array(["a", "b"]), np.array([[1.0, 2.0], [0.5, -3.0]]), np.array([-1, -1]), LABEL_NAMES)
-    assert submission_columns(logits) == {"Predicted": ["1", "0"]}
+    assert SUBMISSION.cells(logits) == {"Predicted": ["1", "0"]}

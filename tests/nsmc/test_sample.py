@@ -19,12 +19,12 @@ SAMPLE = ROOT / "nsmc" / "sample"
 
 @pytest.fixture(scope="module")
 def train():
-    return read_examples(SAMPLE / "train.txt")
+    return read_examples(SAMPLE / "train.txt", {})
 
 
 @pytest.fixture(scope="module")
 def test():
-    return read_examples(SAMPLE / "test.csv")
+    return read_examples(SAMPLE / "test.csv", {})
 
 
 def test_every_row_is_labelled_korean_and_the_labels_are_balanced(train, test):
@@ -65,6 +65,7 @@ def test_sample_submission_has_the_ids_of_the_test_file(test):
     assert {row[1] for row in rows} == {"0"}
 
 
+@pytest.mark.slow  # of the sample alone: run it when sample/ changes
 def test_a_bag_of_characters_learns_the_labels_and_the_readme_has_its_accuracy(train):
     labels = np.array([row.label for row in train])
     model = make_pipeline(CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)), LogisticRegression(max_iter=2000))

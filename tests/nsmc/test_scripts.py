@@ -44,7 +44,7 @@ def test_the_demo_fills_the_default_run_folder_and_learns_ten_points_more_than_t
     } <= files  # fmt: skip
     assert read_json(demo / "run.json")["status"] == "done"
     oof = Logits.load(demo / "oof_logits.npz")
-    reviews = read_examples(SAMPLE / "train.txt")
+    reviews = read_examples(SAMPLE / "train.txt", {})
     assert oof.ids.tolist() == [review.id for review in reviews]
     assert oof.labels.tolist() == [review.label for review in reviews]
     accuracy = (oof.logits.argmax(1) == oof.labels).mean()
@@ -93,7 +93,7 @@ def test_predict_gives_the_runs_own_submission_from_either_encoding_and_says_whi
 def test_reviews_that_the_models_were_trained_on_get_their_labels_through_the_kaggle_files_layout(
     worker, demo, tmp_path
 ):
-    reviews = read_examples(SAMPLE / "train.txt")
+    reviews = read_examples(SAMPLE / "train.txt", {})
     with open(tmp_path / "ko_data.csv", "w", encoding="cp949", newline="") as file:
         csv.writer(file).writerows(
             [("Id", "Sentence"), *((i, review.segments[0]) for i, review in enumerate(reversed(reviews)))]

@@ -12,6 +12,7 @@ import pytest
 from common.logits import Logits
 
 ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 # Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a
 # traceback.

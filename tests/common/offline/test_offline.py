@@ -12,7 +12,8 @@ import pytest
 import yaml
 from transformers import BertConfig, BertForSequenceClassification
 
-from common.models import train_tokenizer
+import common.offline.__main__ as offline
+from common.tricks.scratch import train_tokenizer
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -184,7 +185,6 @@ def test_what_cannot_be_had_is_one_sentence_and_no_preset(name, fragments, hub, 
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(preset, folder, fragment, monkeypatch, tmp_path, capsys):
-    from common import offline
     from common.console import run_main
 
     monkeypatch.chdir(tmp_path)
@@ -235,7 +235,6 @@ def test_arguments_that_make_no_sense_are_refused(preset, folder, fragment, monk
     ],
 )
 def test_what_is_downloaded_for_which_name(task, preset, asked, changes, monkeypatch, tmp_path):
-    from common import offline
 
     names = []
     monkeypatch.setattr(offline, "download", lambda name, target, more: names.append(name))
@@ -245,7 +244,6 @@ def test_what_is_downloaded_for_which_name(task, preset, asked, changes, monkeyp
 
 
 def test_a_file_of_weights_travels_along(tmp_path, monkeypatch):
-    from common import offline
 
     (tmp_path / "w.pyth").write_text("weights")
     preset = {"model_name_or_path": "slowfast_r50_8x8", "pretrained_weights": str(tmp_path / "w.pyth")}

@@ -12,13 +12,13 @@ import yaml
 
 from common.console import InputError
 from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config
-from common.options.fields import DataArguments, ModelArguments, TuningArguments
+from common.options.fields import TextTaskArguments
 from common.run import git_commit
 from tests.tools.scripts import ENVIRONMENT
 
 
 @dataclass
-class Arguments(DataArguments, ModelArguments, TuningArguments):
+class Arguments(TextTaskArguments):
     """A task's fields."""
 
 
@@ -124,7 +124,7 @@ def test_a_preset_with_a_fault_names_file_key_and_nearest_field(task, text, mess
         (["--focal_gamma", "-1"], "focal_gamma: -1.0 is not 0 or more"),
         (["--lora_r", "4", "--fgm_epsilon", "1"], "fgm_epsilon: does nothing with lora_r"),
         (["--train_file", "nowhere.json"], "nowhere.json: no such file"),
-        (["--config"], "--config expects"),
+        (["--config"], "--config: expected one argument"),
     ],
 )
 def test_a_command_line_with_a_fault_is_one_clear_error(task, argv, message):
@@ -211,7 +211,7 @@ def test_a_tasks_own_file_is_found_and_dropped_with_the_presets_other_files(task
 
 def test_the_error_is_the_last_line_of_a_log_of_both_outputs(tmp_path):
     program = (
-        "from common.errors import InputError, run_main\ndef main():\n    print('epoch 1')\n    raise "
+        "from common.console import InputError, run_main\ndef main():\n    print('epoch 1')\n    raise "
         "InputError('no more')\nrun_main(main)"
     )
     with open(tmp_path / "log.txt", "w") as log:

@@ -4,7 +4,7 @@ import sys
 import pytest
 import yaml
 
-from common import report
+import common.report.__main__ as report
 from common.console import InputError
 from common.files import write_json
 

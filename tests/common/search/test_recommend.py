@@ -10,10 +10,10 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from common.console import InputError
 from common.examples import TextExample
-from common.models import train_tokenizer
 from common.search.features import measure
 from common.search.recommend import DEFAULTS, Record, propose, read_records, recommend
 from common.text import tokenize
+from common.tricks.scratch import train_tokenizer
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 FEATURES = {

@@ -13,7 +13,7 @@ import optuna
 import pytest
 import yaml
 
-from common import search
+import common.search.__main__ as search
 from common.console import InputError
 from common.search.space import check_options, read_space
 from tests.tools.scripts import ENVIRONMENT, ROOT

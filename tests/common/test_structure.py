@@ -1,0 +1,57 @@
+"""What may import what: a core, packages around it, and nothing in a circle."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.tools.scripts import ROOT
+
+COMMON = ROOT / "common"
+CORE = sorted(COMMON.glob("*.py"))
+MODULES = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(COMMON.rglob("*.py"))}
+
+
+def imports(path, everywhere):
+    """Modules of common that a file imports: when it is imported itself, or also inside of its functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if everywhere else tree.body
+    found = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {module for module in found if module.split(".")[0] == "common"}
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_the_core_imports_search_and_report_nowhere_and_tricks_only_where_they_are_on(path):
+    assert not [name for name in imports(path, True) if name.startswith(("common.search", "common.report"))]
+    assert not [name for name in imports(path, False) if name.startswith("common.tricks")]
+
+
+def test_no_module_of_common_imports_itself_through_others():
+    arrows = {name: imports(path, False) for path, name in MODULES.items()}
+    done = set()
+
+    def visit(name, above):
+        assert name not in above, " -> ".join([*above, name])
+        if name not in done:
+            for other in arrows.get(name, ()):
+                visit(other, [*above, name])
+            done.add(name)
+
+    for name in arrows:
+        visit(name, [])
+
+
+def test_common_knows_no_task_folder():
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not modules & {"data", "model", "friends.data", "nsmc.data"}, path
+
+
+@pytest.mark.parametrize(
+    "module", ["options", "metrics", "logits", "submission", "files", "examples", "report.__main__"]
+)
+def test_what_data_py_and_help_need_imports_neither_torch_nor_evaluate(module):
+    code = f"import sys, common.{module}; sys.exit(bool({{'torch', 'evaluate', 'datasets'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
