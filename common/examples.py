@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.console import InputError
+from common.guards.spelling import nfc
 
 LONGEST_TEXT = 10_000  # characters; more is a file that was read wrong, an open quote say
 
@@ -24,7 +25,8 @@ class TextExample:
     main: int = 0
 
     def __post_init__(self) -> None:
-        self.group = self.group or self.id
+        self.segments = [nfc(segment) for segment in self.segments]
+        self.group = self.group or nfc(self.id)
 
 
 def read_files(args: Any, read: Callable[[str], Sequence]) -> dict[str, Sequence]:
@@ -75,9 +77,10 @@ def check_id(row_id: str, column: str, row: int, first_row: dict[str, int], path
     where = f"{path}, row {row}, column {column}"
     if not row_id.strip():
         raise InputError(f"{where}: is empty")
-    if row_id in first_row:
-        raise InputError(f"{where}: {row_id!r:.80} is repeated, expected in row {first_row[row_id]} only")
-    first_row[row_id] = row
+    key = nfc(row_id)
+    if key in first_row:
+        raise InputError(f"{where}: {row_id!r:.80} is repeated, expected in row {first_row[key]} only")
+    first_row[key] = row
 
 
 def check_text(text: str, where: str) -> None:
@@ -93,7 +96,7 @@ def check_examples(examples: Sequence, source: str | Path, *, labelled: bool = F
     if not len(examples):
         raise InputError(f"{source}: holds no rows")
     ids = [example.id for example in examples]
-    row_id, count = Counter(ids).most_common(1)[0]
+    row_id, count = Counter(map(nfc, ids)).most_common(1)[0]
     if count > 1:
         raise InputError(f"{source}: id {row_id} occurs {count} times, expected once")
     if broken := [row_id for row_id in ids if "\r" in row_id]:  # Python's csv writes it without quotes

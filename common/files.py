@@ -14,7 +14,10 @@ from typing import IO, Any
 import yaml
 
 from common.console import InputError
+from common.guards.formats import describe_foreign
+from common.guards.spelling import nfc
 
+csv.field_size_limit(2**31 - 1)  # characters; what is too long for a text is said by its row, not as "not CSV"
 LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
 PARQUET_END = 2**20  # bytes
 # A JSON escape of the first half of a character without the second, or the other way round.
@@ -98,6 +101,7 @@ def read_rows(
     try:
         for fields in reader:
             if fields:
+                fields = fields if columns else [nfc(name) for name in fields]
                 columns = columns or fields
                 if len(fields) != len(columns):
                     separated = " separated by tabs" if delimiter == "\t" else ""
@@ -130,6 +134,8 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror.lower()})") from error
+    if foreign := describe_foreign(data):
+        raise InputError(f"{path}: {foreign}, text was expected")
     if b"\0" in data and encoding == "utf-8":
         row = data[: data.index(b"\0")].count(b"\n") + 1
         raise InputError(f"{path}, row {row}: holds a NUL byte, so it is UTF-16 or damaged; save the file as UTF-8")

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.console import InputError
 from common.files import atomic_write
+from common.guards.spelling import nfc
 
 
 @dataclass
@@ -64,9 +65,9 @@ class Logits:
             np.savez_compressed(file, **asdict(self))
 
     def reorder(self, ids: Sequence[str]) -> "Logits":
-        """The rows in the order of `ids` (N,). Raises InputError for a missing, extra or repeated one."""
-        wanted = Counter(np.asarray(ids, dtype=str).tolist())
-        present = Counter(self.ids.tolist())
+        """The rows in the order of `ids` (N,), by NFC. Raises InputError for a missing, extra or repeated one."""
+        wanted = Counter(map(nfc, np.asarray(ids, dtype=str).tolist()))
+        present = Counter(map(nfc, self.ids.tolist()))
         problems = {
             "missing": [row_id for row_id in wanted if row_id not in present],
             "extra": [row_id for row_id in present if row_id not in wanted],

@@ -6,7 +6,6 @@ python -m common.submission submission.csv sample_submission.csv --probabilities
 """
 
 import csv
-import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ import numpy as np
 
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
+from common.guards.cells import check_cell, check_label, kind_of
+from common.guards.spelling import nfc
 from common.logits import Logits
 
-# Lower case; what pandas reads as NaN, without "none", which can be a label.
-MISSING = {"", "nan", "na", "n/a", "<na>", "null"}
 SUM_TOLERANCE = 1e-4
 
 
@@ -98,7 +97,8 @@ class Submission:
         if logits is None or not is_first_process():
             return
         rows = logits if self.ids is None else logits.reorder(self.ids)
-        write_submission(path, rows.ids, self.format.cells(rows), self.format.id_column)
+        ids = rows.ids if self.ids is None else self.ids  # as the sample spells them
+        write_submission(path, ids, self.format.cells(rows), self.format.id_column)
         if self.sample is None:
             return
         of_label = [name for name, function in self.format.columns.items() if function is most_likely_label]
@@ -130,7 +130,7 @@ def check_submission(
     label_columns: Sequence[str] = (),
     probability_columns: bool = False,
 ) -> None:
-    """Compare a submission with the sample: same columns, same ids in the same order (as strings), no cell empty.
+    """Compare a submission with the sample: same columns, same ids in the same order, cells of the sample's kind.
 
     The first column is the id; where there is only one column, there are no ids, and the number of rows is compared.
     label_names: label_columns (default: every other column) may hold only these. probability_columns: every other
@@ -152,6 +152,8 @@ def check_submission(
     others = header[1:] or header
     probabilities = [column for column in others if column not in label_columns] if probability_columns else []
     labels = [] if label_names is None else label_columns or [c for c in others if c not in probabilities]
+    kinds = {column: kind_of([fields[i] for _, fields in expected_rows]) for i, column in enumerate(header)}
+    kinds |= dict.fromkeys(probabilities, "probability")
     for row, fields in rows:
         values = dict(zip(header, fields, strict=True))
         for column in others:
@@ -159,33 +161,11 @@ def check_submission(
             if column in labels:
                 check_label(values[column], label_names, where)
             else:
-                check_cell(values[column], column in probabilities, where)
+                check_cell(values[column], kinds[column], where)
         total = sum(float(values[column]) for column in probabilities)
         if probabilities and abs(total - 1) > SUM_TOLERANCE:
             where = f"{path}, row {row}, columns {probabilities[0]} to {probabilities[-1]}"
             raise InputError(f"{where}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
-
-
-def check_label(value: str, label_names: Sequence[str], where: str) -> None:
-    """Raise InputError, which begins with `where`, for a cell that holds none of the labels."""
-    if value not in label_names:
-        nearest = difflib.get_close_matches(value, label_names, n=1, cutoff=0.0)[0]
-        expected = f"one of the {len(label_names)} labels (nearest: {nearest!r})"
-        raise InputError(f"{where}: unknown label {value!r}, expected {expected}")
-
-
-def check_cell(value: str, is_probability: bool, where: str) -> None:
-    """Raise InputError, which begins with `where`, for a cell without a value, or without a probability."""
-    if value.strip().lower() in MISSING:
-        raise InputError(f"{where}: {value!r} is no value, expected {'a probability' if is_probability else 'one'}")
-    if not is_probability:
-        return
-    try:
-        within = 0.0 <= float(value) <= 1.0
-    except ValueError:
-        within = False
-    if not within:
-        raise InputError(f"{where}: {value!r}, expected a probability between 0 and 1")
 
 
 def read_sample_ids(
@@ -203,8 +183,8 @@ def read_sample_ids(
     if id_column is None:
         check_count(sample_path, len(rows), "the test file", len(ids))
         return list(ids)
-    by_id = sorted(rows, key=lambda row: row[1][0])
-    check_ids(sample_path, id_column, by_id, "the test file", sorted(ids))
+    by_id = sorted(rows, key=lambda row: nfc(row[1][0]))
+    check_ids(sample_path, id_column, by_id, "the test file", sorted(ids, key=nfc))
     return [fields[0] for _, fields in rows]
 
 
@@ -218,22 +198,23 @@ def check_ids(
     path: str | Path, column: str, rows: list[tuple[int, list[str]]], sample_path: str | Path, expected: list[str]
 ) -> None:
     """Raise InputError where the first fields of `rows` are not exactly `expected`, the sample's ids in its order."""
-    known = set(expected)
+    known = set(map(nfc, expected))
     first_line: dict[str, int] = {}
     if repeated := len(expected) - len(known):
         raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected each once")
     for line, (row_id, *_) in rows:
         where = f"{path}, row {line}, column {column}: id {row_id!r}"
-        if row_id in first_line:
-            raise InputError(f"{where} is repeated, expected in row {first_line[row_id]} only")
-        if row_id not in known:
+        key = nfc(row_id)
+        if key in first_line:
+            raise InputError(f"{where} is repeated, expected in row {first_line[key]} only")
+        if key not in known:
             raise InputError(f"{where} is not in {sample_path}, expected only its ids")
-        first_line[row_id] = line
-    if missing := [row_id for row_id in expected if row_id not in first_line]:
+        first_line[key] = line
+    if missing := [row_id for row_id in expected if nfc(row_id) not in first_line]:
         what = f"{len(missing)} ids are missing (first: {missing[0]!r}), expected all {len(expected)} of {sample_path}"
         raise InputError(f"{path}, column {column}: {what}")
     for (line, (row_id, *_)), wanted in zip(rows, expected, strict=True):
-        if row_id != wanted:
+        if nfc(row_id) != nfc(wanted):
             order = f"expected {wanted!r} (the order of {sample_path})"
             raise InputError(f"{path}, row {line}, column {column}: id {row_id!r}, {order}")
 

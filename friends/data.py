@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 from common.console import InputError
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data, read_rows
+from common.guards.spelling import nfc
 from common.options import TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label
 
@@ -137,7 +138,7 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
                 if not isinstance(entry.get(key), str):
                     found = "is missing" if key not in entry else f"is {type(entry[key]).__name__}"
                     raise InputError(f"{where}, column {key}: {found}, a string was expected")
-            speaker = mend(entry["speaker"])
+            speaker = nfc(mend(entry["speaker"]))
             text = mend(entry["utterance"])
             check_line(text, entry.get("emotion"), where)
             utterances.append(Utterance(f"{i}_{j}", str(i), speaker, text, entry.get("emotion")))
@@ -162,7 +163,7 @@ def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
             if not (entry[key].isdecimal() and len(entry[key]) < 20):
                 raise InputError(f"{where}, column {key}: {entry[key]!r:.80}, a number from 0 was expected")
         check_id(entry["id"], "id", row, first_row, path)
-        speaker = mend(entry["speaker"])
+        speaker = nfc(mend(entry["speaker"]))
         text = mend(entry["utterance"])
         check_line(text, entry.get("emotion"), where)
         dialogue = entry["i_dialog"]

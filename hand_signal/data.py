@@ -26,6 +26,7 @@ import numpy as np
 
 from common.console import InputError, print_once
 from common.files import natural, read_json_data, read_table
+from common.guards.spelling import nfc
 from common.options import PredictArguments, StoppingArguments
 from common.options.args import TRAINING_DEFAULTS
 from common.options.checks import check_folder
@@ -409,20 +410,21 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
         )
     if flat:
         return flat, list(label_names or [])
-    names = [p.name for p in classes] if label_names is None else list(label_names)
+    names = sorted({nfc(p.name) for p in classes}) if label_names is None else list(label_names)
     columns = Counter([SUBMISSION.id_column, *SUBMISSION.column_names(names)])
     if clash := [name for name in names if columns[name] > 1]:
         raise InputError(
             f"{folder / clash[0]}: a column of the submission has the name of this class; rename the folder"
         )
-    if unknown := [p.name for p in classes if p.name not in names]:
+    if unknown := [p.name for p in classes if nfc(p.name) not in names]:
         raise InputError(f"{folder / unknown[0]}: is not one of the classes of train_file ({', '.join(names)})")
-    of_class = {p.name: [q for q in visible(p) if is_clip(q)] for p in classes}
-    columns = [
-        [ClipExample(f"{name}/{q.name}", q, label=names.index(name)) for q in paths] for name, paths in of_class.items()
-    ]
+    columns: dict[str, list[ClipExample]] = {name: [] for name in names}
+    for p in classes:  # two folders may be one class in two spellings
+        name = nfc(p.name)
+        clips = [ClipExample(f"{p.name}/{q.name}", q, label=names.index(name)) for q in visible(p) if is_clip(q)]
+        columns[name] += clips
     # the first of each class, then the second: --max_train_samples keeps all classes
-    return [clip for row in zip_longest(*columns) for clip in row if clip is not None], names
+    return [clip for row in zip_longest(*columns.values()) for clip in row if clip is not None], names
 
 
 def is_clip(path: Path) -> bool:
@@ -486,7 +488,7 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
         return None
     mirrored = list(range(len(label_names)))
     for pair in flip_pairs:
-        left, _, right = pair.partition(":")
+        left, _, right = nfc(pair).partition(":")
         if left not in label_names or right not in label_names:
             raise InputError(f"flip_pairs: {pair!r} is not a:b of two of {', '.join(label_names)}")
         a = label_names.index(left)

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal
 from common.console import InputError, print_once
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data, read_rows
+from common.guards.spelling import nfc, nfc_span
 from common.options import DATA_FIELDS, TextPredictArguments, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label, most_likely_number, probability_list
 
@@ -228,15 +229,15 @@ def read_examples(
     repaired: list[int] = []
     for row, fields in read_klue_json(path) if path.suffix.lower() == ".json" else read_tsv(path, TSV_COLUMNS):
         where = f"{path}, row {row}"
-        sentence = fields["sentence"]
+        sentence = nfc(fields["sentence"])
         check_id(fields["id"], "id", row, first_row, path)
         check_text(sentence, f"{where}, column sentence")
-        types = preprocessing["ner"].get(fields["id"], (fields.get("type1"), fields.get("type2")))
+        types = preprocessing["ner"].get(nfc(fields["id"]), (fields.get("type1"), fields.get("type2")))
         entities = []
         for number, kind in enumerate(types, start=1):
-            entity = find_entity(fields, number, kind, where)
+            stated = stated_span(fields, number, where)
+            entity = find_entity(sentence, nfc(fields[f"entity{number}"]), stated, kind, number, where)
             entities.append(entity)
-            stated = int(fields[f"e{number}_start"]), int(fields[f"e{number}_end"])
             if stated != (entity.start, entity.end) and row not in repaired:
                 repaired.append(row)
         label = label_number(fields["label"], label_names, f"{where}, column label")
@@ -248,19 +249,25 @@ def read_examples(
     return examples
 
 
-def find_entity(fields: dict[str, str], number: int, kind: str | None, where: str) -> Entity:
-    """Entity 1 or 2 at its stated offsets if it stands there, else at the nearest place where it does. Raises
-    InputError."""
-    sentence = fields["sentence"]
-    entity = fields[f"entity{number}"]
-    if not entity.strip():
-        raise InputError(f"{where}, column entity{number}: is empty")
+def stated_span(fields: dict[str, str], number: int, where: str) -> tuple[int, int]:
+    """First and last character of entity 1 or 2 in nfc(sentence), as the file says. Raises InputError."""
+    span = []
     for column in (f"e{number}_start", f"e{number}_end"):
         value = fields[column]
         if not (value.isdecimal() and value.isascii() and len(value) < 10):
             raise InputError(f"{where}, column {column}: {value!r:.80}, a character position from 0 was expected")
-    start = int(fields[f"e{number}_start"])
-    end = int(fields[f"e{number}_end"])
+        span.append(int(value))
+    return nfc_span(fields["sentence"], *span)
+
+
+def find_entity(
+    sentence: str, entity: str, stated: tuple[int, int], kind: str | None, number: int, where: str
+) -> Entity:
+    """Entity 1 or 2 at its stated place if it stands there, else at the nearest place where it does. Raises
+    InputError."""
+    if not entity.strip():
+        raise InputError(f"{where}, column entity{number}: is empty")
+    start, end = stated
     if sentence[start : end + 1] != entity:
         places = [place for place in range(len(sentence)) if sentence.startswith(entity, place)]
         if not places:
@@ -275,6 +282,7 @@ def label_number(label: object, label_names: list[str], where: str) -> int:
     """-1 where the file does not say the label. Raises InputError for a name that is not one of label_names."""
     if label in UNLABELLED:
         return -1
+    label = nfc(label) if isinstance(label, str) else label
     if label not in label_names:
         nearest = difflib.get_close_matches(str(label), label_names, n=1, cutoff=0.0)[0]
         known = f"the {len(label_names)} labels of label_file (nearest: {nearest})"
@@ -329,13 +337,13 @@ def read_ner(path: str | Path) -> dict[str, tuple[str, str]]:
     for row, fields in read_tsv(path, NER_COLUMNS):
         check_id(fields["id"], "id", row, first_row, path)
         kinds = [entity_type(fields[column], f"{path}, row {row}, column {column}") for column in ("type1", "type2")]
-        types[fields["id"]] = (kinds[0], kinds[1])
+        types[nfc(fields["id"])] = (kinds[0], kinds[1])
     return types
 
 
 def entity_type(text: str, where: str) -> str:
     """Without spaces around it. Raises InputError where it is none: [text] can become a token of the vocabulary."""
-    kind = text.strip()
+    kind = nfc(text.strip())
     if not any(character.isalnum() for character in kind) or set(kind) & set("[]") or kind.upper() in TOKENIZERS_OWN:
         raise InputError(f"{where}: {text!r:.80}, a type such as PER was expected")
     return kind
@@ -358,7 +366,10 @@ def read_label_names(path: str | Path) -> list[str]:
         raise InputError(f"{path}: the numbers of the {len(content)} labels are not 0 to {len(content) - 1}, each once")
     if reserved := {label for label in UNLABELLED if label in content}:
         raise InputError(f"{path}: {min(reserved)!r} is what a test file has in place of a label, it cannot be one")
-    return sorted(content, key=content.get)
+    names = [nfc(label) for label in sorted(content, key=content.get)]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two of its labels differ only in how their letters are composed (NFC and NFD)")
+    return names
 
 
 def all_text(values: list) -> bool:
@@ -370,7 +381,7 @@ def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_n
     fixes = read_json_data(path)
     if not isinstance(fixes, list):
         raise InputError(f"{path}: a list of [row, id, old label, new label] was expected")
-    by_id = {example.id: example for example in examples}
+    by_id = {nfc(example.id): example for example in examples}
     applied = 0
     for row, fix in enumerate(fixes, start=1):
         where = f"{path}, row {row}"
@@ -381,9 +392,9 @@ def apply_label_fixes(examples: list[RelationExample], path: str | Path, label_n
         new = label_number(new_name, label_names, f"{where}, column new")
         if new < 0:
             raise InputError(f"{where}, column new: {new_name!r} is no label")
-        if example_id not in by_id:
+        if nfc(example_id) not in by_id:
             continue
-        example = by_id[example_id]
+        example = by_id[nfc(example_id)]
         if example.label != old:
             found = label_names[example.label] if example.label >= 0 else "unknown"
             expected = f"has label {found} in train_file, expected {old_name}"
