@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from common.guards.terminal import printable
+
 DIVERGED = "training diverged"  # how the message says it; common.search goes on with other values
 
 
@@ -38,7 +40,7 @@ def is_first_process() -> bool:
 def print_once(*values: object) -> None:
     """print() from the first process only."""
     if is_first_process():
-        print(*values, flush=True)
+        print(printable(" ".join(map(str, values))), flush=True)
 
 
 def first_line(error: Exception) -> str:
@@ -58,7 +60,7 @@ def run_main(main: Callable[[], None], again: str = "start the same command with
     except InputError as error:
         sys.stdout.flush()  # because a log of both streams should have them in this order, too
         if is_first_process():
-            print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+            print("error:", printable(" ".join(str(error).splitlines())), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {again}", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import IO, Any
 import yaml
 
 from common.console import InputError
+from common.guards.bombs import load_yaml
 from common.guards.formats import describe_foreign
 from common.guards.spelling import nfc
 
@@ -196,7 +197,7 @@ def walk(folder: str | Path) -> Iterator[str]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping. Raises InputError that names file and row."""
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path), path)
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{path}, row {error.problem_mark.line + 1}: is not YAML ({error.problem})") from error
     except (

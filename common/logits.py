@@ -11,6 +11,7 @@ import numpy as np
 
 from common.console import InputError
 from common.files import atomic_write
+from common.guards.bombs import check_npz
 from common.guards.spelling import nfc
 
 
@@ -48,10 +49,11 @@ class Logits:
     def load(cls, path: str | Path) -> "Logits":
         """Read what `save` wrote. Raises InputError that names the file where it is something else."""
         try:
+            check_npz(path)
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         except FileNotFoundError as error:
             raise InputError(f"{path}: does not exist, expected a logits file (.npz) of a run") from error
         # the ways in which np.load meets a .npy, a pickle, a text, an empty or cut file, and an npz of other arrays

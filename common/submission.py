@@ -230,7 +230,7 @@ def main() -> None:
     values.add_argument("--probabilities", action="store_true", help=what)
     args = parser.parse_args()
     check_submission(args.submission, args.sample, label_names=args.labels, probability_columns=args.probabilities)
-    print(f"{args.submission}: fits {args.sample}")
+    print_once(f"{args.submission}: fits {args.sample}")
 
 
 if __name__ == "__main__":

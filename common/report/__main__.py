@@ -9,7 +9,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from common.console import ArgumentParser, InputError, run_main
+from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write, read_json, read_yaml
 
 COLUMNS = ("task", "run", "preset", "model", "rows of", "accuracy", "macro F1", "log loss", "time", "commit", "status")
@@ -37,10 +37,10 @@ def main() -> None:
     rows = [rows[i] for i in order]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     for row in (COLUMNS, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_once("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     with atomic_write(folder / "index.html") as file:
         file.write(page(folder, runs, rows))
-    print(f"{folder / 'index.html'}: {len(runs)} runs")
+    print_once(f"{folder / 'index.html'}: {len(runs)} runs")
 
 
 def find_runs(folder: Path) -> list[Path]:

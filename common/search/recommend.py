@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.console import InputError
+from common.console import InputError, print_once
 from common.files import read_json
 from common.options.args import arguments_of, load_data_module
 from common.options.fields import TextArguments
@@ -124,12 +124,12 @@ def recommend(task_dir: Path, preset: Path | None, run_dirs: list[Path], options
             raise RuntimeError(result.stderr)
         features = read_json(Path(folder) / "run" / "features.json")
     settings, weights = propose(features, records)
-    print("# measured: " + ", ".join(f"{key} {value:.4g}" for key, value in features.items()))
+    print_once("# measured: " + ", ".join(f"{key} {value:.4g}" for key, value in features.items()))
     for name, weight in sorted(weights.items(), key=lambda item: -item[1]):
-        print(f"# {weight:.0%} from {'the literature (BERT, appendix A.3)' if name == 'defaults' else name}")
+        print_once(f"# {weight:.0%} from {'the literature (BERT, appendix A.3)' if name == 'defaults' else name}")
     if not records:
-        print("# no records: the literature's defaults")
-    print(f"learning_rate: {settings['learning_rate']:.1e}")
-    print(f"num_train_epochs: {max(1, round(settings['num_train_epochs']))}")
-    print(f"per_device_train_batch_size: {2 ** round(np.log2(settings['per_device_train_batch_size']))}")
-    print(f"max_length: {features['max_tokens']}")
+        print_once("# no records: the literature's defaults")
+    print_once(f"learning_rate: {settings['learning_rate']:.1e}")
+    print_once(f"num_train_epochs: {max(1, round(settings['num_train_epochs']))}")
+    print_once(f"per_device_train_batch_size: {2 ** round(np.log2(settings['per_device_train_batch_size']))}")
+    print_once(f"max_length: {features['max_tokens']}")

@@ -24,6 +24,7 @@ from common.options.args import resolved_config
 from common.run import FREE
 from common.search.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
 from common.search.differences import bootstrap_difference
+from common.search.journal import mend_journal
 from common.search.runs import Runs
 from common.search.space import EPOCHS, Space
 from common.search.workers import Workers
@@ -64,6 +65,7 @@ class Search:
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self.casual = CasualSampler(space.arms, space.max_epochs, self.start(), Prior(depth=DEPTH[space.metric]))
             self.sampler_seed = args.sampler_seed
+            mend_journal(self.dir / "journal.log")
             self.studies = {
                 stage: optuna.create_study(
                     storage=args.storage or JournalStorage(JournalFileBackend(str(self.dir / "journal.log"))),
