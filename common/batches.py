@@ -17,8 +17,8 @@ class LengthBatchSampler(Sampler[list[int]]):
     An effective batch (one optimizer step: batch_size * accumulation * world_size rows) is a function of (seed, epoch)
     alone. So two processes, or half the batch with double accumulation, take the same steps as one, and a resumed epoch
     goes on in the same order. Rows are shuffled, sorted by length within buckets of 50 effective batches, and the
-    effective batches are shuffled again; the incomplete one comes last. It is shared out evenly; where it has fewer
-    rows than there are processes, rows are repeated.
+    effective batches are shuffled again; the incomplete one comes last. It is shared out evenly; a process that gets
+    none of its rows gets one that does not count, len(lengths) + its number (common/guards/rows.py).
 
     lengths: (N,) tokens. by_length False: random batches. `epoch` is set by the trainer before each pass.
     """
@@ -63,9 +63,9 @@ class LengthBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.effective_batches():
             parts = math.ceil(len(batch) / (self.batch_size * self.world_size)) * self.world_size
-            if len(batch) < parts:
-                batch = np.resize(batch, parts)
-            yield from (part.tolist() for part in np.array_split(batch, parts)[self.rank :: self.world_size])
+            nothing = [len(self.lengths) + int(batch[0])]
+            mine = np.array_split(batch, parts)[self.rank :: self.world_size]
+            yield from (part.tolist() or nothing for part in mine)
 
 
 def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:

@@ -31,6 +31,13 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise InputError(f"command line: {message}")
 
+    def parse_known_args(self, *args: object, **kwargs: object) -> tuple[argparse.Namespace, list[str]]:
+        from common.guards.special import refuse_special_values  # because it imports this module
+
+        namespace, rest = super().parse_known_args(*args, **kwargs)
+        refuse_special_values(vars(namespace))
+        return namespace, rest
+
 
 def is_first_process() -> bool:
     """Whether this is the process that prints, as torchrun and accelerate number them."""
@@ -49,19 +56,27 @@ def first_line(error: Exception) -> str:
 
 
 def run_main(main: Callable[[], None], again: str = "start the same command with --resume to go on") -> None:
-    """Run a script; an InputError becomes `error: ...` on stderr (from the first process only) and exit code 2.
+    """Run a script; an InputError becomes `error: ...` on stderr (from one process only) and exit code 2.
 
     again: what Ctrl-C tells the user.
     """
+    from common.guards.processes import leave_group, speaks_first, together  # because these import this module
+    from common.guards.surroundings import ending, steady_streams
+
+    steady_streams()
     try:
-        main()
+        with ending(), together(again):
+            main()
     except Stopped as stop:
         print_once(stop)
     except InputError as error:
         sys.stdout.flush()  # because a log of both streams should have them in this order, too
-        if is_first_process():
+        if speaks_first():
             print("error:", printable(" ".join(str(error).splitlines())), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {again}", file=sys.stderr)
+        if speaks_first():
+            print(f"\ninterrupted: {again}", file=sys.stderr)
         sys.exit(130)
+    finally:
+        leave_group()

@@ -16,6 +16,7 @@ import yaml
 from common.console import InputError
 from common.guards.bombs import load_yaml
 from common.guards.formats import describe_foreign
+from common.guards.special import refuse_special
 from common.guards.spelling import nfc
 
 csv.field_size_limit(2**31 - 1)  # characters; what is too long for a text is said by its row, not as "not CSV"
@@ -129,6 +130,7 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     Raises InputError that names the file where it cannot be opened or is not text in `encoding`.
     """
     path = Path(path)
+    refuse_special(path)
     if os.path.isdir(path):  # Path.is_dir() raises for a name that is too long
         raise InputError(f"{path}: is a folder, a file was expected")
     try:
@@ -136,7 +138,7 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror.lower()})") from error
     if foreign := describe_foreign(data):
-        raise InputError(f"{path}: {foreign}, text was expected")
+        raise InputError(f"{path}, row 1: {foreign}, text was expected")
     if b"\0" in data and encoding == "utf-8":
         row = data[: data.index(b"\0")].count(b"\n") + 1
         raise InputError(f"{path}, row {row}: holds a NUL byte, so it is UTF-16 or damaged; save the file as UTF-8")
@@ -158,6 +160,7 @@ def natural(path: Path) -> list[tuple[int, str]]:
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
+    refuse_special(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

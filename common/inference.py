@@ -16,6 +16,7 @@ from common.batches import read_column, row_lengths, token_budget_sizes
 from common.console import print_once
 from common.files import write_json
 from common.folds import Fold
+from common.guards.launcher import precision_of_run, wants_cpu
 from common.logits import Logits, average
 from common.models import labels_of_config
 from common.results import TaskMetrics, all_metrics
@@ -89,9 +90,8 @@ def predict_fold(fold: Fold, trainer: "FoldTrainer", tokens_per_batch: int | Non
 
 def start_accelerator(config: dict) -> Accelerator:
     """Accelerate as the run was trained: its precision (fp16, bf16), and the CPU where there is no accelerator."""
-    use_cpu = not torch.accelerator.is_available()
-    precision = "bf16" if config.get("bf16") else "fp16" if config.get("fp16") and not use_cpu else "no"
-    return Accelerator(mixed_precision=precision, cpu=use_cpu)
+    use_cpu = wants_cpu() or not torch.accelerator.is_available()
+    return Accelerator(mixed_precision=precision_of_run(config, use_cpu), cpu=use_cpu)
 
 
 class Ensemble:

@@ -12,6 +12,7 @@ import numpy as np
 from common.console import InputError
 from common.files import atomic_write
 from common.guards.bombs import check_npz
+from common.guards.special import refuse_special
 from common.guards.spelling import nfc
 
 
@@ -48,6 +49,7 @@ class Logits:
     @classmethod
     def load(cls, path: str | Path) -> "Logits":
         """Read what `save` wrote. Raises InputError that names the file where it is something else."""
+        refuse_special(path)
         try:
             check_npz(path)
             with np.load(path, allow_pickle=False) as arrays:

@@ -1,6 +1,6 @@
 """A tokenizer and a classifier: by name, from scratch, or of a finished fold."""
 
-import logging
+import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from common.console import InputError, first_line
+from common.guards.first_pass import empty_encoder, fit_model, fit_tokenizer
+from common.guards.foreign_code import refuse_code
+from common.guards.weights import load_pretrained, load_saved
 
-# What from_pretrained raises for a folder or a hub id that holds no model, or damaged files.
+# What from_pretrained raises for a folder or a hub id that holds no model, or damaged files; or a package is missing.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
-# Families whose first position is pad_token_id + 1.
-POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"}
+BROKEN_FILES += (RuntimeError, ImportError, EOFError, pickle.UnpicklingError)
 
 
 def load_tokenizer(args: Any, texts: Sequence[str], special_tokens: Sequence[str] = ()) -> PreTrainedTokenizerBase:
@@ -39,26 +40,21 @@ def load_tokenizer(args: Any, texts: Sequence[str], special_tokens: Sequence[str
         tokenizer = train_tokenizer(texts)
     else:
         try:
+            refuse_code(name, args.trust_remote_code)
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=args.trust_remote_code)
             config = AutoConfig.from_pretrained(name, trust_remote_code=args.trust_remote_code)
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
-        # because some tokenizers do not know their model's length
-        tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(config))
+        fit_tokenizer(tokenizer, config, empty_encoder(config, args.trust_remote_code))
     tokenizer.add_tokens(list(special_tokens), special_tokens=True)
     return tokenizer
-
-
-def max_positions(config: PretrainedConfig) -> int:
-    """The longest row that the model's position embeddings take; a very large number where it has none."""
-    positions = config.to_dict().get("max_position_embeddings") or VERY_LARGE_INTEGER
-    return positions - config.pad_token_id - 1 if config.model_type in POSITIONS_AFTER_PAD else positions
 
 
 def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A sequence classifier in float32: an output per label, embeddings for every token (frozen where args say so).
 
-    `scratch` is a BERT of 2 layers, hidden size 128. Raises InputError as load_tokenizer does.
+    `scratch` is a BERT of 2 layers, hidden size 128. Raises InputError as load_tokenizer does, and for weights that
+    are missing.
     """
     name = args.model_name_or_path
     labels = label_config(label_names)
@@ -67,15 +63,11 @@ def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedToken
 
         model = BertForSequenceClassification(scratch_config(tokenizer, **labels))
     else:
-        options = {"dtype": torch.float32, "trust_remote_code": args.trust_remote_code, **labels}
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(name, ignore_mismatched_sizes=True, **options)
+            model, _ = load_pretrained(AutoModelForSequenceClassification, name, args.trust_remote_code, **labels)
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
-        # because which weights are new is said once, not for every fold
-        logging.getLogger("transformers.modeling_utils").setLevel(logging.ERROR)
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer))
+        fit_model(model, tokenizer)
     if args.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     return model
@@ -100,8 +92,9 @@ def load_fold(
     config.preprocessing are others.
     """
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = load_saved(AutoModelForSequenceClassification, folder).to(device)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        fit_tokenizer(tokenizer, model.base_model.config, model.base_model)
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     found = model.config.to_dict().get("preprocessing", {})

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,11 @@ from accelerate.utils import broadcast_object_list
 
 from common.console import InputError, Stopped, print_once
 from common.files import atomic_write, data_sha256, read_json, read_yaml, write_json
+from common.guards.inputs import compare_data, weights_fingerprints
+from common.guards.launcher import launch_record
+from common.guards.lock import check_held, choose_folder, claim, refuse_full, release
+from common.guards.manifest import check_fold, fold_problem, read_sealed, write_sealed
+from common.guards.surroundings import AT_END, check_temporary, describe_failure, record_failure, remove_stale
 from common.logits import Logits
 from common.options.args import resolved_config
 
@@ -47,11 +51,10 @@ class Run:
         self.began = time.perf_counter()
         self.notes: list[str] = []
         self.record: dict[str, Any] = {}
+        self.done: dict[int, bool] = {}
         training_args.device  # noqa: B018  (reading it connects the processes)
         self.state = PartialState()
-        self.dir = self.broadcast(self.choose_dir)
-        # one fold writes into its own folder only: others may run at the same time
-        self.record_dir = self.dir if args.fold is None else self.fold_dir(args.fold)
+        self.dir = self.broadcast(self.choose_dir)  # start() claims it
 
     def broadcast(self, choose: Callable[[], Any]) -> Any:
         """What the first process chooses, on every process; its InputError too."""
@@ -68,27 +71,25 @@ class Run:
 
     def choose_dir(self) -> Path:
         """The folder of this run. Raises InputError where it holds another run."""
-        goes_on = self.args.resume or self.args.fold is not None
-        if self.training_args.output_dir is not None:
-            folder = Path(self.training_args.output_dir)
-            if folder.exists() and not folder.is_dir():
-                raise InputError(f"{folder}: is a file, a folder was expected (output_dir)")
-            if folder.is_dir() and any(folder.iterdir()) and not goes_on:
-                how = "name another --output_dir, or give --resume to go on with the run in it"
-                raise InputError(f"{folder}: is not empty; {how}")
-        else:
-            base = Path("runs") / self.task / self.preset
-            taken = sorted(int(n) for path in base.parent.glob("*") if (n := number_of(path, base)))
-            if self.args.fold is not None or not base.exists():
-                folder = base
-            elif self.args.resume:
-                folder = base.with_name(f"{base.name}-{taken[-1]}") if taken else base
-            else:
-                folder = next(base.with_name(f"{base.name}-{n}") for n in count(2) if n not in taken)
+        base = Path("runs") / self.task / self.preset
+        folder = choose_folder(base, self.training_args.output_dir, self.args.resume, self.args.fold)
+        self.check_dir(folder)
+        return folder
+
+    def check_dir(self, folder: Path) -> None:
+        """Raise InputError where a folder holds another run, or the same and this one is not to go on with it."""
+        refuse_full(folder, self.args.resume or self.args.fold is not None)
         for path in (folder / "config.yaml", *sorted(folder.glob("fold*/config.yaml"))):
             if path.exists():
                 self.compare(path)
-        return folder
+
+    def claim(self) -> Path:
+        """Hold the folder; where another start has made it since it was chosen, the next. Raises InputError."""
+        new = self.training_args.output_dir is None and not self.args.resume and self.args.fold is None
+        AT_END.append(self.end)
+        while not claim(self.dir, new, self.args.fold, self.check_dir):
+            self.dir = self.choose_dir()
+        return self.dir
 
     def compare(self, path: Path) -> None:
         """Raise InputError where a run that is to go on was started with other values."""
@@ -112,14 +113,15 @@ class Run:
         rows = {f"{name}_file": len(part) for name, part in examples.items()}
         files = {key: self.config[key] for key in self.args.DATA_FIELDS if self.config.get(key)}
         data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
-        for path in (self.dir / "run.json", *sorted(self.dir.glob("fold*/run.json"))):
-            for key, entry in read_json(path)["data"].items() if path.exists() else ():
-                if data.get(key, {}).get("sha256") != entry["sha256"]:
-                    change = f"has changed since the run in {self.dir} started"
-                    raise InputError(f"{entry['path']}: {change}; name another --output_dir")
+        data |= weights_fingerprints(self.args)
+        check_temporary()
+        self.dir = self.broadcast(self.claim)
+        self.record_dir = self.dir if self.args.fold is None else self.fold_dir(self.args.fold)
+        compare_data(self.dir, data)
         path = self.record_dir / "run.json"
         before = read_json(path) if path.exists() else {}
-        all_done = all(self.is_done(fold) for fold in range(self.config["num_folds"]))
+        folds = range(self.config["num_folds"]) if self.args.fold is None else [self.args.fold]
+        all_done = all(self.is_done(fold) for fold in folds)
         if not all_done and before.get("num_processes", self.state.num_processes) != self.state.num_processes:
             change = f"was started with {before['num_processes']} processes, now there are {self.state.num_processes}"
             how = "the effective batch would change, start as many, or name another --output_dir"
@@ -134,21 +136,31 @@ class Run:
             "data": data,
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
             "device": device_name(),
-            "num_processes": self.state.num_processes,
+            **launch_record(self.training_args, self.state.num_processes),
             "threads": torch.get_num_threads(),
             "starts": before.get("starts", 0) + 1,
         }
         if self.state.is_main_process:
+            remove_stale(self.record_dir)
             with atomic_write(self.record_dir / "config.yaml") as file:
                 yaml.safe_dump(self.config, file, sort_keys=False, allow_unicode=True)
         self.write_record("running")
         print_once(f"run folder {self.dir}")
 
-    def write_record(self, status: str) -> None:
+    def write_record(self, status: str, write: Callable = write_json) -> None:
         if self.state.is_main_process:
             seconds = {**self.seconds, "total": self.seconds.get("total", 0.0) + time.perf_counter() - self.began}
             rounded = {name: round(value, 3) for name, value in seconds.items()}
-            write_json(self.record_dir / "run.json", {**self.record, "status": status, "seconds": rounded})
+            check_held()
+            write(self.record_dir / "run.json", {**self.record, "status": status, "seconds": rounded})
+
+    def end(self, error: BaseException | None) -> None:
+        """Let go of the folder when main() ends; where an error is why, and start() had begun, run.json says so."""
+        if self.record and isinstance(error, Exception) and not isinstance(error, Stopped):
+            self.record["error"] = describe_failure(error)
+            with suppress(InputError):  # the folder is gone
+                self.write_record("failed", record_failure)
+        release()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -169,16 +181,24 @@ class Run:
         return self.dir / f"fold{fold}"
 
     def is_done(self, fold: int) -> bool:
-        """fold.json is the last file that a fold writes."""
-        return (self.fold_dir(fold) / "fold.json").exists()
+        """Whether a fold has its fold.json, written last, and all is as that says; damage is printed."""
+        folder = self.fold_dir(fold)
+        if fold not in self.done:
+            exists = self.broadcast((folder / "fold.json").exists)
+            problem = self.broadcast(lambda: fold_problem(folder)) if exists else None
+            self.done[fold] = exists and problem is None
+            if problem:
+                print_once(f"{problem}; fold {fold} is trained again")
+        return self.done[fold]
 
     def finish_fold(self, fold: int, logits: dict[str, Logits], info: dict[str, Any]) -> None:
         """Write the fold's logits (<name>_logits.npz), then fold.json, then drop its checkpoints."""
         folder = self.fold_dir(fold)
+        self.done[fold] = True
         if self.state.is_main_process:
             for name, part in logits.items():
                 part.save(folder / f"{name}_logits.npz")
-            write_json(folder / "fold.json", {**info, "logits": list(logits)})
+            write_sealed(folder / "fold.json", {**info, "logits": list(logits)})
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.state.wait_for_everyone()
         self.write_record("running")
@@ -186,7 +206,7 @@ class Run:
     def load_fold(self, fold: int) -> tuple[dict[str, Logits], dict[str, Any]]:
         """What finish_fold() wrote: the logits by name, and the fold's record."""
         folder = self.fold_dir(fold)
-        info = read_json(folder / "fold.json")
+        info = read_sealed(folder / "fold.json")
         return {name: Logits.load(folder / f"{name}_logits.npz") for name in info["logits"]}, info
 
     def finish(self) -> None:
@@ -200,15 +220,10 @@ class Run:
         if self.state.is_main_process:
             for path in (self.record_dir / "rows", *self.record_dir.glob("fold*/rows")):
                 shutil.rmtree(path, ignore_errors=True)
+        release()
         # because a process that ends first can bring the others down at exit
         self.state.destroy_process_group()
         print_once(f"done: {self.dir}")
-
-
-def number_of(path: Path, base: Path) -> str | None:
-    """The N of <base>-N; None of other names."""
-    number = path.name.removeprefix(f"{base.name}-")
-    return number if number != path.name and number.isdecimal() else None
 
 
 def git_commit() -> str | None:
@@ -223,11 +238,14 @@ def git_commit() -> str | None:
 
 
 def finished_folds(run_dir: str | Path) -> list[Path]:
-    """A run's folders of trained folds, in order; says when some are missing. Raises InputError for none."""
+    """A run's folders of trained folds, in order; says when some are missing. Raises InputError for none and for
+    a damaged one."""
     numbers = {path.parent: path.parent.name.removeprefix("fold") for path in Path(run_dir).glob("fold*/fold.json")}
     folds = sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
     if not folds:
         raise InputError(f"{run_dir}: holds no finished fold (fold<k>/fold.json); was it a run's folder?")
+    for fold in folds:
+        check_fold(fold)
     wanted = read_config(run_dir).get("num_folds")
     if len(folds) != wanted:
         print_once(f"{run_dir}: {len(folds)} of {wanted} folds are trained; only these are averaged")

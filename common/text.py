@@ -112,13 +112,13 @@ def choose_max_length(lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase, m
 
 
 def tokenize(
-    examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: int, cache_file: str | Path
-) -> datasets.Dataset:
-    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in order.
-
-    Nothing is padded here: Collator pads a batch to its longest row. The rows are memory-mapped from cache_file
-    (Arrow).
-    """
+    examples: Sequence[TextExample],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache_file: str | Path | None = None,
+) -> datasets.Dataset | list[dict]:
+    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in order, as
+    write_rows() keeps them. Nothing is padded here: Collator pads a batch to its longest row."""
     pieces = tokenize_segments(examples, tokenizer)
     pair_format = PairFormat.of(tokenizer)
 
@@ -132,8 +132,10 @@ def tokenize(
     return write_rows(rows(), cache_file)
 
 
-def write_rows(rows: Iterable[dict], cache_file: str | Path) -> datasets.Dataset:
-    """The rows, memory-mapped from cache_file (Arrow)."""
+def write_rows(rows: Iterable[dict], cache_file: str | Path | None) -> datasets.Dataset | list[dict]:
+    """The rows, memory-mapped from cache_file (Arrow); a list without one."""
+    if cache_file is None:
+        return list(rows)
     Path(cache_file).parent.mkdir(parents=True, exist_ok=True)
     with datasets.arrow_writer.ArrowWriter(path=str(cache_file), writer_batch_size=5000) as writer:
         for row in rows:

@@ -2,8 +2,7 @@
 
 import copy
 import gc
-import json
-import shutil
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +24,18 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils.logging import disable_progress_bar
 
 from common.batches import LengthBatchSampler, read_column, row_lengths
 from common.console import Stopped
 from common.folds import Fold
+from common.guards.batch_norm import share_batch_norm
+from common.guards.checkpoints import WholeCheckpoints, last_whole_checkpoint
+from common.guards.lock import check_held
+from common.guards.options import loader_options
+from common.guards.pickles import refusing_pickles
+from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import compute_metrics
 from common.models import labels_of_config
 from common.options.fields import WATCHED
@@ -47,6 +53,7 @@ class FoldTrainer(Trainer):
 
     def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
         super().__init__(model, compute_loss_func=self.mean_loss, **kwargs)
+        share_batch_norm(model)
         self.task = task
         self.class_names = label_names
         self.ema = None
@@ -61,6 +68,7 @@ class FoldTrainer(Trainer):
 
             self.ema = Ema(model, task.ema_decay)
         self.add_callback(StepHooks(self))
+        self.add_callback(WholeCheckpoints(self))
 
     @classmethod
     def adapt(cls, model: PreTrainedModel, task: Any) -> torch.nn.Module:
@@ -89,11 +97,10 @@ class FoldTrainer(Trainer):
         who = {"rank": args.process_index, "world_size": args.world_size}
         self.batches = self.make_batches(accumulation=args.gradient_accumulation_steps, **who)
         return DataLoader(
-            self.train_dataset,
+            FilledRows(self.train_dataset),
             batch_sampler=self.batches,
             collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory and not args.use_cpu,
+            **loader_options(args),
             generator=torch.Generator(),  # because the loader would draw from the one that dropout uses
         )
 
@@ -112,8 +119,10 @@ class FoldTrainer(Trainer):
         return self.row_losses(logits, labels).sum()
 
     def mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        """total_loss() / the rows of the effective batch; in evaluation the plain mean cross-entropy."""
+        """total_loss() / the rows of the effective batch; in evaluation nothing reads it (see evaluation_loop())."""
         logits = outputs["logits"]
+        if self.args.world_size > 1 and labels[0] == NO_ROW:
+            return nothing_of(logits)
         if not self.model.training:
             return F.cross_entropy(logits.float(), labels)
         return self.total_loss(logits, labels) / num_items_in_batch
@@ -124,7 +133,22 @@ class FoldTrainer(Trainer):
         with self.ema.applied(self.model):
             return super().evaluate(*args, **kwargs)
 
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """eval_loss is the log loss of all rows: the Trainer's own grows with the number of processes."""
+        share_buffers(self.model)
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output.metrics[f"{metric_key_prefix}_loss"] = output.metrics[f"{metric_key_prefix}_log_loss"]
+        return output
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        logs.pop("total_flos", None)  # which counts the padding of this process's batches
+        if "train_loss" in logs and self.args.world_size > 1:  # because the last steps are those of this process alone
+            loss = torch.tensor(logs["train_loss"], device=self.args.device)
+            logs["train_loss"] = self.accelerator.reduce(loss, "mean").item()
+        super().log(logs, *args, **kwargs)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        check_held()
         super().save_model(output_dir, _internal_call)
         if self.ema and self.args.should_save:
             save_file(self.ema.state_dict(), Path(output_dir) / EMA_STATE)
@@ -140,6 +164,7 @@ class FoldTrainer(Trainer):
 
     def finish(self) -> None:
         """Put the averaged weights in for good."""
+        share_buffers(self.model)
         if not self.ema:
             return
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
@@ -159,6 +184,9 @@ class StepHooks(TrainerCallback):
         self.trainer.batches.epoch = int(state.epoch)
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        steps = math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps)
+        whole, step = divmod(state.global_step, steps)  # the Trainer counts micro-batches: a last step has fewer
+        state.epoch = whole + step / steps
         if self.trainer.ema:
             self.trainer.ema.update(self.trainer.model)
 
@@ -206,6 +234,7 @@ def train_fold(
                 eval_dataset=eval_rows,
                 data_collator=collate,
                 compute_metrics=lambda prediction, names=label_names: watched_metrics(prediction, names),
+                preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
                 callbacks=[EarlyStoppingCallback(patience)] if patience else None,
             )
             try:
@@ -231,18 +260,19 @@ def train_fold(
 def train_on(trainer: FoldTrainer) -> tuple[float, float]:
     """Train from the last complete checkpoint, or from the start: (epochs trained, seconds)."""
     patience = trainer.task.early_stopping_patience
-    checkpoint = last_complete_checkpoint(Path(trainer.args.output_dir), trainer.args)
+    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), trainer.args)
     before = TrainerState(epoch=0.0)
-    if checkpoint:
-        before = TrainerState.load_from_json(checkpoint / "trainer_state.json")
-        trainer.load_extra_state(checkpoint)
-    check_stop(before, trainer.task, trainer.args)
-    began = time.perf_counter()
-    if checkpoint and patience and stopped_early(before, patience):
-        trainer.state = before  # train() would go on: it forgets that it was told to stop
-        trainer.load_best_model()
-    else:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with refusing_pickles(checkpoint):
+        if checkpoint:
+            before = TrainerState.load_from_json(checkpoint / "trainer_state.json")
+            trainer.load_extra_state(checkpoint)
+        check_stop(before, trainer.task, trainer.args)
+        began = time.perf_counter()
+        if checkpoint and patience and stopped_early(before, patience):
+            trainer.state = before  # train() would go on: it forgets that it was told to stop
+            trainer.load_best_model()
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state.epoch - before.epoch, time.perf_counter() - began
 
 
@@ -264,16 +294,3 @@ def stopped_early(state: TrainerState, patience: int) -> bool:
     """Whether the run that wrote this state had stopped for want of a better evaluation."""
     callback = state.stateful_callbacks["EarlyStoppingCallback"]
     return callback["attributes"]["early_stopping_patience_counter"] >= patience
-
-
-def last_complete_checkpoint(folder: Path, training_args: TrainingArguments) -> Path | None:
-    """The newest whole checkpoint (trainer_state.json is written last); what a kill left half-written is removed."""
-    complete = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            step = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-            complete.append((step, checkpoint))
-        except (OSError, ValueError):
-            if training_args.should_save:
-                shutil.rmtree(checkpoint)
-    return max(complete)[1] if complete else None

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RESIZE = 8 / 7  # short side of the frames over crop_size: 256 to 224
 BOX_MARGIN = 0.1  # of width and height, on each side: arms leave the box between two frames
+CACHED_FRAMES = 4096  # of a video in the cache: it is written from memory, 1.4 GB at 256 x 456 pixels
 LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
 
 
@@ -194,8 +195,9 @@ class ClipDataset(Dataset):
 
     Random choices come from (seed, epoch, row) alone, so that they are the same with any number of workers and after a
     resume. set_epoch() is called before each pass. cache_dir: all frames of a video, prepared, are written there as one
-    uint8 .npy when it is first read, and memory-mapped from then on. A clip that cannot be decoded gives an InputError
-    in place of its tensor, which collate() carries to the loop: an exception in a worker would lose its sentence.
+    uint8 .npy when it is first read, and memory-mapped from then on; a video of more than CACHED_FRAMES is decoded each
+    time. A clip that cannot be decoded gives an InputError in place of its tensor, which collate() carries to the loop:
+    an exception in a worker would lose its sentence.
     """
 
     def __init__(
@@ -281,9 +283,22 @@ class ClipDataset(Dataset):
             return self.prepared(example, choose)
         path = self.cache_file(example)
         if not path.exists():
+            long = False
+
+            def choose_all(total: int) -> Sequence[int]:
+                nonlocal long
+                long = total > CACHED_FRAMES
+                return choose(total) if long else range(total)
+
+            frames = self.prepared(example, choose_all)
+            if long:
+                return frames
             with atomic_write(path, "wb") as file:
-                np.save(file, self.prepared(example, range))
-        cached = np.load(path, mmap_mode="r")
+                np.save(file, frames)
+        try:
+            cached = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError, OSError):  # cut off: the clip itself is still there
+            return self.prepared(example, choose)
         return np.array(cached[list(choose(len(cached)))])
 
     def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
@@ -332,17 +347,16 @@ def collate(items: list[dict]) -> dict[str, Tensor]:
     }
 
 
-def make_loader(dataset: Dataset, batch_size: int, num_workers: int, shuffle: bool = False) -> DataLoader:
-    """Batches of collate(). Workers are copies of a clean process that has only imported the script and this module:
-    decord can deadlock in a copy of one that has used it."""
+def make_loader(dataset: Dataset, batches: int | Sampler, num_workers: int) -> DataLoader:
+    """Batches of collate(). batches: rows of each, or what says which rows. Workers are copies of a clean process that
+    has only imported the script and this module: decord can deadlock in a copy of one that has used it."""
     workers = {}
     if num_workers:
         start_forkserver()
         workers = {"num_workers": num_workers, "multiprocessing_context": "forkserver", "timeout": LOADER_TIMEOUT}
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        shuffle=shuffle,
+        **({"batch_size": batches} if isinstance(batches, int) else {"batch_sampler": batches}),
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         **workers,

@@ -10,7 +10,6 @@ submission_format     rows -> what is handed in: SUBMISSION, for the competition
 flip_map              pairs of labels -> the label of each one's mirror image
 """
 
-import dataclasses
 import hashlib
 import os
 import re
@@ -26,34 +25,27 @@ import numpy as np
 
 from common.console import InputError, print_once
 from common.files import natural, read_json_data, read_table
+from common.guards import listing
+from common.guards.options import OWN
 from common.guards.spelling import nfc
 from common.options import PredictArguments, StoppingArguments
-from common.options.args import TRAINING_DEFAULTS
 from common.options.checks import check_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
 
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
 COMPETITION_SUBMISSION = SubmissionFormat("file_path", {"Label_{label}": probability})
 SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label, "{label}": probability})
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".gif", ".mkv", ".webm", ".m4v", ".mpg")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VIDEO_SUFFIXES = (*listing.VIDEO_SUFFIXES, ".gif")
+IMAGE_SUFFIXES = tuple(suffix for suffix in listing.IMAGE_SUFFIXES if suffix != ".gif")
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
-# The TrainingArguments that the loop of train.py reads; another one that is set is an error, because it would do
-# nothing.
-READ = """
-output_dir seed num_train_epochs learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay
-adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor per_device_train_batch_size
-per_device_eval_batch_size gradient_accumulation_steps bf16 fp16 dataloader_num_workers load_best_model_at_end
-metric_for_best_model greater_is_better save_total_limit report_to disable_tqdm use_cpu push_to_hub
-hub_model_id hub_private_repo hub_token
-""".split()
 
 
 @dataclass
 class TaskArguments(StoppingArguments):
     """Fields of train.py beside TrainingArguments."""
 
+    LOOP: ClassVar[str] = OWN
     LIMITS: ClassVar[dict] = {
         "num_frames": (1, None),
         "frame_stride": (0, None),
@@ -144,7 +136,7 @@ class TaskArguments(StoppingArguments):
 
     def check(self, training_args: Any) -> None:
         super().check(training_args)
-        check_read(training_args)
+        check_schedule(training_args)
         if self.min_crop_scale == 0:
             raise InputError("min_crop_scale: 0 is not above 0")
         check_crops(self.num_crops)
@@ -185,15 +177,8 @@ class TaskPredictArguments(PredictArguments):
         check_crops(self.num_crops)
 
 
-def check_read(training_args: Any) -> None:
-    """Raise InputError for TrainingArguments that the loop of train.py does not take."""
-    from transformers import TrainingArguments
-
-    untouched = TrainingArguments(**TRAINING_DEFAULTS, use_cpu=training_args.use_cpu)
-    for item in dataclasses.fields(training_args):
-        if item.init and item.name not in READ and getattr(training_args, item.name) != getattr(untouched, item.name):
-            how = "which evaluates and saves after each epoch; leave it at its default"
-            raise InputError(f"{item.name}: is not read by this loop, {how}")
+def check_schedule(training_args: Any) -> None:
+    """Raise InputError for TrainingArguments that the loop of train.py cannot follow."""
     if training_args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
         name = training_args.lr_scheduler_type.value
         raise InputError(f"lr_scheduler_type: {name} follows a metric, this loop steps a schedule by number")
@@ -237,8 +222,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
     Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or
     <class>/<clip>, where a clip is a video file or a folder of images; or clips without a class. preprocessing:
     label_names, those of the training folder, None: read that; group_by_number, see TaskArguments. Files with the same
-    beginning are one group. Hidden files are not seen. A folder of the sample is drawn first. Prints what was found.
-    Raises InputError that names the file.
+    beginning are one group. Hidden files are not seen. A folder of the sample is drawn first. Prints what was found,
+    and how many files of which endings are left out. Raises InputError that names the file.
     """
     path = Path(path)
     if not path.is_dir():
@@ -254,7 +239,10 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         clips, names = read_class_folders(path, preprocessing["label_names"])
     if not clips:
         known = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
-        raise InputError(f"{path}: holds no clips; expected file_N.json with frames, or <class>/<clip>.* ({known})")
+        others = listing.left_out(listing.seen_files(path))
+        there = f" ({others})" if others else ""
+        expected = f"expected file_N.json with frames, or <class>/<clip>.* ({known})"
+        raise InputError(f"{path}: holds no clips{there}; {expected}")
     for clip in clips:
         if clip.path.is_dir():
             clip.frames = list_frames(clip.path)
@@ -262,6 +250,9 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
+    read = {*map(str, records), *(str(file) for clip in clips for file in clip.frames or [clip.path])}
+    read |= {str(path / RECIPE), str(path / ACTIONS_FILE)}
+    listing.print_left_out(path, (file for file in listing.seen_files(path) if str(Path(file)) not in read))
     return Clips(clips, names)
 
 
@@ -282,9 +273,9 @@ def draw_sample(folder: Path) -> None:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, 2.jpg before 10.jpg, but for what systems hide there (.ipynb_checkpoints, ._clip.mp4).
-    Raises InputError for a name that is not UTF-8, since no CSV could hold it."""
-    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
+    """What a folder holds, 2.jpg before 10.jpg, but for what systems hide there (.ipynb_checkpoints, ._clip.mp4,
+    __MACOSX). Raises InputError for a name that is not UTF-8, since no CSV could hold it."""
+    paths = sorted((path for path in folder.iterdir() if not listing.is_hidden(path.name)), key=natural)
     for path in paths:
         try:
             str(path).encode()
@@ -297,6 +288,8 @@ def list_frames(folder: Path) -> list[Path]:
     """The images of a folder. Raises InputError for one that is no frame, since its name has no number and the others'
     have, or are one."""
     images = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    for path in images:
+        listing.is_regular(path)
     for pattern in (r"\d+", r".*\d.*"):
         strays = [path for path in images if not re.fullmatch(pattern, path.stem)]
         if len(strays) < len(images):
@@ -347,7 +340,8 @@ def read_competition(
 def find_frames(folder: Path, record: Path) -> Path:
     """The folder of frames or the video that belongs to file_N.json. Raises InputError where there is none."""
     for suffix in ("", *VIDEO_SUFFIXES):
-        if (candidate := folder / (record.stem + suffix)).exists():
+        candidate = folder / (record.stem + suffix)
+        if candidate.is_dir() or listing.is_regular(candidate):
             return candidate
     raise InputError(f"{record}: has no frames, expected the folder {folder / record.stem} or {record.stem}.mp4 in it")
 
@@ -430,8 +424,8 @@ def read_class_folders(folder: Path, label_names: Sequence[str] | None) -> tuple
 def is_clip(path: Path) -> bool:
     """A video file, or a folder that holds images."""
     if path.is_dir():
-        return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in path.iterdir())
-    return path.suffix.lower() in VIDEO_SUFFIXES
+        return any(p.suffix.lower() in IMAGE_SUFFIXES and not listing.is_hidden(p.name) for p in path.iterdir())
+    return path.suffix.lower() in VIDEO_SUFFIXES and listing.is_regular(path)
 
 
 def check_one_kind(folder: Path) -> None:

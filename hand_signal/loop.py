@@ -1,36 +1,45 @@
 """What stands around the loop of train.py: its set-up, the evaluation after an epoch, checkpoints."""
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import set_seed
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import TorchDynamoPlugin, set_seed
 from safetensors.torch import load_file, save_file
 from transformers import TrainerState, get_scheduler
 
+from common.batches import LengthBatchSampler
 from common.console import print_once
 from common.files import write_json
 from common.folds import Fold
+from common.guards.batch_norm import count_rows, share_batch_norm
+from common.guards.checkpoints import finish_checkpoint, last_whole_checkpoint
+from common.guards.lock import check_held
+from common.guards.manifest import link
+from common.guards.pickles import load_tensors, refusing_pickles
+from common.guards.rows import FilledRows, share_buffers
 from common.options.fields import WATCHED
-from common.training import last_complete_checkpoint
 
 from clips import ClipDataset, make_loader, predict_clips
 from metrics import Watched
 from model import VideoClassifier
 
-WEIGHTS = "evaluated.safetensors"  # in checkpoints/: those that the fold will have, of the best or the last evaluation
+# in checkpoints/ and in each checkpoint: those that the fold will have, of the best or the last evaluation
+WEIGHTS = "evaluated.safetensors"
+STATES = "states.pt"  # in a checkpoint: of optimizer, schedule, averages and fp16's scaler
 
 
 class Loop:
     """Model, optimizer, schedule and loader of a fold, as its last complete checkpoint in checkpoints/ left them.
 
-    model: of this process; wrapped: what Accelerate made of it. batch_rows, step_rows: for each batch of an epoch its
-    rows on this process, and those of its optimizer step. state: where the fold stands. ema: None where it is off.
+    model: of this process; wrapped: what Accelerate made of it. batches: which clips this process takes. step_rows: for
+    each batch of an epoch the rows of its optimizer step, over all processes; shares: what backward() and DDP divide a
+    gradient by. state: where the fold stands. ema: None where it is off.
     """
 
     def __init__(self, fold: Fold, make_model: Callable[[], VideoClassifier], train_set: ClipDataset):
@@ -41,22 +50,27 @@ class Loop:
             cpu=args.use_cpu,
             mixed_precision="bf16" if args.bf16 else "fp16" if args.fp16 else "no",
             gradient_accumulation_steps=args.gradient_accumulation_steps,
-            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=args.seed),
+            dynamo_plugin=TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode),
             log_with=args.report_to or None,
             project_dir=fold.dir,
         )
         set_seed(args.seed)
         self.model = make_model()
+        share_batch_norm(self.model)
         optimizer = make_optimizer(self.model, args)
-        loader = make_loader(train_set, args.per_device_train_batch_size, args.dataloader_num_workers, shuffle=True)
-        self.wrapped, self.optimizer, self.loader = self.accelerator.prepare(self.model, optimizer, loader)
-
-        self.batch_rows = np.full(len(self.loader), args.per_device_train_batch_size)
-        if self.accelerator.num_processes == 1:  # of several, Accelerate fills up the last batches
-            self.batch_rows[-1] -= self.batch_rows.sum() - len(train_set)
-        steps = np.arange(len(self.loader)) // args.gradient_accumulation_steps
-        self.step_rows = np.bincount(steps, self.batch_rows)[steps].tolist()
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        who = {"rank": self.accelerator.process_index, "world_size": self.accelerator.num_processes}
+        accumulation = args.gradient_accumulation_steps
+        size = args.per_device_train_batch_size
+        self.batches = ClipBatchSampler(len(train_set), size, args.seed, accumulation=accumulation, **who)
+        loader = make_loader(FilledRows(train_set), self.batches, args.dataloader_num_workers)
+        # as of one process, because Accelerate would fill up the last batches with rows that then count twice
+        self.loader = prepare_data_loader(loader, self.accelerator.device, 1, 0, put_on_device=True)
+        steps = np.arange(len(self.batches)) // accumulation
+        effective = self.batches.effective
+        self.step_rows = np.minimum(effective, len(train_set) - steps * effective).tolist()
         self.steps_per_epoch = int(steps[-1]) + 1
+        self.shares = accumulation * self.accelerator.num_processes
 
         num_steps = self.steps_per_epoch * int(args.num_train_epochs)
         # not prepared, because Accelerate steps such a one once for every process
@@ -72,19 +86,30 @@ class Loop:
             from common.tricks.ema import Ema
 
             self.ema = Ema(self.model, fold.args.ema_decay)
-        self.accelerator.register_for_checkpointing(self.scheduler, *([] if self.ema is None else [self.ema]))
         self.state = TrainerState(epoch=0.0)
-        if checkpoint := last_complete_checkpoint(self.folder, args):
+        if checkpoint := last_whole_checkpoint(self.folder, args):
             self.state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
-            self.accelerator.load_state(checkpoint)
+            with refusing_pickles(checkpoint):
+                self.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+            for name, state in load_tensors(checkpoint / STATES).items():
+                self.parts()[name].load_state_dict(state)
+            if self.accelerator.is_main_process:
+                link(checkpoint / WEIGHTS, self.folder / WEIGHTS)
+            self.accelerator.wait_for_everyone()
         # on every process, because predict_clips() gives all rows to each; the folder stays empty
         self.metric = Watched(keep_in_memory=True, cache_dir=str(self.folder / "metric"))
+
+    def logits(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(B, C) float32 of a training batch. labels: NO_ROW for a clip that fills a place."""
+        count_rows(labels)
+        return self.wrapped(pixel_values=pixel_values).logits.float()
 
     def evaluate(self, eval_set: ClipDataset, label_names: list[str], train_loss: float) -> None:
         """Measure the model, averaged where ema_decay is on, after an epoch; log it, and keep its weights where they
         are the best so far, or the best are not asked for."""
         args = self.args
         state = self.state
+        share_buffers(self.model)
         batches = args.per_device_eval_batch_size, args.dataloader_num_workers
         with nullcontext() if self.ema is None else self.ema.applied(self.model):
             seen = predict_clips(self.model, eval_set, self.accelerator, label_names, *batches)
@@ -105,30 +130,56 @@ class Loop:
                 state.best_metric = watched
                 state.best_global_step = state.global_step
             if (better or not args.load_best_model_at_end) and self.accelerator.is_main_process:
+                check_held()
                 self.folder.mkdir(parents=True, exist_ok=True)
-                weights = {key: value.contiguous() for key, value in self.model.state_dict().items()}
-                save_file(weights, self.folder / WEIGHTS)
+                (self.folder / WEIGHTS).unlink(missing_ok=True)  # the older checkpoints keep theirs
+                save_file(self.weights(), self.folder / WEIGHTS)
         state.log_history.append(entry)
         self.accelerator.log(entry, step=state.global_step)
         print_once(", ".join(f"{key} {entry[key]:.4g}" for key in ("epoch", "loss", "eval_loss", "eval_accuracy")))
 
     def save(self) -> None:
-        """Write a checkpoint, and drop the oldest above save_total_limit."""
+        """Write a checkpoint of tensors and numbers, and drop the oldest above save_total_limit. Random states are not
+        among them, because those of an epoch depend on seed and epoch alone."""
         checkpoint = self.folder / f"checkpoint-{self.state.global_step}"
-        self.accelerator.save_state(checkpoint)
         if self.accelerator.is_main_process:
-            # last, because a checkpoint without it is not complete
+            check_held()
+            checkpoint.mkdir()
+            save_file(self.weights(), checkpoint / "model.safetensors")
+            torch.save({name: part.state_dict() for name, part in self.parts().items()}, checkpoint / STATES)
+            link(self.folder / WEIGHTS, checkpoint / WEIGHTS)
             write_json(checkpoint / "trainer_state.json", dataclasses.asdict(self.state))
-            complete = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-            for old in complete[: -self.args.save_total_limit]:
-                shutil.rmtree(old)
+            finish_checkpoint(checkpoint, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
+
+    def parts(self) -> dict[str, Any]:
+        """By name what has a state beside the model."""
+        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "ema": self.ema}
+        parts["scaler"] = self.accelerator.scaler  # of fp16
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As safetensors wants them."""
+        return {key: value.contiguous() for key, value in self.model.state_dict().items()}
 
     def finish(self) -> None:
         """Put the weights in that evaluate() kept."""
-        self.model.load_state_dict(load_file(self.folder / WEIGHTS))
+        with refusing_pickles(self.folder):
+            self.model.load_state_dict(load_file(self.folder / WEIGHTS))
         if self.args.report_to:
             self.accelerator.end_training()
+
+
+class ClipBatchSampler(LengthBatchSampler):
+    """Random batches of `rows` clips as LengthBatchSampler shares them out, in the order of torch's RandomSampler."""
+
+    def __init__(self, rows: int, batch_size: int, seed: int, **shared: int):
+        super().__init__(np.ones(rows, dtype=np.int64), batch_size, seed, by_length=False, **shared)
+
+    def effective_batches(self) -> list[np.ndarray]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).numpy()
+        return [order[i : i + self.effective] for i in range(0, len(order), self.effective)]
 
 
 def make_optimizer(model: VideoClassifier, args: Any) -> torch.optim.Optimizer:

@@ -20,7 +20,11 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, VideoMAE
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from common.console import InputError, first_line
-from common.models import label_config, labels_of_config
+from common.guards.first_pass import check_pixels
+from common.guards.foreign_code import is_timm_name, refuse_code
+from common.guards.rows import smallest_batch
+from common.guards.weights import check_fits, load_pretrained, load_saved, without_prefixes
+from common.models import BROKEN_FILES, label_config, labels_of_config, unavailable
 
 from slowfast import Head, Slow, SlowFast
 
@@ -101,12 +105,13 @@ class FrameClassifier(nn.Module):
         timm_model: str,
         temporal_head: str = "mean",
         dropout: float = 0.5,
-        pretrained: bool = False,
     ):
         super().__init__()
         import timm
 
-        self.encoder = timm.create_model(timm_model, num_classes=0, pretrained=pretrained)
+        if not is_timm_name(timm_model):
+            raise ValueError(f"timm has no model {timm_model!r:.80}")
+        self.encoder = timm.create_model(timm_model, num_classes=0)
         width = self.encoder.num_features
         self.temporal = None
         if temporal_head == "lstm":
@@ -181,8 +186,9 @@ def find_architecture(name: str) -> Architecture:
     if name.startswith("timm/"):
         return timm_architecture(name.removeprefix("timm/"))
     try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        refuse_code(name, False)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except BROKEN_FILES as error:
         known = f"{', '.join(['scratch', *ARCHITECTURES])}, timm/<model>, or the folder or hub id of a VideoMAE"
         raise InputError(
             f"model_name_or_path: {name!r} cannot be loaded ({first_line(error)}), expected one of {known}"
@@ -199,12 +205,8 @@ def timm_architecture(name: str) -> Architecture:
     """Frames as timm's own weights want them. Raises InputError for a model that timm does not have."""
     import timm
 
-    try:
-        config = timm.get_pretrained_cfg(name.split(".")[0])
-        known = timm.is_model(name)
-    except RuntimeError:
-        known = False
-    if not known or config is None:
+    config = timm.get_pretrained_cfg(name.split(".")[0]) if is_timm_name(name) else None
+    if config is None:
         raise InputError(f"model_name_or_path: timm has no model {name!r}; timm.list_models() lists them")
     return Architecture(
         "frames", 8, 0, config.input_size[1], {"timm_model": name}, {"mean": list(config.mean), "std": list(config.std)}
@@ -263,8 +265,12 @@ def load_video_model(
     )
     model = VideoClassifier(config)
     if architecture.kind == "videomae":
-        head_size = {"num_labels": len(label_names), "num_frames": num_frames, "ignore_mismatched_sizes": True}
-        model.backbone.model = VideoMAEForVideoClassification.from_pretrained(model_name_or_path, **head_size)
+        head_size = {"num_labels": len(label_names), "num_frames": num_frames}
+        try:
+            loaded, _ = load_pretrained(VideoMAEForVideoClassification, model_name_or_path, False, **head_size)
+        except BROKEN_FILES as error:
+            raise unavailable(model_name_or_path, error) from error
+        model.backbone.model = loaded
     elif pretrained_weights == HUB:
         load_from_hub(model, model_name_or_path)
     elif pretrained_weights:
@@ -272,15 +278,18 @@ def load_video_model(
     return model
 
 
-def check_last_batch(model: VideoClassifier, num_rows: Sequence[int], batch_size: int) -> None:
-    """Raise InputError where a last batch of one clip, which becomes 1 x 1 x 1, leaves batch norm a single value.
+def check_last_batch(model: VideoClassifier, num_rows: Sequence[int], batch_size: int, *shared: int) -> None:
+    """Raise InputError where a clip does not fit the model, or where a last batch of one clip, which becomes 1 x 1 x 1,
+    leaves batch norm a single value.
 
-    num_rows: training clips of each fold. model.config.preprocessing: the size of a clip.
+    num_rows: training clips of each fold. shared: accumulation and number of processes. model.config.preprocessing: the
+    size of a clip.
     """
-    if all(rows % batch_size != 1 for rows in num_rows) and batch_size > 1:
-        return
     frames = model.config.preprocessing["num_frames"]
     pixels = model.config.preprocessing["crop_size"]
+    check_pixels(model, 1, 3, frames, pixels, pixels)
+    if all(smallest_batch(rows, batch_size, *shared) > 1 for rows in num_rows):
+        return
     try:
         model.train()(pixel_values=torch.zeros(1, 3, frames, pixels, pixels))
     except ValueError as error:
@@ -309,35 +318,22 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
     A frame classifier takes the weights of its timm model. Raises InputError for a file that is none, or of another
     model.
     """
-    state = read_weights(path)
+    known = set(backbone.state_dict())
+    names = []
+    if isinstance(backbone, FrameClassifier):
+        classifier = backbone.encoder.pretrained_cfg["classifier"] or ()
+        names = [classifier] if isinstance(classifier, str) else classifier
+        known |= {*backbone.encoder.state_dict(), *(f"{name}.{kind}" for name in names for kind in ("weight", "bias"))}
+    state = without_prefixes(read_weights(path), known, path)
     target = backbone
     head = backbone.HEAD
     if isinstance(backbone, FrameClassifier) and not any(key.startswith("encoder.") for key in state):
         target = backbone.encoder
-        classifier = backbone.encoder.pretrained_cfg["classifier"]
-        names = [classifier] if isinstance(classifier, str) else classifier
         state = {key: value for key, value in state.items() if not key.startswith(tuple(f"{name}." for name in names))}
         head = "no classifier"
-    own = target.state_dict()
-    wanted = {key: value.shape for key, value in own.items() if not key.startswith(head)}
     state = {key: value for key, value in state.items() if not key.startswith(head)}
-    # timm's older files lack the counters of batch norm, which a fixed momentum does not read
-    counters = {key: own[key] for key in wanted if key.endswith("num_batches_tracked") and key not in state}
-    wrong = [
-        key
-        for key in sorted(wanted.keys() | state.keys())
-        if key not in counters and wanted.get(key) != shape_of(state.get(key))
-    ]
-    if wrong:
-        first = f"{wrong[0]} is {shape_of(state.get(wrong[0]))}, expected {wanted.get(wrong[0])}"
-        raise InputError(
-            f"{path}: does not fit the model, {len(wrong)} of {len(wanted)} weights differ (first: {first})"
-        )
-    target.load_state_dict({**state, **counters}, strict=False)
-
-
-def shape_of(tensor: Tensor | None) -> torch.Size | None:
-    return None if tensor is None else tensor.shape
+    check_fits(state, {key: value for key, value in target.state_dict().items() if not key.startswith(head)}, path)
+    target.load_state_dict(state, strict=False)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -361,8 +357,8 @@ def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[st
     """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other
     labels."""
     try:
-        model = VideoClassifier.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        model = load_saved(VideoClassifier, folder)
+    except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     names = labels_of_config(model.config)
     if names != list(label_names):

@@ -75,7 +75,8 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
 
     # before anything is written, because damaged weights are bad input, too
     num_rows = [len(train_idx) for train_idx, _ in splits]
-    check_last_batch(make_model(), num_rows, training_args.per_device_train_batch_size)
+    shared = training_args.gradient_accumulation_steps, training_args.world_size
+    check_last_batch(make_model(), num_rows, training_args.per_device_train_batch_size, *shared)
     run.start(examples)
 
     # Train each fold, predict what it has not seen, keep the model and its logits.
@@ -175,7 +176,7 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
     accelerator = loop.accelerator
     # dropout and mixup; the clips have seeds of their own
     set_seed((1009 * args.seed + epoch) % 2**31, device_specific=True)
-    loop.loader.set_epoch(epoch)
+    loop.batches.epoch = epoch
     train_set.set_epoch(epoch)
     loop.model.train()
     total = torch.zeros((), device=accelerator.device)
@@ -184,15 +185,14 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
     for rows, batch in zip(loop.step_rows, progress, strict=True):
         pixel_values = checked(batch)["pixel_values"]  # (B, 3, T, S, S)
         targets = batch["labels"]
-        if mixup_alpha > 0:
+        if mixup_alpha > 0 and targets[0] >= 0:  # else no clip, but one that fills a place
             pixel_values, targets = mixup(pixel_values, targets, mixup_alpha, num_labels)
         with accelerator.accumulate(loop.wrapped):
-            logits = loop.wrapped(pixel_values=pixel_values).logits.float()
+            logits = loop.logits(pixel_values, batch["labels"])
             smoothing = args.label_smoothing_factor
             loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
-            # backward() divides by gradient_accumulation_steps; so a step's gradient is the mean over its rows, also of
-            # a short last one
-            accelerator.backward(loss * args.gradient_accumulation_steps / rows)
+            # a step's gradient is the mean over its rows on all processes, also of a short last one
+            accelerator.backward(loss * loop.shares / rows)
             if accelerator.sync_gradients and args.max_grad_norm > 0:
                 accelerator.clip_grad_norm_(loop.wrapped.parameters(), args.max_grad_norm)
             loop.optimizer.step()
@@ -204,7 +204,7 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
                     loop.ema.update(loop.model)
         total += loss.detach()
     loop.state.epoch = epoch + 1.0
-    return accelerator.reduce(total / int(loop.batch_rows.sum()), "mean").item()
+    return accelerator.reduce(total / len(train_set), "sum").item()
 
 
 if __name__ == "__main__":

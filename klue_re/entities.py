@@ -292,9 +292,9 @@ def tokenize(
     form: EntityFormat,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-    cache_file: str | Path,
-) -> datasets.Dataset:
-    """Rows of id, labels, what the tokenizer gives, and numbers per token, memory-mapped from cache_file.
+    cache_file: str | Path | None = None,
+) -> datasets.Dataset | list[dict]:
+    """Rows of id, labels, what the tokenizer gives, and numbers per token, as write_rows() keeps them.
 
     The numbers are e1_mask and e2_mask (1: this token's state is averaged into the entity's vector), indicator_mask
     (head indicators) and ner_ids (ner_as embedding). The baseline has none of them. Nothing is padded:

@@ -22,7 +22,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from common.console import InputError, print_once
+from common.console import print_once
+from common.guards.first_pass import fit_model
+from common.guards.weights import load_pretrained
 from common.models import BROKEN_FILES, label_config, load_model, unavailable
 
 # Options of RBertConfig that TaskArguments has by the same names.
@@ -123,7 +125,7 @@ class RBertForRelationExtraction(PreTrainedModel):
     def __init__(self, config: RBertConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         encoder_config = AutoConfig.for_model(**config.encoder_config)
-        self.encoder = AutoModel.from_config(encoder_config) if encoder is None else encoder
+        self.encoder = AutoModel.from_config(encoder_config, trust_remote_code=False) if encoder is None else encoder
         if config.cls_pooling != "pooler" and has_pooler(self.encoder):
             self.encoder.pooler = None  # because weights without gradients stop a run on several GPUs
         self.ner_embedding = None
@@ -231,8 +233,7 @@ def load_relation_model(
         encoder_config = scratch_config(tokenizer)
     else:
         encoder, has_pretrained_pooler = load_encoder(args)
-        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-            encoder.resize_token_embeddings(len(tokenizer))
+        fit_model(encoder, tokenizer)
         initialize_tokens(encoder, tokenizer, special_tokens)
         encoder_config = encoder.config
     if options.get("cls_pooling") == "pooler" and not has_pretrained_pooler:
@@ -250,17 +251,11 @@ def load_relation_model(
 
 def load_encoder(args: Any) -> tuple[PreTrainedModel, bool]:
     """(the encoder of args.model_name_or_path in float32, whether it has a pretrained pooler). Raises InputError."""
-    name = args.model_name_or_path
-    options = {"dtype": torch.float32, "trust_remote_code": args.trust_remote_code}
     try:
-        encoder, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
+        encoder, new = load_pretrained(AutoModel, args.model_name_or_path, args.trust_remote_code)
     except BROKEN_FILES as error:
-        raise unavailable(name, error) from error
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        what = f"lacks {len(missing)} weights of its encoder, {missing[0]} for one"
-        raise InputError(f"model_name_or_path: {name} {what}")
-    return encoder, has_pooler(encoder) and not info["missing_keys"]
+        raise unavailable(args.model_name_or_path, error) from error
+    return encoder, has_pooler(encoder) and not new
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     # torch and transformers are imported only now: --help answers at once
     from common.examples import read_files, texts_of
     from common.folds import folds_to_train, make_splits
+    from common.guards.first_pass import check_forward
     from common.inference import predict_fold
     from common.models import load_model, load_tokenizer
     from common.report.run_page import report_run
@@ -73,14 +74,13 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
             model.config.preprocessing = {**preprocessing, "max_length": max_length}
             return model
 
-        model = make_model()  # before anything is written, because damaged weights are bad input, too
+        # before anything is written, because damaged weights are bad input, too
+        collate = Collator(tokenizer)
+        model = check_forward(make_model, examples["train"], lambda x: tokenize(x, tokenizer, max_length), collate)
         run.start(examples)
-        datasets = {
-            name: tokenize(rows, tokenizer, max_length, run.cache_file(name)) for name, rows in examples.items()
-        }
+        datasets = {key: tokenize(rows, tokenizer, max_length, run.cache_file(key)) for key, rows in examples.items()}
         write_features(run, examples["train"], datasets["train"], model)
         del model
-    collate = Collator(tokenizer)
 
     # Train each fold, predict what it has not seen, keep the model and its logits.
     for fold in folds_to_train(run, splits, datasets):

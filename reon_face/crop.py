@@ -22,12 +22,13 @@ from pathlib import Path
 
 from common.console import ArgumentParser, InputError, run_main
 from common.files import read_json, write_json
+from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, print_left_out
 from common.options.args import relative
 from common.options.checks import check_folder, check_number
 
-from data import CROP_RECORD, IMAGE_SUFFIXES, compile_pattern, draw_sample, label_and_subject, list_files
+from data import CROP_RECORD, compile_pattern, draw_sample, label_and_subject, list_files
 from faces import FaceCrop, load_detector
-from shards import VIDEO_SUFFIXES, Job, crop_shard
+from shards import Job, crop_shard
 
 IMAGES = 512  # per shard: a shard is what one process does, and what a kill loses; a video's faces are many
 VIDEOS = 8
@@ -118,9 +119,12 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     draw_sample(folder)
     pattern = compile_pattern(args.subject_pattern)
     load_detector(args.detector)
-    sources = [path.relative_to(folder) for path in list_files(folder, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))]
+    found, others = list_files(folder, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    sources = [path.relative_to(folder) for path in found]
     if not sources:
-        raise InputError(f"{folder}: holds no images and no videos")
+        there = f" ({left_out(others)})" if others else ""
+        raise InputError(f"{folder}: holds no images and no videos{there}")
+    print_left_out(folder, others)
     of_label: dict[str, list[str]] = {}
     for source in sources:
         of_label.setdefault(label_and_subject(source, pattern)[0] or "", []).append(source.as_posix())

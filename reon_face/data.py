@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from common.console import InputError, first_line
-from common.files import natural, read_json, sha256, walk
+from common.files import natural, read_json, sha256
+from common.guards.listing import IMAGE_SUFFIXES, is_regular, left_out, print_left_out, sort_out
 from common.options import ImbalanceArguments, StoppingArguments
 from common.options.args import is_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
@@ -43,9 +44,10 @@ COMPETITION_FILES = {
     "sample_submission_file": "sample_submission.csv",
 }
 SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label, "{label}": probability})
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}  # folders of folders of labels
 CROP_RECORD = "crop.json"  # in a folder of shards
+GROUP_ROWS = 2**16  # of a row group of a shard, which is read whole; crop.py writes 256 rows of some 6 KB
+GROUP_BYTES = 2**29
 DRAWN_RECORD = "drawn.json"  # in a folder of the sample
 DRAW = Path(__file__).with_name("sample") / "draw.py"
 # <hash of the person>_<gender>_<age>_<label>_<place>_<number>.jpg
@@ -223,11 +225,13 @@ def read_examples(path: str | Path, preprocessing: dict) -> Faces:
     pattern = compile_pattern(preprocessing["subject_pattern"])
     if (folder / CROP_RECORD).exists():
         return read_shards(folder, label_names, pattern)
-    files = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in list_files(folder, IMAGE_SUFFIXES)]
+    found_files, others = list_files(folder, IMAGE_SUFFIXES)
+    files = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in found_files]
     if not files:
-        raise InputError(
-            f"{folder}: holds no images; expected <label>/*.jpg ({', '.join(IMAGE_SUFFIXES)}), or the shards of crop.py"
-        )
+        there = f" ({left_out(others)})" if others else ""
+        expected = f"expected <label>/*.jpg ({', '.join(IMAGE_SUFFIXES)}), or the shards of crop.py"
+        raise InputError(f"{folder}: holds no images{there}; {expected}")
+    print_left_out(folder, others)
     found = sorted({label for _, label, _ in files if label is not None})
     unlabelled = [p for p, label, _ in files if label is None]
     if found and unlabelled:
@@ -274,10 +278,11 @@ def compile_pattern(subject_pattern: str | None) -> re.Pattern | None:
     return pattern
 
 
-def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg, through linked folders; hidden ones and
-    broken links are left out. Raises InputError for a name that is not UTF-8."""
-    found = [Path(path) for path in walk(folder) if Path(path).suffix.lower() in suffixes]
+def list_files(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """All files below a folder with one of these suffixes, 2.jpg before 10.jpg, through linked folders, and the others,
+    broken links among them; hidden ones are neither. Raises InputError for a name that is not UTF-8."""
+    found, others = sort_out(folder, suffixes)
+    others = [path for path in others if os.path.basename(path) != DRAWN_RECORD]
     for path in found:
         try:
             str(path).encode()
@@ -285,7 +290,7 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
             raise InputError(
                 f"{str(path)!a}: its name is not UTF-8; unpack the archive with its own encoding (unzip -O cp949)"
             ) from error
-    return sorted((path for path in found if path.is_file()), key=lambda path: natural(path.relative_to(folder)))
+    return sorted(found, key=lambda path: natural(path.relative_to(folder))), others
 
 
 def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | None, str | None]:
@@ -329,6 +334,7 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
         raise InputError(f"{folder}: crop.py has not finished; start it again, it goes on where it stopped")
     if missing := {"label_names", "shards", "face_crop"} - set(record):
         raise InputError(f"{folder / CROP_RECORD}: has no {min(missing)}, expected what crop.py wrote")
+    check_record(folder, record)
     if not record["shards"]:
         raise InputError(f"{folder}: holds no faces")
     names = check_labels(folder, record["label_names"], label_names)
@@ -372,6 +378,27 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     return Faces(rows, np.concatenate(labels), names, folder, lambda: joined, bool(people))
 
 
+def check_record(folder: Path, record: dict[str, Any]) -> None:
+    """Raise InputError where crop.json says what crop.py does not write: a shard is a file of the folder itself, and no
+    link to another place."""
+    path = folder / CROP_RECORD
+    for key, kind in (("label_names", list), ("shards", list), ("face_crop", dict)):
+        if not isinstance(record[key], kind):
+            raise InputError(f"{path}, key {key}: is no {kind.__name__}, expected what crop.py wrote")
+    for name in (*record["label_names"], *record["shards"]):
+        if not isinstance(name, str):
+            raise InputError(f"{path}: {name!r:.80} is no name, expected what crop.py wrote")
+    shards = record["shards"]
+    for shard in shards:
+        inside = shard == os.path.basename(shard) and shard not in ("", ".", "..")
+        if not inside or os.path.realpath(folder / shard) != os.path.join(os.path.realpath(folder), shard):
+            raise InputError(f"{path}: names the shard {shard!r:.80}, which is not a file of this folder itself")
+        if not is_regular(folder / shard):
+            raise InputError(f"{path}: names the shard {shard!r:.80}, which is not there; start crop.py again")
+    if len(set(shards)) < len(shards):
+        raise InputError(f"{path}: names a shard twice, expected what crop.py wrote")
+
+
 def read_manifest(path: str) -> tuple["pyarrow.Table", list[int], list[int]]:
     """id, label, subject and sha256 of a shard's N rows; the rows of each of its row groups; N numbers of 60 bits that
     stand for the sha256. Raises InputError."""
@@ -379,8 +406,12 @@ def read_manifest(path: str) -> tuple["pyarrow.Table", list[int], list[int]]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
         metadata = parquet.read_metadata(path)
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_BYTES:
+                raise ValueError(f"row group {number} has {group.num_rows:,} rows of {group.total_byte_size:,} bytes")
+        table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
         digests = [int(digest[:15], 16) for digest in table["sha256"].to_pylist()]
     except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from error

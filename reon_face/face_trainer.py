@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from common.guards.batch_norm import count_rows
 from common.training import FoldTrainer
 
 from images import FaceBatchSampler, FaceCollator
@@ -32,13 +33,13 @@ class FaceTrainer(FoldTrainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple:
         began = time.perf_counter()
-        batches = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, rows = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.waited += time.perf_counter() - began
-        return batches
+        self.rows_seen += rows  # of all processes
+        return batches, rows
 
     def training_step(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> torch.Tensor:
         began = time.perf_counter()
-        self.rows_seen += len(inputs["labels"])
         loss = super().training_step(model, inputs, *args, **kwargs)
         self.worked += time.perf_counter() - began
         return loss
@@ -47,12 +48,13 @@ class FaceTrainer(FoldTrainer):
         """Of this start; None where nothing was left to be trained."""
         spent = self.waited + self.worked
         return {
-            "images_per_second": self.rows_seen / spent if spent else None,
+            "images_per_second": float(self.rows_seen) / spent if spent else None,
             "wait_share": self.waited / spent if spent else None,
         }
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         self.kept = 1.0
+        count_rows(inputs["labels"], len(inputs["pixel_values"]))
         if self.task.mixup_alpha > 0 and model.training:
             # Zhang et al. 2018; torch's generator, whose state a checkpoint holds
             alpha = torch.tensor(self.task.mixup_alpha)
@@ -60,6 +62,9 @@ class FaceTrainer(FoldTrainer):
             pixels = inputs["pixel_values"]
             inputs = {**inputs, "pixel_values": self.kept * pixels + (1 - self.kept) * pixels.roll(1, dims=0)}
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def total_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return super().total_loss(logits[: len(labels)], labels)  # because FaceCollator shows a single row twice
 
     def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         losses = super().row_losses(logits, labels)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
+import pyarrow
 import pyarrow.parquet as parquet
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from timm.data import create_transform
 from torch import Tensor
 
 from common.batches import LengthBatchSampler, read_column
 from common.console import InputError, first_line, print_once
+from common.guards.images import open_image as open_rgb
 
 if TYPE_CHECKING:
     from data import Faces
@@ -51,12 +53,13 @@ def read_group(path: str, number: int) -> list[bytes]:
 def open_image(path: str, row: int) -> Image.Image:
     """An RGB image, upright as its EXIF says: a file, or row `row` of a shard. Raises InputError where it cannot be
     decoded."""
+    if row < 0:
+        return open_rgb(path)
     try:
-        source = path if row < 0 else BytesIO(read_row(path, row))
-        with Image.open(source) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be decoded as an image ({first_line(error)})") from error
+        source = BytesIO(read_row(path, row))
+    except (OSError, pyarrow.ArrowException, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: row {row} cannot be read ({first_line(error)})") from error
+    return open_rgb(source, path)
 
 
 def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
@@ -70,11 +73,9 @@ def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
         if face.row >= 0:  # crop.py has checked it
             continue
         try:
-            with Image.open(face.path) as image:
-                image.draft("RGB", (image.width // 8, image.height // 8))
-                image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            broken.append(f"{face.path}: cannot be decoded as an image ({first_line(error)})")
+            open_rgb(face.path, longest=1)
+        except InputError as error:
+            broken.append(str(error))
     if broken:
         others = f"; {len(broken) - 1} more cannot" if len(broken) > 1 else ""
         raise InputError(f"{broken[0]}{others}; remove it, or let crop.py leave it out")
@@ -118,9 +119,9 @@ class FaceCollator:
         self.repeat_single = args is not None
 
     def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
-        if len(rows) == 1 and self.repeat_single:  # batch norm has no variance of a single value
-            rows = rows * 2
-        pixel_values = torch.stack([self.transform(open_image(row["path"], row["row"])) for row in rows])
+        # twice for batch norm, which has no variance of a single value; its label, and so its loss, comes once
+        shown = rows * 2 if len(rows) == 1 and self.repeat_single else rows
+        pixel_values = torch.stack([self.transform(open_image(row["path"], row["row"])) for row in shown])
         return {
             "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),  # 1.4 times as fast on a CPU
             "labels": torch.tensor([row["labels"] for row in rows]),

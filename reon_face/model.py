@@ -16,19 +16,21 @@ import numpy as np
 import timm
 import torch
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
 from common.console import InputError, first_line
 from common.files import read_json
+from common.guards.foreign_code import MOST_PIXELS, check_timm_config, is_timm_name
+from common.guards.weights import check_fits, load_saved, read_state, without_prefixes
+from common.models import BROKEN_FILES
 from common.options.args import is_folder
 from common.run import finished_folds
 
 SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
 SCRATCH_SIZE = 64
 CLASSIFIER_STD = 0.01
-PREFIX = "timm_model."  # of the weights that transformers saves
+FACE_CROP = {"detector", "choose", "padding", "align"}  # the fields of FaceCrop in faces.py
+MOST_PADDING = 2  # as crop.py allows
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,28 @@ class Preprocessing:
         """(N, 3, S, S) float32 from (N, S, S, 3) uint8 RGB, S = image_size."""
         scaled = (crops.astype(np.float32) / 255 - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+    def checked(self, path: str | Path) -> "Preprocessing":
+        """Itself. Raises InputError where the file `path`, which says so, asks for more than 4096 pixels a side, or for
+        what no training writes."""
+        crop = self.face_crop if isinstance(self.face_crop, dict) else {}
+        padding = crop.get("padding", 0)
+        right = {
+            "image size": type(self.image_size) is int and 1 <= self.image_size <= MOST_PIXELS,
+            "mean": three_numbers(self.mean),
+            "std": three_numbers(self.std) and min(self.std) > 0,
+            "face_crop": crop == self.face_crop and set(crop) == FACE_CROP,
+            "padding of face_crop": isinstance(padding, (int, float)) and 0 <= padding <= MOST_PADDING,
+        }
+        for name, is_right in right.items():
+            if not is_right:
+                raise InputError(f"{path}: its {name} is none that training writes; was the file changed?")
+        return self
+
+
+def three_numbers(values: Any) -> bool:
+    numbers = isinstance(values, (list, tuple)) and all(isinstance(value, (int, float)) for value in values)
+    return numbers and len(values) == 3 and all(abs(value) < 1e6 for value in values)
 
 
 def load_image_model(
@@ -123,15 +147,10 @@ def find_architecture(name_or_path: str) -> tuple[str, dict]:
     """timm's name and pretrained_cfg of a model. Raises InputError where there is none."""
     if is_folder(name_or_path):
         config = read_json(Path(name_or_path) / "config.json")
-        architecture = config.get("architecture")
-        settings = config.get("pretrained_cfg")
-        if not isinstance(architecture, str) or not isinstance(settings, dict):
-            raise InputError(
-                f"{name_or_path}/config.json: names no architecture and pretrained_cfg, expected a model of timm"
-            )
-        return architecture, settings
+        check_timm_config(config, f"{name_or_path}/config.json")
+        return config["architecture"], config["pretrained_cfg"]
     architecture = SCRATCH if name_or_path == "scratch" else name_or_path
-    if not timm.is_model(architecture):
+    if not is_timm_name(architecture):
         raise InputError(
             f"model_name_or_path: {name_or_path} is neither a folder nor a model that timm {timm.__version__} knows"
         )
@@ -166,14 +185,17 @@ def load_weights(network: torch.nn.Module, folder: Path, architecture: str, labe
     found, _ = find_architecture(str(folder))
     if found != architecture:
         raise InputError(f"{folder}: is a {found}, expected a {architecture} (model_name_or_path)")
+    own = network.state_dict()
     try:
-        weights = {key.removeprefix(PREFIX): value for key, value in load_file(folder / "model.safetensors").items()}
-        own = network.state_dict()
-        if read_json(folder / "config.json").get("label_names") != labels:
-            weights |= {key: value for key, value in own.items() if key.startswith(network.default_cfg["classifier"])}
-        network.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
+        weights = without_prefixes(read_state(folder), own, folder)
+    except BROKEN_FILES as error:
         raise InputError(f"{folder}: the weights cannot be loaded ({first_line(error)})") from error
+    if read_json(folder / "config.json").get("label_names") != labels:
+        names = network.default_cfg["classifier"] or ()
+        new = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+        weights |= {key: value for key, value in own.items() if key.startswith(new)}
+    check_fits(weights, own, folder)
+    network.load_state_dict(weights, strict=False)
 
 
 def preprocessing_of(model_dir: str | Path) -> Preprocessing:
@@ -186,11 +208,12 @@ def preprocessing_of(model_dir: str | Path) -> Preprocessing:
         size = timm_config["input_size"][-1]
         mean = tuple(timm_config["mean"])
         std = tuple(timm_config["std"])
-        return Preprocessing(size, mean, std, timm_config["interpolation"], crop)
-    except (KeyError, TypeError) as error:
+        preprocessing = Preprocessing(size, mean, std, timm_config["interpolation"], crop)
+    except (KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"{model_dir}/config.json: has no face_crop or no pretrained_cfg; is it another task's model?"
         ) from error
+    return preprocessing.checked(f"{model_dir}/config.json")
 
 
 def label_names_of(model_dir: str | Path) -> list[str]:
@@ -206,10 +229,11 @@ def load_fold(
 ) -> TimmWrapperForImageClassification:
     """A fold's model as save_pretrained wrote it, ready to predict. Raises InputError where it is damaged or has other
     labels."""
+    check_timm_config(read_json(Path(folder) / "config.json"), f"{folder}/config.json")
     preprocessing_of(folder)
     try:
-        model = TimmWrapperForImageClassification.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        model = load_saved(TimmWrapperForImageClassification, folder)
+    except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     if names != list(label_names):

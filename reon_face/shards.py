@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import cv2
 import numpy as np
 
 from common.console import InputError, first_line
 from common.files import atomic_write, read_json, sha256, write_json
+from common.guards.images import image_size, open_image
+from common.guards.listing import VIDEO_SUFFIXES
+from common.guards.videos import orientation, promised_seconds, upright_pixels
 
 from data import compile_pattern, label_and_subject
 from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector
@@ -18,16 +22,9 @@ from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_det
 if TYPE_CHECKING:
     import pyarrow
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 ROWS_PER_GROUP = 256  # small enough to be read for a few of its rows
 WHOLE = 0.9  # of the frames that a video promises
 JPEG_QUALITY = 92
-REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def crop_shard(job: Job) -> Iterator[None]:
                 crop = crop_face(image, face, job.size, job.face_crop.padding, job.face_crop.align)
                 yield encode(row_id, crop, face, reduced) | {**shared, "frame": number}
         except (InputError, OSError, cv2.error) as error:
-            broken[source] = first_line(error)
+            broken[source] = first_line(error).removeprefix(f"{path}: ")
 
     with ShardWriter(job.shard, features.arrow_schema) as shard:
         for source in job.sources:
@@ -153,46 +150,43 @@ def encode(row_id: str, crop: np.ndarray, face: Face, reduced: int) -> dict:
 
 
 def frames_of(path: Path, every: int = 1) -> Iterator[tuple[int, np.ndarray, int]]:
-    """(-1, image, reduced) of an image, (number, frame, 1) of each `every`-th frame of a video; (H, W, 3) uint8 BGR.
+    """(-1, image, reduced) of an image, (number, frame, 1) of each `every`-th frame of a video; (H, W, 3) uint8 BGR, as
+    a viewer or a player shows them.
 
     JPEGs are decoded at a half, a quarter or an eighth of their size (reduced: 2, 4, 8) as long as the longer side
     keeps LONGEST_SIDE pixels. Raises InputError where nothing can be decoded and, after its last frame, for a video
     that breaks off.
     """
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        data = np.fromfile(path, np.uint8)
-        reduced = reduction(path)
-        image = cv2.imdecode(data, REDUCED[reduced]) if len(data) else None
-        if image is None:
-            raise InputError("cannot be decoded as an image")
-        yield -1, image, reduced
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        yield from ((number, frame, 1) for number, frame in video_frames(path, every))
         return
-    video = cv2.VideoCapture(str(path))
+    size = image_size(path)
+    image = open_image(path, longest=LONGEST_SIDE)
+    yield -1, np.ascontiguousarray(np.asarray(image)[..., ::-1]), round(max(size) / max(image.size))
+
+
+def video_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, frame) of each `every`-th frame, one at a time in memory. Raises InputError as frames_of() says."""
     number = 0
-    promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
-    while video.grab():
-        if number % every == 0:
-            whole, frame = video.retrieve()
-            if not whole:
-                break
-            yield number, frame, 1
-        number += 1
-    video.release()
-    if number == 0:
-        raise InputError("cannot be decoded as a video")
-    if number < WHOLE * promised:
-        raise InputError(f"only {number} of {promised:.0f} frames can be decoded")
-
-
-def reduction(path: Path) -> int:
-    """To which part of its size OpenCV should decode an image; only the header is read."""
-    from PIL import Image
-
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return 1
+    promised = 0.0
     try:
-        with Image.open(path) as image:
-            longest = max(image.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 1
-    return max(by for by in REDUCED if by == 1 or longest / by >= LONGEST_SIDE)
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("it holds no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            promised = stream.frames or promised_seconds(stream) * float(stream.average_rate or 0)
+            how = None
+            for frame in container.decode(stream):
+                how = how or orientation(frame)
+                if number % every == 0:
+                    yield number, upright_pixels(frame, how, "bgr24")
+                number += 1
+    except (av.FFmpegError, ValueError, OSError) as error:
+        if number == 0:
+            raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error
+        promised = max(promised, number / WHOLE + 1)
+    if number == 0:
+        raise InputError(f"{path}: cannot be decoded as a video (it holds no frames)")
+    if number < WHOLE * promised:
+        raise InputError(f"{path}: only {number} of {promised:.0f} frames can be decoded")

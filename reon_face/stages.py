@@ -14,10 +14,11 @@ import numpy as np
 from transformers import PretrainedConfig, PreTrainedModel, TrainingArguments
 
 from common.batches import read_column
-from common.console import InputError
+from common.console import InputError, print_once
 from common.examples import labels_of
-from common.files import read_json, write_json
 from common.folds import Fold, Splits, split_folds
+from common.guards.first_pass import check_pixels
+from common.guards.manifest import fold_problem, read_sealed, write_sealed
 from common.inference import predict_logits
 from common.logits import Logits
 from common.metrics import compute_metrics
@@ -133,7 +134,8 @@ def check_stages(
         for start in starts:
             is_run = start not in ("imagenet", "scratch")  # which are the same for all folds
             if fold == 0 or is_run:
-                config = make_model(start, fold).config
+                model = make_model(start, fold)
+                config = check_pixels(model, 2, *model.config.pretrained_cfg["input_size"]).config
             if not is_run or eval_idx is None:
                 continue
             if seen := seen_before(start, fold, [faces[i].id for i in eval_idx]):
@@ -168,8 +170,8 @@ def train_stages(
         rows = part_rows(stage.part, labels, groups, fold.args.fold_seed)
         measured.setdefault(stage.name, fold.train_rows.select(rows[:EARLIER_ROWS]))
         folder = fold.dir if is_last else fold.dir / "stages" / str(number)
-        if not is_last and (folder / "stage.json").exists():
-            record = read_json(folder / "stage.json")
+        if not is_last and fold.run.broadcast(lambda folder=folder: is_whole(folder)):
+            record = read_sealed(folder / "stage.json")
         else:
             training_args = copy.copy(stage.training_args)
             training_args.seed = fold.training_args.seed
@@ -194,11 +196,20 @@ def train_stages(
     return trainer, {**info, "log_history": history, "stages": records}
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a stage is done and its files are as it left them; damage is printed."""
+    if not (folder / "stage.json").exists():
+        return False
+    if problem := fold_problem(folder, "stage.json"):
+        print_once(f"{problem}; the stage is trained again")
+    return problem is None
+
+
 def save_stage(trainer: FaceTrainer, folder: Path, record: dict[str, Any]) -> None:
     """The model of a stage that is not the last, then stage.json: with it the stage is done."""
     if trainer.args.should_save:
         trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
-        write_json(folder / "stage.json", record)
+        write_sealed(folder / "stage.json", record)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
 

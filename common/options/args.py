@@ -18,6 +18,8 @@ from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from common.console import ArgumentParser, InputError, print_once
 from common.files import read_yaml
+from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
+from common.guards.options import check_options
 from common.options.checks import check_predict_values, check_values
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
 
@@ -170,6 +172,9 @@ def parse_train_args(
         show_help(parser, doc, task_dir)
         sys.exit()
 
+    defaults = {name: parser.get_default(name) for name in actions_of(parser)}
+    launched = launcher_settings()
+    parser.set_defaults(**launched)
     config, given = parse_given(argv, parser)
     config, why = choose_preset(config, task_dir, competition_files, given)
     preset = resolve_preset(read_preset(config), task_dir, task_arguments.DATA_FIELDS)
@@ -179,6 +184,9 @@ def parse_train_args(
         preset.pop("sample_submission_file", None)
     parser.set_preset(preset, config)
     print_once(f"preset {config} ({why})")
+    values = vars(parser.parse_known_args(argv)[0])
+    check_options(values, defaults, given, set(preset), task_arguments.LOOP)
+    check_settings(launched, values, given | set(preset))
     try:
         args, training_args = parser.parse(argv)
     except (ValueError, TypeError, ImportError, OSError) as error:  # TrainingArguments' own checks
@@ -205,11 +213,12 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
         show_help(parser, doc, task_dir)
         sys.exit()
     (args,) = parser.parse(argv)
+    refuse_unsupported()
     check_predict_values(args)
 
     import torch
 
-    set_threads(args.torch_num_threads, not torch.accelerator.is_available())
+    set_threads(args.torch_num_threads, wants_cpu() or not torch.accelerator.is_available())
     return args
 
 

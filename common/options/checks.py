@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from common.console import InputError, first_line
+from common.guards.options import check_optimizer_reads
+from common.guards.special import refuse_special_options
 from common.options.fields import MAX_SEED, WATCHED
 
 # What the Trainer's own fields may be: (least, most), most None for no bound.
@@ -38,13 +40,14 @@ def check_values(args: Any, training_args: Any) -> None:
         if not 0 < getattr(training_args, name) < math.inf:
             raise InputError(f"{name}: {getattr(training_args, name)} is not a number above 0")
     args.check(training_args)
-    check_sharding(training_args)
     check_trainer(training_args)
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
 
 
 def check_limits(args: Any) -> None:
-    """Every number within the LIMITS of its group, else not below 0. Raises InputError."""
+    """Every number within the LIMITS of its group, else not below 0; every path a file or a folder. Raises
+    InputError."""
+    refuse_special_options(args)
     limits = {}
     for group in reversed(type(args).__mro__):
         limits |= vars(group).get("LIMITS", {})
@@ -78,18 +81,6 @@ def check_predict_values(args: Any) -> None:
         check_folder(temporary, "submission_file")  # because the name may be too long
 
 
-def check_sharding(training_args: Any) -> None:
-    """Raise InputError where the weights would be shared out among processes: each predicts its own number of batches,
-    and would wait for parts of the weights from one that has finished."""
-    deepspeed = training_args.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
-    if training_args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true" or deepspeed:
-        name = "deepspeed" if deepspeed else "fsdp"
-        raise InputError(
-            f"{name}: is not supported, each process holds the whole model; use accelerate launch --multi_gpu, or "
-            "lora_r"
-        )
-
-
 def check_trainer(training_args: Any) -> None:
     """What the Trainer would find out only when the run folder is written. Raises InputError."""
     from transformers.integrations import get_available_reporting_integrations
@@ -99,12 +90,12 @@ def check_trainer(training_args: Any) -> None:
         raise InputError(f"metric_for_best_model: {metric!r} is not one of {', '.join(('loss', *WATCHED))}")
     if training_args.save_strategy == "best" and metric is None:
         raise InputError("save_strategy: best needs a metric_for_best_model")
-    for key in ("prediction_loss_only", "batch_eval_metrics", "label_names"):
-        if getattr(training_args, key):
-            raise InputError(f"{key}: cannot be set, the collection measures by itself")
+    if training_args.fp16 and training_args.device.type == "cpu":  # where Accelerate trains in float32 and says nothing
+        raise InputError("fp16: needs a GPU; on a CPU use bf16")
     if not isinstance(training_args.lr_scheduler_kwargs, dict | None):
         raise InputError(f"lr_scheduler_kwargs: {training_args.lr_scheduler_kwargs!r} is not a mapping")
     check_optimizer(training_args)
+    check_optimizer_reads(training_args, "adam_beta1", "adam_beta2", "adam_epsilon")
     available = get_available_reporting_integrations()
     for name in training_args.report_to:
         if name not in available:
@@ -126,6 +117,7 @@ def check_optimizer(training_args: Any) -> None:
             optimizer_class([weight], **options)
     except (ValueError, TypeError, ImportError, KeyError, AssertionError) as error:
         raise InputError(f"optim, optim_args: {first_line(error)}") from error
+    check_optimizer_reads(training_args, "optim_args")
     try:
         get_scheduler(
             training_args.lr_scheduler_type,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from common.console import InputError
+from common.guards.options import TEXTS, TRAINER
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
@@ -26,6 +27,7 @@ class DataArguments:
     """Fields of every train.py. A task that reads more files names their fields in DATA_FIELDS, after these."""
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = DATA_FIELDS
+    LOOP: ClassVar[str] = TRAINER  # who reads the TrainingArguments
     LIMITS: ClassVar[dict] = {
         "num_folds": (1, None),
         "fold_seed": (0, MAX_SEED),
@@ -145,6 +147,7 @@ class ImbalanceArguments(DataArguments):
 class TextArguments(ModelArguments):
     """How texts become batches."""
 
+    LOOP: ClassVar[str] = TEXTS
     LIMITS: ClassVar[dict] = {"tokens_per_batch": (1, None)}
 
     max_length: str = field(

@@ -17,6 +17,7 @@ from transformers import TimmWrapperForImageClassification
 
 from common.console import InputError, first_line
 from common.files import read_json
+from common.guards.videos import orientation, promised_seconds, upright_pixels
 from common.run import finished_folds
 
 from faces import Detector, Face, choose_face, crop_face, moved
@@ -25,6 +26,7 @@ from scoring.performance import FACE_PIXELS, RATE, VIEWS, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
 BATCH = 32  # crops
+LONGEST = 3600  # seconds of a video: what is seen at its moments is in memory
 WHOLE = 0.9  # of the frames or seconds that a file promises; edit lists of phones leave some out
 
 
@@ -77,8 +79,9 @@ def load_onnx(folder: Path) -> Classifier:
     description = read_json(folder / "model.json")
     try:
         preprocessing = Preprocessing(**{key: description[key] for key in Preprocessing.__dataclass_fields__})
+        preprocessing.checked(folder / "model.json")
         label_names = list(description["label_names"])
-        file = folder / description["model"]
+        file = folder / Path(description["model"]).name
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder}/model.json: has no {error}, expected the file that export.py writes") from error
     options = onnxruntime.SessionOptions()
@@ -105,30 +108,35 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """(number, image (H, W, 3) uint8 RGB) of the frame on display at the moments 0, 1 / RATE, ... of a video; a frame
     that stays on display has the same number. The last moment is the last before the end of the last frame.
 
-    Raises InputError that names the file where it is no video, or is damaged.
+    Raises InputError that names the file where it is no video, is damaged, or longer than LONGEST.
     """
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError("it holds no video stream")
             stream = container.streams.video[0]
+            check_length((container.duration or 0) / av.time_base)
             moment = 0
             number = 0
             shown = None
+            how = None
             start = None
             end = 0.0
             for frame in container.decode(stream):
                 if frame.time is None:
                     raise ValueError("its frames have no times")
+                how = how or orientation(frame)
                 start = frame.time if start is None else start
                 time = frame.time - start
                 while shown is not None and moment / RATE + EPSILON < time:
-                    yield number, to_image(shown)
+                    yield number, upright_pixels(shown, how)
                     moment += 1
+                    check_length(moment / RATE)
                 interval = frame.duration * stream.time_base if frame.duration else 1 / (stream.average_rate or RATE)
                 number = number + 1
                 shown = frame
                 end = time + float(interval)
+            check_length(end)
             if shown is None:
                 raise ValueError("it holds no frames")
             if number < WHOLE * stream.frames:
@@ -136,20 +144,15 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
             if end < WHOLE * (promised := promised_seconds(stream)):
                 raise ValueError(f"{end:.1f} of {promised:.1f} seconds are there, is the file truncated?")
             for _ in range(moment, max(moment + (moment == 0), round(end * RATE))):
-                yield number, to_image(shown)
+                yield number, upright_pixels(shown, how)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error
 
 
-def promised_seconds(stream: av.VideoStream) -> float:
-    """What Matroska and WebM say in place of a number of frames; 0 where they, or other files, say nothing."""
-    parts = stream.metadata.get("DURATION", "").split(":")
-    return sum(float(part) * 60**i for i, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
-
-
-def to_image(frame: av.VideoFrame) -> np.ndarray:
-    """As a player shows it: phones write frames that lie on their side, and say so."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+def check_length(seconds: float) -> None:
+    """Raise ValueError where a video has more than LONGEST."""
+    if seconds > LONGEST:
+        raise ValueError(f"it is longer than {LONGEST // 60} minutes; cut the scene out of it")
 
 
 def watch(

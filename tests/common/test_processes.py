@@ -1,13 +1,11 @@
 """Two processes train and predict as one does."""
 
 import json
-import sys
 
-import numpy as np
 import pytest
 import torch
 
-from common.logits import Logits
+from tests.tools import learn
 from tests.tools.scripts import ROOT, TORCHRUN, launch
 
 
@@ -15,37 +13,28 @@ def read(folder, name):
     return json.loads((folder / name).read_text())
 
 
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import tests.common.test_training as t
-from common.inference import predict_logits
-out, batch, rows = Path(sys.argv[1]), int(sys.argv[2]), t.make_rows(int(sys.argv[3]))
-trainer, _ = t.train(out, lambda: t.make_bert(dropout=False), rows=rows, per_device_train_batch_size=batch, **t.SGD)
-logits = predict_logits(trainer.model, rows, t.collate, trainer.accelerator, t.LABELS, 40)
-metrics = trainer.evaluate()
-if trainer.args.process_index == 0:
-    (out / f"{trainer.args.world_size}.json").write_text(t.json.dumps(metrics))
-    logits.save(out / f"{trainer.args.world_size}.npz")
-trainer.accelerator.wait_for_everyone()
-trainer.accelerator.end_training()
-"""
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process learns."""
+    torch.set_num_threads(1)
+    return learn.learn_texts(tmp_path_factory.mktemp("alone"), 1)
 
 
-def test_two_processes_at_batch_4_learn_what_one_learns_at_batch_8(tmp_path):
-    rows = 30  # three whole batches and a rest of six rows
-    (tmp_path / "script.py").write_text(TWO_PROCESSES)
-    launch("env", f"PYTHONPATH={ROOT}", *TORCHRUN, "script.py", tmp_path, 4, rows, cwd=tmp_path)
-    launch("env", f"PYTHONPATH={ROOT}", sys.executable, "script.py", tmp_path, 8, rows, cwd=tmp_path)
-    two, one = Logits.load(tmp_path / "2.npz"), Logits.load(tmp_path / "1.npz")
-    assert two.ids.tolist() == one.ids.tolist() == [str(i) for i in range(rows)]
-    assert np.abs(two.logits - one.logits).max() < 1e-4
-    assert one.logits.std() > 0.1
-    evaluated = [read(tmp_path, f"{n}.json") for n in (2, 1)]
-    for key in ("eval_accuracy", "eval_macro_f1", "eval_log_loss"):
-        assert evaluated[0][key] == pytest.approx(evaluated[1][key], abs=1e-4)
+@pytest.mark.parametrize("world_size", [pytest.param(2, marks=pytest.mark.slow), 3])
+def test_several_processes_learn_log_and_measure_what_one_does_with_the_same_effective_batch(
+    tmp_path, alone, world_size
+):
+    """Weights, losses, gradient norms, epochs, learning rates, evaluations and predictions, also where rows are left for
+    some of them only; micro-batches of a third, too."""
+    command = [*TORCHRUN[:-1], world_size, "-m", "tests.tools.learn", "texts", tmp_path]
+    launch("env", f"PYTHONPATH={ROOT}", *command, cwd=tmp_path)
+    several = read(tmp_path, f"{world_size}.json")
+    assert set(several) == set(learn.TEXTS)
+    for name, result in several.items():
+        assert learn.farthest(alone[name], result) < 1e-5, name
+        assert all(entry["eval_loss"] == entry["eval_log_loss"] for entry in result["logged"] if "eval_loss" in entry)
+    assert learn.farthest(alone["plain"], alone["plain"]) == 0
+    assert max(entry.get("eval_loss", 0) for entry in alone["plain"]["logged"]) > 0.5
 
 
 STOPPED = """

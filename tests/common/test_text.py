@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertTokenizerFast,
-    DebertaV2Config,
-    RobertaConfig,
-    RobertaTokenizerFast,
-)
+from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
 
 from common.batches import LengthBatchSampler, row_lengths, token_budget_sizes
 from common.console import InputError
 from common.examples import TextExample
-from common.models import load_model, load_tokenizer, max_positions
+from common.models import load_model, load_tokenizer
 from common.options import TextTaskArguments
 from common.text import Collator, PairFormat, find_max_length, tokenize, truncate
 from common.tricks.token_budget import TokenBudgetBatchSampler
@@ -174,12 +167,6 @@ def test_token_budget_holds_and_every_row_comes_once(world_size):
 
 def test_a_row_longer_than_the_budget_is_a_batch_of_its_own():
     assert token_budget_sizes(np.array([2, 2, 3, 50, 60]), 10) == [3, 1, 1]
-
-
-def test_positions_before_the_first_row_of_a_roberta_are_not_counted():
-    assert max_positions(BertConfig(max_position_embeddings=300)) == 300
-    assert max_positions(DebertaV2Config(max_position_embeddings=512)) == 512
-    assert max_positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -29,12 +29,14 @@ from transformers import (
 from common.console import InputError, Stopped
 from common.examples import TextExample
 from common.folds import Fold
+from common.guards.checkpoints import last_whole_checkpoint
+from common.guards.manifest import write_manifest
 from common.inference import predict_logits, start_accelerator
 from common.models import load_model, load_tokenizer
 from common.options import TextTaskArguments
 from common.text import Collator, tokenize
 from common.text_trainer import TextTrainer
-from common.training import last_complete_checkpoint, train_fold
+from common.training import train_fold
 from common.tricks.batch_size import largest_batch
 
 LABELS = ["a", "b", "c"]
@@ -198,7 +200,7 @@ def test_half_written_checkpoints_are_ignored_and_removed(tmp_path):
     for step, text in [
         (5, json.dumps({"global_step": 5})),
         (10, json.dumps({"global_step": 10})),
-        (15, '{"global_step": 1'),
+        (15, '{"global_step": 15}'),
         (20, None),
     ]:
         folder = tmp_path / f"checkpoint-{step}"
@@ -206,11 +208,13 @@ def test_half_written_checkpoints_are_ignored_and_removed(tmp_path):
         (folder / "model.safetensors").write_bytes(b"")
         if text:
             (folder / "trainer_state.json").write_text(text)
-    assert last_complete_checkpoint(tmp_path, SimpleNamespace(should_save=False)) == tmp_path / "checkpoint-10"
+        if step <= 10:
+            write_manifest(folder)
+    assert last_whole_checkpoint(tmp_path, SimpleNamespace(should_save=False)) == tmp_path / "checkpoint-10"
     assert len(list(tmp_path.iterdir())) == 4  # another process than the first removes nothing
-    assert last_complete_checkpoint(tmp_path, SimpleNamespace(should_save=True)) == tmp_path / "checkpoint-10"
+    assert last_whole_checkpoint(tmp_path, SimpleNamespace(should_save=True)) == tmp_path / "checkpoint-10"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
-    assert last_complete_checkpoint(tmp_path / "none", SimpleNamespace(should_save=True)) is None
+    assert last_whole_checkpoint(tmp_path / "none", SimpleNamespace(should_save=True)) is None
 
 
 class Killed(Exception):
@@ -496,3 +500,15 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     ]
     assert logits[0].ids.tolist() == [str(i) for i in range(len(LINES))]
     assert np.abs(logits[0].logits - logits[1].logits).max() < 1e-5
+
+
+@pytest.mark.parametrize("option", ["output_hidden_states", "output_attentions"])
+def test_a_model_that_gives_more_than_logits_is_measured_by_its_logits(tmp_path, option):
+    def make_model():
+        model = make_bert()
+        model.set_attn_implementation("eager")  # because the others have no attentions to give
+        setattr(model.config, option, True)
+        return model
+
+    _, info = train(tmp_path, make_model, num_train_epochs=1, eval_strategy="epoch")
+    assert any(0 <= entry.get("eval_accuracy", -1) <= 1 for entry in info["log_history"])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from common.guards.manifest import read_sealed, write_sealed
 from friends import data
 from tests.tools.refusals import assert_refused_here, read_and_split
 from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, worker_of
@@ -336,7 +337,7 @@ OPTIONS = {
     "both-precisions": (["--bf16", "--fp16"], ["training arguments", "bf16"]),
     "scheduler-options-not-json": (["--lr_scheduler_kwargs", "{bad"], ["training arguments"]),
     "scheduler-options-a-list": (["--lr_scheduler_kwargs", "[1]"], ["lr_scheduler_kwargs", "mapping"]),
-    "accelerator_config-missing": (["--accelerator_config", "no.json"], ["training arguments", "no.json"]),
+    "accelerator_config": (["--accelerator_config", "no.json"], ["accelerator_config", "per_device_train_batch_size"]),
     "report_to-unknown": (["--report_to", "paper"], ["report_to", "paper", "not installed"]),
     "output_dir-not-empty": (["--output_dir", "full"], ["full", "not empty", "--resume"]),
     "output_dir-a-file": (["--output_dir", "full/file.json"], ["full/file.json", "is a file", "output_dir"]),
@@ -410,6 +411,7 @@ def forget_preprocessing(folder: Path) -> None:
     path.write_text(
         json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "preprocessing"})
     )
+    reseal(folder)
 
 
 def reverse_labels(folder: Path) -> None:
@@ -417,6 +419,13 @@ def reverse_labels(folder: Path) -> None:
     config = json.loads(path.read_text())
     config["id2label"] = dict(zip(config["id2label"], reversed(config["id2label"].values()), strict=True))
     path.write_text(json.dumps(config))
+    reseal(folder)
+
+
+def reseal(folder: Path) -> None:
+    """As if the fold had been written so."""
+    path = folder / "run/fold0/fold.json"
+    write_sealed(path, read_sealed(path))
 
 
 def nothing(folder: Path) -> None:
@@ -494,18 +503,23 @@ RUNS = {
         nothing,
         ["train.json", "overwrite"],
     ),
-    "predict-model-cut": ("predict.py", PREDICT, cut("run/fold0/model.safetensors"), ["run/fold0", "cannot be loaded"]),
+    "predict-model-cut": (
+        "predict.py",
+        PREDICT,
+        cut("run/fold0/model.safetensors"),
+        ["run/fold0/model.safetensors", "damaged"],
+    ),
     "predict-model-missing": (
         "predict.py",
         PREDICT,
         remove("run/fold0/model.safetensors"),
-        ["run/fold0", "cannot be loaded"],
+        ["run/fold0/model.safetensors", "damaged"],
     ),
     "predict-model-config-cut": (
         "predict.py",
         PREDICT,
         cut("run/fold0/config.json"),
-        ["run/fold0", "cannot be loaded"],
+        ["run/fold0/config.json", "damaged"],
     ),
     "predict-model-of-another-project": ("predict.py", PREDICT, forget_preprocessing, ["run/fold0", "preprocessing"]),
     "predict-model-of-other-labels": (
@@ -518,13 +532,13 @@ RUNS = {
         "predict.py",
         PREDICT,
         cut("run/fold0/tokenizer.json"),
-        ["run/fold0", "cannot be loaded"],
+        ["run/fold0/tokenizer.json", "damaged"],
     ),
     "predict-tokenizer-a-list": (
         "predict.py",
         PREDICT,
         write("run/fold0/tokenizer.json", "[1]"),
-        ["run/fold0", "cannot be loaded"],
+        ["run/fold0/tokenizer.json", "damaged"],
     ),
     "predict-config-missing": ("predict.py", PREDICT, remove("run/config.yaml"), ["run", "config.yaml"]),
     "predict-config-damaged": (
@@ -600,15 +614,17 @@ def test_a_runs_own_config_is_a_preset_that_resumes_it(worker, trained):
     [("fold.json", cut), ("held_out_logits.npz", cut), ("held_out_logits.npz", remove)],
     ids=["fold-cut", "logits-cut", "logits-missing"],
 )
-def test_collecting_a_damaged_fold_names_the_file(worker, trained, tmp_path, damaged, damage):
+def test_a_damaged_fold_is_named_and_trained_again(worker, trained, tmp_path, damaged, damage):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
     config = folder / "run/config.yaml"
     config.write_text(config.read_text().replace(str(trained), str(folder)))
+    before = (folder / "run/eval_logits.npz").read_bytes()
     damage(f"run/fold0/{damaged}")(folder)
     code, errors = worker.run(folder, "train.py", *RESUME)
-    assert code == 2, errors
-    assert errors.splitlines()[-1].startswith(f"error: run/fold0/{damaged}")
+    assert code == 0, errors
+    assert f"run/fold0/{damaged}: is damaged" in worker.printed and "fold 0 is trained again" in worker.printed
+    assert (folder / "run/eval_logits.npz").read_bytes() == before
 
 
 def test_another_test_file_is_not_held_against_the_presets_sample(worker, tmp_path):

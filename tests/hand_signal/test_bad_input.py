@@ -301,7 +301,7 @@ PREDICT = {
     ),
     "run-with-damaged-weights": (
         ["--test_file", "test", "--run_dir", "damaged"],
-        ["damaged/fold0", "cannot be loaded"],
+        ["damaged/fold0/model.safetensors", "is damaged"],
     ),
     "run-with-damaged-calibration": (
         ["--test_file", "test", "--run_dir", "uncalibrated"],

@@ -263,7 +263,7 @@ def test_an_encoder_that_lacks_a_weight_is_refused_by_the_name_of_the_weight(enc
     weights = load_file(encoders[family] / "model.safetensors")
     del weights[name]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=f"lacks 1 weights of its encoder, {name}"):
+    with pytest.raises(InputError, match=f"{name} is missing"):
         load(tmp_path)
 
 

@@ -1,7 +1,6 @@
 """reon_face/model.py and stages.py: what a saved model says of itself, where weights come from, stages and their
 parts."""
 
-import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.models._hub import save_config_for_hf
 from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments
 
 from common.console import InputError
@@ -76,8 +76,7 @@ def test_a_fold_of_the_same_labels_keeps_its_classifier_and_others_get_a_new_one
 def test_timms_own_folders_are_read(tmp_path):
     network = timm.create_model("test_efficientnet", num_classes=1000)
     save_file(network.state_dict(), tmp_path / "model.safetensors")
-    config = {"architecture": "test_efficientnet", "num_classes": 1000, "pretrained_cfg": network.pretrained_cfg}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_config_for_hf(network, tmp_path / "config.json")
     model = load_image_model(str(tmp_path), NAMES, CROP)
     assert torch.equal(model.timm_model.conv_stem.weight, network.conv_stem.weight)
     assert model.timm_model.classifier.out_features == 3 and model.config.pretrained_cfg["crop_pct"] == 1.0

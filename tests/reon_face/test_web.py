@@ -62,7 +62,20 @@ def folder(tmp_path_factory):
     write_y4m(folder / "face.y4m", read_video(folder / "actor.webm")[0])
     write_y4m(folder / "empty.y4m", [np.full((240, 320, 3), 128, np.uint8)] * 4)
     (folder / "broken.webm").write_text("not a video")
+    write_long(folder / "long.webm", read_video(folder / "actor.webm")[0][:2])
     return folder
+
+
+def write_long(path, frames):
+    """Two frames, the second of them 61 minutes after the first."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=1)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for second, image in zip((0, 3660), frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = second
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +138,16 @@ def answers(folder, hosts, frames):
         "cutOff": {"actor": str(cut_off(folder / "cut.mp4", folder / "actor.webm"))},
         "language": {},
         "keyboard": {},
+        "held": {
+            **{who: str(folder / f"{who}.webm") for who in ("actor", "user")},
+            "broken": str(folder / "broken.webm"),
+        },
+        "long": {
+            "long": str(folder / "long.webm"),
+            "actor": str(folder / "actor.webm"),
+            "screenshot": os.environ.get("SCREENSHOT_LONG"),
+        },
+        "policy": {"elsewhere": hosts["bare"]},
         "nomodel": {
             "url": hosts["bare"],
             "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")],
@@ -191,6 +214,30 @@ def test_the_page_sees_in_a_file_what_python_sees_in_it(answers, folder):
 
 def test_nothing_is_loaded_from_another_host(answers, hosts):
     assert all(address.startswith((hosts["page"], "blob:", "data:")) for address in value(answers, "files")["requests"])
+
+
+def test_the_policy_of_the_page_permits_its_own_parts_and_nothing_else(answers, folder):
+    page = (folder / "page" / "index.html").read_text()
+    policy = page[page.index("Content-Security-Policy") :].split('content="')[1].split('"')[0]
+    assert "default-src 'none'" in policy and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+    assert page.index("Content-Security-Policy") < page.index("<script")  # it holds from there on
+    assert value(answers, "files")["refused"] == []
+    found = value(answers, "policy")
+    assert (found["ran"], found["sent"], found["evaluated"], found["elsewhere"]) == ([], False, False, [])
+    expected = {"connect-src", "frame-src", "img-src", "script-src-attr", "script-src-elem"}
+    assert set(found["refused"]) == expected
+
+
+def test_only_the_files_that_are_shown_are_held(answers):
+    assert value(answers, "held") == {"one": 1, "other": 1, "both": 2, "broken": 1, "camera": 1}
+
+
+def test_a_long_video_is_said_and_looked_at_only_when_the_user_goes_on(answers):
+    found = value(answers, "long")
+    assert found["notice"].startswith("long.webm is 61 minutes long") and found["asked"] and not found["before"]
+    assert found["looked"] is None
+    assert found["reading"].startswith("Looking at the actor's video") and not found["asking"]
+    assert found["times"] == 20 and found["held"] == 1 and found["errors"] == []
 
 
 def test_on_identical_crops_the_page_and_python_agree(answers, folder, frames):

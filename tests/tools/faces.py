@@ -2,9 +2,6 @@
 expressions apart, performances."""
 
 import importlib
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +16,7 @@ from common.console import InputError
 from reon_face.faces import FaceCrop
 from reon_face.model import load_image_model, preprocessing_of
 from reon_face.sample.draw import EMOTIONS, draw_face, draw_video
-from tests.tools.scripts import ROOT, snapshot
+from tests.tools.scripts import ROOT, siblings_of, snapshot
 
 TASK = ROOT / "reon_face"
 SIZE = 64
@@ -28,20 +25,9 @@ TINY = ["--config", TASK / "configs" / "demo.yaml", "--torch_num_threads", "1", 
 TINY += ["--image_size", "32", "--num_train_epochs", "2", "--num_folds", "2", "--per_device_train_batch_size", "4"]
 
 
-@contextmanager
-def task_path() -> Iterator[None]:
-    """Modules of reon_face/ can be imported as its scripts import them; afterwards they are forgotten, because other
-    folders have a data and a model, too."""
-    sys.path.insert(0, str(TASK))
-    before = set(sys.modules)
-    try:
-        yield
-    finally:
-        sys.path.remove(str(TASK))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None) or ""
-            if name == "scoring" or name.split(".")[0] != TASK.name and Path(file).is_relative_to(TASK):
-                del sys.modules[name]
+def task_path():
+    """Modules of reon_face/ can be imported as its scripts import them."""
+    return siblings_of(TASK)
 
 
 def script_of(name):

@@ -10,6 +10,19 @@ const browser = await chromium.launch({ executablePath: task.chromium, args: ["-
 async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true, cores = null }) {
   const context = await browser.newContext({ permissions, locale, viewport: { width: 1180, height: 900 }, reducedMotion: "reduce" });
   if (cores) await context.addInitScript(`Object.defineProperty(navigator, "hardwareConcurrency", { get: () => ${cores} })`);
+  // what the page's policy refuses, and the object URLs that hold a file
+  await context.addInitScript(() => {
+    window.refused = [];
+    window.held = new Set();
+    document.addEventListener("securitypolicyviolation", (event) => window.refused.push(event.effectiveDirective));
+    const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+    URL.createObjectURL = (file) => {
+      const url = create.call(URL, file);
+      if (file instanceof File) window.held.add(url);
+      return url;
+    };
+    URL.revokeObjectURL = (url) => (window.held.delete(url), revoke.call(URL, url));
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const [requests, errors] = [[], []];
@@ -48,6 +61,7 @@ const scenarios = {
       bars: await page.locator("#actor .bars li").allTextContents(),
       requests,
       errors,
+      refused: await page.evaluate(() => window.refused),
     };
     await page.click("[data-language=ko]");
     found.worstInKorean = await page.locator("#worst li").allTextContents();
@@ -173,6 +187,71 @@ const scenarios = {
 
   async cutOff({ actor }) {
     return scenarios.unplayable({ actor });
+  },
+
+  // Of two files on each side, one that is broken and a change of the source, only what is shown is held.
+  async held({ actor, user, broken }) {
+    const { page, close } = await openPage({});
+    const held = () => page.evaluate(() => window.held.size);
+    await page.check("input[value=file]", { force: true });
+    const counts = {};
+    for (const [name, who, file] of [["one", "actor", actor], ["other", "actor", user], ["both", "user", user], ["broken", "user", broken]]) {
+      await page.setInputFiles(`#${who}-file`, file);
+      await page.waitForFunction(() => reon.state.busy === null);
+      counts[name] = await held();
+    }
+    await page.setInputFiles("#user-file", user);
+    await page.waitForFunction(() => reon.state.result);
+    await page.check("input[value=camera]", { force: true });
+    counts.camera = await held();
+    await close();
+    return counts;
+  },
+
+  // A long video is looked at when the user says so, and the next file ends that.
+  async long({ long, actor, screenshot }) {
+    const { page, errors, close } = await openPage({});
+    const goOn = page.locator("#actor .go-on");
+    const before = await goOn.isVisible();
+    await page.setInputFiles("#actor-file", long);
+    await page.waitForFunction(() => reon.sides.actor.goOn);
+    const found = { before, notice: await notice(page), asked: await goOn.isVisible(), looked: await page.evaluate(() => reon.sides.actor.share) };
+    if (screenshot) await page.screenshot({ path: screenshot });
+    await page.focus("#actor .go-on");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => reon.sides.actor.share > 0);
+    Object.assign(found, { reading: await notice(page), asking: await goOn.isVisible() });
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.sides.actor.performance);
+    Object.assign(found, { times: await page.evaluate(() => reon.sides.actor.performance.times.length), held: await page.evaluate(() => window.held.size), errors });
+    await close();
+    return found;
+  },
+
+  // What a text that gets into the page could try.
+  async policy({ elsewhere }) {
+    const { page, close } = await openPage({});
+    const answered = [];
+    page.on("response", (response) => answered.push(response.url()));
+    const found = await page.evaluate(async (elsewhere) => {
+      const ran = [];
+      window.ran = (name) => ran.push(name);
+      document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran('inline')" }));
+      document.body.insertAdjacentHTML("beforeend", `<img src="x:" onerror="window.ran('handler')">`);
+      document.body.append(Object.assign(document.createElement("script"), { src: `${elsewhere}vendor/ort-wasm-simd-threaded.mjs` }));
+      document.body.append(Object.assign(new Image(), { src: `${elsewhere}a.png` }));
+      document.body.append(Object.assign(document.createElement("iframe"), { src: elsewhere }));
+      const sent = await fetch(elsewhere, { mode: "no-cors" }).then(() => true, () => false);
+      const evaluated = await new Promise((resolve) => {
+        setTimeout(() => resolve(window.evaluated ?? false), 500);
+        const script = document.createElement("button");
+        script.setAttribute("onclick", "window.evaluated = true");
+        script.click();
+      });
+      return { ran, sent, evaluated, refused: [...new Set(window.refused)].sort() };
+    }, elsewhere);
+    await close();
+    return { ...found, elsewhere: answered.filter((url) => url.startsWith(elsewhere)) };
   },
 
   async language() {

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,24 @@ class Worker:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait(timeout=30)
+
+
+@contextmanager
+def siblings_of(task_dir: Path) -> Iterator[None]:
+    """Modules of a task folder can be imported as its scripts import them; before and afterwards its siblings' names
+    are free, because other folders have a data and a model, too."""
+    names = {path.stem for path in task_dir.glob("*.py")} | {"scoring"}
+    others = {name: module for name, module in sys.modules.items() if name.split(".")[0] in names}
+    for name in others:
+        del sys.modules[name]
+    sys.path.insert(0, str(task_dir))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(task_dir))
+        for name in [name for name in sys.modules if name.split(".")[0] in names]:
+            del sys.modules[name]
+        sys.modules.update(others)
 
 
 def worker_of(task_dir: Path):

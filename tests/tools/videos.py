@@ -2,7 +2,9 @@
 shows its number."""
 
 import json
+import struct
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -106,3 +108,67 @@ def write_broken(folder, kind):
 
 BROKEN = ["truncated-mp4", "truncated-avi", "truncated-stream", "empty", "text", "audio-only", "zero-frames"]
 BROKEN += ["truncated-image", "images-of-two-sizes"]
+CODECS = {".webm": "libvpx", ".wmv": "wmv2", ".asf": "wmv2", ".flv": "flv", ".mpg": "mpeg2video", ".mpeg": "mpeg1video"}
+CODECS |= {".ts": "mpeg2video", ".mts": "libx264", ".m2ts": "libx264", ".vob": "mpeg2video", ".ogv": "libvpx"}
+CODECS |= {".mkv": "libx264", ".mov": "libx264"}
+FORMATS = {".mts": "mpegts", ".m2ts": "mpegts"}
+# The eight matrices of a frame of width w and height h (a, b, c, d, x, y of tkhd, ISO 14496-12, section 8.3.2: a pixel (p, q)
+# is shown at (a p + c q + x, b p + d q + y)), and the frame as a player shows it.
+MATRICES = {
+    "as it is": (lambda w, h: (1, 0, 0, 1, 0, 0), lambda f: f),
+    "a quarter turn clockwise": (lambda w, h: (0, 1, -1, 0, h, 0), lambda f: np.rot90(f, -1)),
+    "upside down": (lambda w, h: (-1, 0, 0, -1, w, h), lambda f: np.rot90(f, 2)),
+    "a quarter turn the other way": (lambda w, h: (0, -1, 1, 0, 0, w), lambda f: np.rot90(f)),
+    "mirrored": (lambda w, h: (-1, 0, 0, 1, w, 0), lambda f: f[:, ::-1]),
+    "mirrored, clockwise": (lambda w, h: (0, 1, 1, 0, 0, 0), lambda f: np.rot90(f[::-1], -1)),
+    "mirrored, upside down": (lambda w, h: (1, 0, 0, -1, 0, h), lambda f: f[::-1]),
+    "mirrored, the other way": (lambda w, h: (0, -1, -1, 0, h, w), lambda f: np.rot90(f[::-1])),
+}
+
+
+def quarters(height, width):
+    """Four colours that tell left from right and up from down."""
+    image = np.full((height, width, 3), 60, np.uint8)
+    top, left = height // 2, width // 2
+    image[:top, :left], image[:top, left:], image[top:, :left] = (230, 20, 20), (20, 230, 20), (20, 20, 230)
+    return image
+
+
+def encode(path, images, codec="mpeg4", rate=8, matrix=None, **options):
+    """A video of these frames; matrix: as in MATRICES, written by PyAV."""
+    with av.open(str(path), "w", **options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if matrix:
+            a, b, c, d, x, y = (value * 2**16 for value in matrix)
+            stream.set_display_matrix((a, b, 0, c, d, 0, x, y, 2**30))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def turn(path, matrix):
+    """Write the matrix into the header of an MP4, as phones do."""
+    content = bytearray(path.read_bytes())
+    place = content.find(b"tkhd") + 44
+    a, b, c, d, x, y = (value * 2**16 for value in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 2**30)
+    path.write_bytes(content)
+    return path
+
+
+def repeated(path, count, codec, rate=30, pix_fmt="yuv420p"):
+    """A video of one encoded frame, `count` times."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, pix_fmt
+        encoded = stream.encode(av.VideoFrame.from_ndarray(grey(3, 16, 16), format="rgb24")) or stream.encode()
+        data = bytes(encoded[0])
+        for number in range(count):
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts, packet.duration = stream, number, number, 1
+            packet.time_base, packet.is_keyframe = Fraction(1, rate), True
+            container.mux(packet)
+    return path

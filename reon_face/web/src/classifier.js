@@ -1,5 +1,8 @@
 // The exported emotion classifier on ONNX Runtime Web: model.json says what model.onnx wants and means.
 
+const MOST_PIXELS = 4096; // as in model.py
+const MOST_PADDING = 2;
+
 // folder: where model.onnx and model.json are. Returns a classifier, or null where there is no model. Throws where it is damaged.
 export async function loadFromFolder(folder, vendor) {
   const answer = await fetch(`${folder}model.json`).catch(() => null);
@@ -22,6 +25,9 @@ async function load(description, bytes, vendor) {
   for (const key of ["label_names", "image_size", "mean", "std", "face_crop"]) {
     if (!(key in description)) throw new Error(`model.json: ${key}?`);
   }
+  const { image_size: size, face_crop: crop } = description;
+  if (!(Number.isInteger(size) && size >= 1 && size <= MOST_PIXELS)) throw new Error(`model.json: image_size ${size}?`);
+  if (!(crop.padding >= 0 && crop.padding <= MOST_PADDING)) throw new Error(`model.json: padding ${crop.padding}?`);
   const webgpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
   return (webgpu && (await start(description, bytes, vendor, true).catch(() => null))) || start(description, bytes, vendor, false);
 }

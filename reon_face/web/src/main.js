@@ -8,6 +8,7 @@ import { seek, Watcher, watchFile } from "./watcher.js";
 
 const VENDOR = new URL("vendor/", document.baseURI).href;
 const NO_FACE_AFTER = 700; // milliseconds without a face until the page says so
+const LONGEST = 600; // seconds of a video that is looked at without being asked: some minutes of looking
 const PAUSE = 30; // milliseconds between two looks at the camera
 const find = (selector) => document.querySelector(selector);
 
@@ -29,8 +30,9 @@ const sides = Object.fromEntries(["actor", "user"].map((who) => [who, makeSide(w
 function makeSide(who) {
   const root = find(`#${who}`);
   const video = root.querySelector("video");
-  // share: of the file that has been read, null when none is; job: a new file ends the reading of the one before
-  return { who, root, video, performance: null, lastFace: 0, fileName: "", share: null, job: 0 };
+  // share: of the file that has been read, null when none is; job: a new file ends the reading of the one before;
+  // goOn: what the button does that reads a long video all the same, null where none waits
+  return { who, root, video, performance: null, lastFace: 0, fileName: "", share: null, job: 0, goOn: null };
 }
 
 // ---- what is shown
@@ -41,7 +43,7 @@ const source = () => find("input[name=source]:checked").value;
 
 function say(key, ...values) {
   state.notice = [key, ...values];
-  state.problem = /^(no(Model|ActorFace|UserFace)|bad|camera(Refused|Missing|Busy|Insecure))/.test(key);
+  state.problem = /^(longVideo|no(Model|ActorFace|UserFace)|bad|camera(Refused|Missing|Busy|Insecure))/.test(key);
   render();
 }
 
@@ -77,6 +79,7 @@ function render() {
   const there = sides.actor.performance && (withCamera ? state.stream : sides.user.performance);
   find("#go").disabled = !acting && (!there || state.busy !== null);
   for (const side of Object.values(sides)) {
+    side.root.querySelector(".go-on").hidden = !side.goOn;
     side.root.querySelector(".name").textContent = side.who === "user" && withCamera ? "" : side.fileName;
     side.root.querySelector(".hint").hidden = side.video.videoWidth > 0;
     if (classifier) drawBars(side.root.querySelector(".bars"), names(), side.shown ?? null);
@@ -146,15 +149,24 @@ function showMoment(t) {
 
 async function readFile(side, file) {
   const job = ++side.job;
-  Object.assign(side, { performance: null, fileName: file.name, share: 0 });
+  Object.assign(side, { performance: null, fileName: file.name, share: 0, goOn: null });
   state.result = null;
   clear(side);
   try {
     await openVideo(side.video, file);
   } catch {
     if (job !== side.job) return;
+    close(side.video);
     Object.assign(side, { fileName: "", share: null });
     return say("badVideo", file.name);
+  }
+  if (job !== side.job) return;
+  if (side.video.duration > LONGEST) {
+    const answer = new Promise((resolve) => Object.assign(side, { share: null, goOn: resolve }));
+    say("longVideo", file.name, Math.round(side.video.duration / 60).toLocaleString());
+    await answer;
+    if (job !== side.job) return;
+    Object.assign(side, { share: 0, goOn: null });
   }
   const onLook = (result, share) => {
     if (job !== side.job) return;
@@ -170,6 +182,7 @@ async function readFile(side, file) {
   } catch (error) {
     if (job !== side.job) return;
     const ofVideo = Boolean(side.video.error);
+    if (ofVideo) close(side.video);
     Object.assign(side, { fileName: "", share: null });
     return ofVideo ? say("badVideo", file.name) : say("badModel", error.message ?? String(error));
   }
@@ -182,9 +195,17 @@ async function readFile(side, file) {
   say(sides.actor.performance ? (state.stream ? "cameraOn" : "readActor") : "ready");
 }
 
-function openVideo(video, file) {
-  URL.revokeObjectURL(video.src);
+// Frees the file, or the camera, that a <video> shows.
+function close(video) {
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.onerror = video.onloadeddata = null;
   video.srcObject = null;
+  video.removeAttribute("src");
+  video.load();
+}
+
+function openVideo(video, file) {
+  close(video);
   return new Promise((resolve, reject) => {
     video.onerror = reject;
     video.onloadeddata = () => (video.videoWidth && Number.isFinite(video.duration) ? resolve() : findDuration(video).then(resolve, reject));
@@ -302,14 +323,14 @@ for (const input of document.querySelectorAll("input[name=source]")) {
     user.job++;
     state.asked++;
     if (state.stream) stopCamera();
-    user.video.removeAttribute("src");
-    user.video.load();
-    Object.assign(user, { performance: null, fileName: "", share: null });
+    close(user.video);
+    Object.assign(user, { performance: null, fileName: "", share: null, goOn: null });
     find("#user-file").value = "";
     clear(user);
     render();
   });
 }
+for (const side of Object.values(sides)) side.root.querySelector(".go-on").addEventListener("click", () => side.goOn?.());
 find("#camera").addEventListener("click", () => (state.stream ? stopCamera() : startCamera()));
 find("#go").addEventListener("click", () => (state.acting ? stopActing() : source() === "camera" ? act() : finish()));
 find("#actor-file").addEventListener("change", ({ target }) => target.files[0] && readFile(sides.actor, target.files[0]));

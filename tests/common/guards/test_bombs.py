@@ -53,7 +53,10 @@ def npz(path, **arrays):
 
 def test_an_npz_of_zeros_that_unpacks_to_gigabytes_is_refused(tmp_path, little_memory):
     path = tmp_path / "x.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w", force_zip64=True) as file:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("logits.npy", "w", force_zip64=True) as file,
+    ):
         header = {"descr": "<f4", "fortran_order": False, "shape": (2**28, 1)}
         np.lib.format.write_array_header_1_0(file, header)
         for _ in range(16):

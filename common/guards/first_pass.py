@@ -1,0 +1,186 @@
+"""What only the first forward pass tells of a model and a tokenizer, found before the run folder is made."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from common.console import InputError, first_line
+from common.guards.weights import say
+
+# What a forward pass raises: no such row, a shape that does not fit, a missing argument, a padding that is not set.
+FAILURES = (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
+TOLERANCE = 1e-3  # of logits, which padding must not change
+
+
+def empty_encoder(config: PretrainedConfig, trust_remote_code: bool) -> PreTrainedModel | None:
+    """The encoder of a configuration without memory for its weights, to be looked at; None where it cannot be made."""
+    try:
+        with torch.device("meta"):
+            return AutoModel.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+    except (*FAILURES, ImportError, OSError):
+        return None  # load_model() says why
+
+
+def max_positions(config: PretrainedConfig, encoder: nn.Module | None = None) -> int:
+    """The longest row that a model's position embeddings take; a very large number where it has none.
+
+    encoder: its embeddings are looked at, of which some begin with the row behind padding_idx (as fairseq has it), or
+    at an offset.
+    """
+    said = getattr(config, "max_position_embeddings", None)
+    limits = [said] if isinstance(said, int) and said > 0 else []
+    for name, module in [] if encoder is None else encoder.named_modules():
+        last = name.rpartition(".")[2]
+        weight = getattr(module, "weight", None)
+        if ("position" in last or last == "wpe") and "rel" not in last and isinstance(weight, Tensor):
+            padding = getattr(module, "padding_idx", None)
+            first = getattr(module, "offset", 0) if padding is None else padding + 1
+            if weight.ndim == 2 and isinstance(first, int):
+                limits.append(weight.shape[0] - first)
+    return min(limits, default=VERY_LARGE_INTEGER)
+
+
+def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, encoder: nn.Module | None) -> None:
+    """Give a tokenizer the model's longest row, a token that pads, and no token types that the model does not read.
+
+    Raises InputError where nothing can pad.
+    """
+    # because some tokenizers do not know their model's length
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(config, encoder))
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise InputError("model_name_or_path: the tokenizer has neither a pad token nor an eos token, one must pad")
+        tokenizer.pad_token = tokenizer.eos_token
+        say(f"the tokenizer has no pad token: {tokenizer.eos_token} pads")
+    if "token_type_ids" in tokenizer.model_input_names and encoder is not None:
+        rows = type_rows(encoder)
+        highest = max(tokenizer("a", "b").get("token_type_ids") or [0])
+        if rows is not None and highest >= rows:
+            say(f"token types are left out: the model has {rows}, the tokenizer {highest + 1}")
+            tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+
+
+def type_rows(encoder: nn.Module) -> int | None:
+    """How many token types a model tells apart; None where no embedding of it says so."""
+    if "token_type_ids" not in inspect.signature(encoder.forward).parameters or takes_types_for_words(encoder):
+        return 0
+    for name, module in encoder.named_modules():
+        weight = getattr(module, "weight", None)
+        if "token_type" in name.rpartition(".")[2] and isinstance(weight, Tensor) and weight.ndim == 2:
+            return weight.shape[0]
+    return None
+
+
+@torch.no_grad()
+def takes_types_for_words(encoder: nn.Module) -> bool:
+    """Whether a model looks token types up among its words, as GPT-2 and XLM do: two of these would be added to all."""
+    ids = torch.zeros(1, 2, dtype=torch.long, device=encoder.device)
+    calls = []
+    hook = encoder.get_input_embeddings().register_forward_hook(lambda *_: calls.append(1))
+    try:
+        encoder(input_ids=ids)
+        once = len(calls)
+        encoder(input_ids=ids, token_type_ids=ids)
+    except (*FAILURES, NotImplementedError):  # without weights not every model can be run
+        return False
+    finally:
+        hook.remove()
+    return len(calls) > 2 * once
+
+
+def fit_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a model a row of embeddings for each token that was added to the vocabulary, and outputs by name.
+
+    Raises InputError where the vocabulary itself is larger than the embedding: the tokenizer is another model's.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
+    if strange := beyond.keys() - tokenizer.get_added_vocab().keys():
+        first = min(strange, key=beyond.get)
+        what = f"the tokenizer numbers {first!r:.40} {beyond[first]}, the model has {rows} rows of embeddings"
+        raise InputError(f"model_name_or_path: {what}; they are not of one model")
+    if beyond:
+        model.resize_token_embeddings(max(beyond.values()) + 1)
+    if getattr(model.config, "pad_token_id", None) is None:  # GPT-2's classifier looks for the last token before it
+        model.config.pad_token_id = tokenizer.pad_token_id
+    if not model.config.return_dict:
+        model.config.return_dict = True
+
+
+def check_forward(
+    make_model: Callable[[], PreTrainedModel], examples: Sequence, encode: Callable, collate: Callable
+) -> PreTrainedModel:
+    """Put two rows through a model, in evaluation mode: the longest, made as long as max_length permits (for the rows
+    that come later), and the shortest. Returns the model.
+
+    examples: a text task's, or rows with tokens. encode: some of them -> rows of input_ids and so on, as trained on.
+    collate: with a tokenizer. Raises InputError where the model cannot read them, or its logits are not (2, labels).
+    """
+    model = make_model()
+    sizes = [len(row.tokens) if hasattr(row, "tokens") else sum(map(len, row.segments)) for row in examples]
+    ends = [sizes.index(max(sizes)), sizes.index(min(sizes))]
+    rows = list(encode([examples[i] for i in ends]))
+    rows[0] = stretch(rows[0], model.config.preprocessing["max_length"], collate.tokenizer.all_special_ids)
+    try:
+        logits = evaluate(model, collate(rows))
+        alone = evaluate(model, collate(rows[1:]))
+    except FAILURES as error:
+        kind = f"the model ({model.config.model_type}) cannot read the training rows"
+        raise InputError(f"model_name_or_path: {kind} ({type(error).__name__}: {first_line(error)})") from error
+    if not torch.allclose(alone[0], logits[1], rtol=TOLERANCE, atol=TOLERANCE):
+        ids = [collate.tokenizer.pad_token_id, model.config.pad_token_id]
+        if ids[0] != ids[1]:
+            what = f"the tokenizer pads with {ids[0]}, config.json says {ids[1]}, and the padding changes the logits"
+            raise InputError(f"model_name_or_path: {what}; take the model's own tokenizer")
+        say(f"warning: this model ({model.config.model_type}) reads the padding: a row's logits depend on its batch")
+    return model
+
+
+def check_pixels(model: PreTrainedModel, *shape: int) -> PreTrainedModel:
+    """Put one batch of zeros of that shape through the model, in evaluation mode. Returns the model. Raises InputError
+    where it cannot take them, or its logits are not (B, labels)."""
+    try:
+        evaluate(model, {"pixel_values": torch.zeros(shape)})
+    except FAILURES as error:
+        size = " x ".join(map(str, shape[1:]))
+        raise InputError(f"model_name_or_path: the model cannot take {size} ({first_line(error)})") from error
+    return model
+
+
+@torch.no_grad()
+def evaluate(model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
+    """The logits of a batch, in evaluation mode; the generator of random numbers stays where it was. Raises InputError
+    where they are not (B, labels) or no numbers."""
+    was_training = model.training
+    batch = {key: value for key, value in batch.items() if key != "labels"}
+    with torch.random.fork_rng(devices=[]):
+        output = model.eval()(**batch)
+    model.train(was_training)
+    logits = getattr(output, "logits", None)
+    wanted = (len(next(iter(batch.values()))), model.config.num_labels)
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits if logits else output).__name__}"
+    if found != wanted:
+        raise InputError(f"model_name_or_path: the model's logits are {found}, expected {wanted} (rows, labels)")
+    if not logits.isfinite().all():
+        raise InputError("model_name_or_path: the model's logits are no finite numbers; its weights are damaged")
+    return logits
+
+
+def stretch(row: dict[str, Any], length: int, special: Sequence[int]) -> dict[str, Any]:
+    """A row of `length` tokens: one from its middle is repeated, with all that belongs to it."""
+    ids = row["input_ids"]
+    places = [i for i, token in enumerate(ids) if token not in special]
+    if not places or len(ids) >= length:
+        return row
+    at = places[len(places) // 2]
+    extra = length - len(ids)
+    return {
+        key: [*values[:at], *[values[at]] * extra, *values[at:]] if isinstance(values, list) else values
+        for key, values in row.items()
+    }

@@ -1,0 +1,98 @@
+"""Inputs that change: fingerprints of weights, and what a run's files say of all its inputs against what they are now.
+
+weights_fingerprints(args)           # {"model_name_or_path": {"path": ..., "sha256": ...}}
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.console import InputError
+from common.files import read_json
+from common.guards.manifest import check_fold
+from common.guards.special import refuse_special
+
+# Options that may name a file or a folder that says how the model is made.
+WEIGHTS = ("model_name_or_path", "pretrained_weights", "start", "upscale")
+# What is read of a folder of weights; not what runs write beside them.
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".spm", ".vocab", ".onnx")
+OF_RUNS = ("fold.json", "run.json", "stage.json", "metrics.json", "features.json", "calibration.json")
+
+
+def weights_paths(args: Any) -> Iterator[tuple[str, str]]:
+    """(option, path) of the weights that are files and folders here."""
+    for name in WEIGHTS:
+        value = getattr(args, name, None)
+        if isinstance(value, str) and value not in ("scratch", "none", "hub") and os.path.exists(value):
+            yield name, value
+    for number, stage in enumerate(getattr(args, "stages", None) or [], start=1):
+        fields = stage if isinstance(stage, dict) else dict(pair.partition("=")[::2] for pair in str(stage).split())
+        start = str(fields.get("start", ""))
+        if start not in ("", "scratch", "imagenet") and os.path.isdir(start):
+            yield f"start of stage {number}", start
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model's folder, or of the folds of a run, that say what the model is; hidden ones aside."""
+    folders = [folder] if (folder / "config.json").exists() else [folder, *sorted(folder.glob("fold*"))]
+    paths = [path for inside in folders if inside.is_dir() for path in sorted(inside.iterdir())]
+    return [
+        path
+        for path in paths
+        if path.name[0] != "." and path.name not in OF_RUNS and path.suffix in SUFFIXES and not path.is_dir()
+    ]
+
+
+def weights_sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file of weights, or of the names and bytes of a folder's weight_files(). Raises
+    InputError for a run's fold that is damaged."""
+    path = Path(path)
+    if (path / "fold.json").exists():
+        check_fold(path)
+    digest = hashlib.sha256()
+    for file in weight_files(path) if path.is_dir() else [path]:
+        refuse_special(file)
+        if path.is_dir():
+            digest.update(os.fsencode(f"{file.relative_to(path)}\0{file.stat().st_size}\0"))
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def weights_fingerprints(args: Any) -> dict[str, dict[str, Any]]:
+    """Option -> path and sha256 of what it names here; of a model of the hub the commit that its cache has, where it
+    tells."""
+    found = {name: {"path": path, "sha256": weights_sha256(path)} for name, path in weights_paths(args)}
+    name = getattr(args, "model_name_or_path", None)
+    if name and name != "scratch" and "model_name_or_path" not in found and (commit := hub_commit(name)):
+        found["model_name_or_path"] = {"path": name, "sha256": commit}
+    return found
+
+
+def compare_data(run_dir: Path, data: dict[str, dict[str, Any]]) -> None:
+    """Raise InputError where a file or folder is not what it was when the run started, as its run.json files say.
+
+    data: option -> path and sha256 now.
+    """
+    for path in (run_dir / "run.json", *sorted(run_dir.glob("fold*/run.json"))):
+        before = read_json(path).get("data") if path.exists() else {}
+        if not isinstance(before, dict) or not all(isinstance(entry, dict) for entry in before.values()):
+            raise InputError(f"{path}: is damaged, it does not say which data the run was started with")
+        for key, entry in before.items():
+            if data.get(key, {}).get("sha256") != entry.get("sha256"):
+                change = f"has changed since the run in {run_dir} started"
+                raise InputError(f"{entry.get('path')}: {change} ({key}); name another --output_dir")
+
+
+def hub_commit(name: str) -> str | None:
+    """The commit of a hub repository's config.json in the cache; None where it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = try_to_load_from_cache(name, "config.json")
+    except (HFValidationError, ValueError):  # no name of the hub, timm's say
+        return None
+    return Path(path).parent.name if isinstance(path, str) else None
