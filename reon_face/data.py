@@ -390,7 +390,7 @@ def check_record(folder: Path, record: dict[str, Any]) -> None:
             raise InputError(f"{path}: {name!r:.80} is no name, expected what crop.py wrote")
     shards = record["shards"]
     for shard in shards:
-        inside = shard == os.path.basename(shard) and shard not in ("", ".", "..")
+        inside = shard == os.path.basename(shard) and shard not in ("", ".", "..") and "\0" not in shard
         if not inside or os.path.realpath(folder / shard) != os.path.join(os.path.realpath(folder), shard):
             raise InputError(f"{path}: names the shard {shard!r:.80}, which is not a file of this folder itself")
         if not is_regular(folder / shard):

@@ -22,7 +22,7 @@ STATE = "trainer_state.json"
 
 
 class WholeCheckpoints(TrainerCallback):
-    """A manifest for each checkpoint once all processes have written, and save_total_limit: the Trainer itself drops the
+    """A manifest for each checkpoint once all have written, and save_total_limit: the Trainer itself drops the
     last whole checkpoint before the new one has its manifest."""
 
     def __init__(self, trainer: Any):
