@@ -31,7 +31,10 @@ TEXTS = {  # name -> rows, options of the task, of the Trainer
     "attack": (29, {"awp_epsilon": 0.1, "lora_r": 4, "lora_dropout": 0.0}, {}),
 }
 IMAGES = {"batch_norm": ("scratch", 29, {"class_weight_strength": 1.0}), "vit": ("test_vit", 31, {"focal_gamma": 1.0})}
-CLIPS = {"batch_norm": ("scratch", 17, 1), "frames": ("timm/test_vit", 13, 2)}  # model, clips, accumulation
+CLIPS = {
+    "batch_norm": ("scratch", 4, 17, 1),
+    "frames": ("timm/test_vit", 1, 13, 2),
+}  # model, frames, clips, accumulation
 
 
 def results_of(model: torch.nn.Module, log_history: list[dict]) -> dict[str, Any]:
@@ -135,18 +138,18 @@ def learn_clips(folder: Path, world_size: int) -> dict[str, Any]:
 
     clips = read_examples(folder / "clips", {"label_names": None, "group_by_number": 1})
     results = {}
-    for name, (architecture, count, accumulation) in CLIPS.items():
+    for name, (architecture, frames, count, accumulation) in CLIPS.items():
         size = 160 if architecture.startswith("timm") else 48
-        preprocessing = Preprocessing(4, 0, size, [0.45] * 3, [0.225] * 3, True, "none", 1, 1)
+        preprocessing = Preprocessing(frames, 0, size, [0.45] * 3, [0.225] * 3, True, "none", 1, 1)
         # Adam divides by the size of a gradient: with this epsilon it hardly does
         training_args = arguments(folder, world_size, accumulation, adam_epsilon=1.0, learning_rate=0.1)
-        args = TaskArguments(model_name_or_path=architecture, num_frames=4, crop_size=size, dropout=0.0)
+        args = TaskArguments(model_name_or_path=architecture, num_frames=frames, crop_size=size, dropout=0.0)
         rows = clips[:count]
         train_set = ClipDataset(rows, preprocessing, None, Augmentation(0.8, 0.2, None), seed=42)
         fold = make_fold(folder / f"{name}-{world_size}", args, training_args, rows, rows)
 
-        def make_model(architecture=architecture):
-            return load_video_model(architecture, clips.label_names, num_frames=4, dropout=0.0)
+        def make_model(architecture=architecture, frames=frames):
+            return load_video_model(architecture, clips.label_names, num_frames=frames, dropout=0.0)
 
         _, model, info = train_fold(fold, make_model, train_set, ClipDataset(rows, preprocessing), clips.label_names)
         results[name] = results_of(model, info["log_history"])

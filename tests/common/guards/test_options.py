@@ -103,7 +103,7 @@ OTHER = {
     "log_on_each_node": "false",
     "log_level": "info",
     "log_level_replica": "info",
-    "include_num_input_tokens_seen": "all",
+    "include_num_input_tokens_seen": "true",
     "skip_memory_metrics": "false",
     "run_name": "a",
     "project": "a",
