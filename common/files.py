@@ -20,8 +20,6 @@ from common.guards.special import refuse_special
 from common.guards.spelling import nfc
 
 csv.field_size_limit(2**31 - 1)  # characters; what is too long for a text is said by its row, not as "not CSV"
-LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
-PARQUET_END = 2**20  # bytes
 # A JSON escape of the first half of a character without the second, or the other way round.
 HIGH, LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 HALF_SURROGATE = re.compile(f"{HIGH}(?!{LOW})|(?<!{HIGH}){LOW}")
@@ -163,26 +161,6 @@ def sha256(path: str | Path) -> str:
     refuse_special(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def data_sha256(path: str | Path) -> str:
-    """What tells other data from these: sha256() of a file, folder_sha256() of a folder."""
-    return sha256(path) if Path(path).is_file() else folder_sha256(path)
-
-
-def folder_sha256(folder: str | Path) -> str:
-    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of
-    200,000 images would take minutes to read. Files that may hold labels change without changing their size, so the
-    bytes of text files count, and the last of Parquet files, which say where each column lies and what is in it."""
-    digest = hashlib.sha256()
-    for path in walk(folder):
-        size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
-        digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
-        if size > 0 and path.lower().endswith(LABEL_SUFFIXES):
-            with open(path, "rb") as file:
-                file.seek(max(0, size - PARQUET_END) if path.lower().endswith(".parquet") else 0)
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def walk(folder: str | Path) -> Iterator[str]:

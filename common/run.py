@@ -1,10 +1,7 @@
 """The run folder: config.yaml, run.json, and what a finished fold leaves behind (docs/run_folder.md)."""
 
-import importlib.metadata
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,16 +15,16 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from common.console import InputError, Stopped, print_once
-from common.files import atomic_write, data_sha256, read_json, read_yaml, write_json
-from common.guards.inputs import compare_data, weights_fingerprints
+from common.files import atomic_write, read_json, read_yaml, write_json
+from common.guards.inputs import compare_data, data_sha256, weights_fingerprints
 from common.guards.launcher import launch_record
 from common.guards.lock import check_held, choose_folder, claim, refuse_full, release
 from common.guards.manifest import check_fold, fold_problem, read_sealed, write_sealed
 from common.guards.surroundings import AT_END, check_temporary, describe_failure, record_failure, remove_stale
 from common.logits import Logits
 from common.options.args import resolved_config
+from common.options.machine import device_name, git_commit, package_versions
 
-PACKAGES = ("torch", "transformers", "accelerate", "datasets", "peft", "scikit-learn", "numpy")
 # Fields that may differ when a run goes on: they do not change its result.
 FREE = {"report_to", "disable_tqdm", "log_level", "torch_num_threads", "dataloader_num_workers"}
 FREE |= {"push_to_hub", "hub_model_id", "hub_private_repo"}
@@ -134,7 +131,7 @@ class Run:
             "command": shlex.join(sys.argv),
             "commit": git_commit(),
             "data": data,
-            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "packages": package_versions(),
             "device": device_name(),
             **launch_record(self.training_args, self.state.num_processes),
             "threads": torch.get_num_threads(),
@@ -226,20 +223,8 @@ class Run:
         print_once(f"done: {self.dir}")
 
 
-def git_commit() -> str | None:
-    """The commit of the checkout that the script runs in, with -dirty where it was changed; None outside of git."""
-    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return result.stdout.strip() or None
-
-
 def finished_folds(run_dir: str | Path) -> list[Path]:
-    """A run's folders of trained folds, in order; says when some are missing. Raises InputError for none and for
-    a damaged one."""
+    """A run's trained folds, in order; says when some are missing. Raises InputError for none or a damaged one."""
     numbers = {path.parent: path.parent.name.removeprefix("fold") for path in Path(run_dir).glob("fold*/fold.json")}
     folds = sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
     if not folds:
@@ -258,10 +243,3 @@ def read_config(run_dir: str | Path) -> dict[str, Any]:
         if path.exists():
             return read_yaml(path)
     raise InputError(f"{run_dir}: holds no config.yaml; a run's folder was expected")
-
-
-def device_name() -> str:
-    """The GPU's own name; of other accelerators what torch calls them; else cpu."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "cpu"

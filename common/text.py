@@ -117,8 +117,7 @@ def tokenize(
     max_length: int,
     cache_file: str | Path | None = None,
 ) -> datasets.Dataset | list[dict]:
-    """Rows of id, input_ids, attention_mask, token_type_ids (if the tokenizer has them) and labels, in order, as
-    write_rows() keeps them. Nothing is padded here: Collator pads a batch to its longest row."""
+    """Rows of id, labels and what the tokenizer has, as write_rows() keeps them; Collator pads them."""
     pieces = tokenize_segments(examples, tokenizer)
     pair_format = PairFormat.of(tokenizer)
 

@@ -19,8 +19,7 @@ OVERSAMPLER_STATE = "oversampler_{}.safetensors"  # in a checkpoint; its queues 
 
 
 class TextTrainer(FoldTrainer):
-    """Rows of similar length share a batch. LoRA, layer-wise learning rates, R-Drop, FGM, AWP and oversampling in
-    feature space as TrickArguments say."""
+    """Rows of similar length share a batch; and what TrickArguments say: LoRA, R-Drop, FGM, AWP and others."""
 
     def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
         super().__init__(model, task, train_labels, label_names, **kwargs)

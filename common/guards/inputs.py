@@ -10,15 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from common.console import InputError
-from common.files import read_json
+from common.files import read_json, sha256, walk
 from common.guards.manifest import check_fold
 from common.guards.special import refuse_special
 
+LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
+PARQUET_END = 2**20  # bytes
 # Options that may name a file or a folder that says how the model is made.
 WEIGHTS = ("model_name_or_path", "pretrained_weights", "start", "upscale")
 # What is read of a folder of weights; not what runs write beside them.
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".spm", ".vocab", ".onnx")
 OF_RUNS = ("fold.json", "run.json", "stage.json", "metrics.json", "features.json", "calibration.json")
+
+
+def data_sha256(path: str | Path) -> str:
+    """What tells other data from these: sha256() of a file, folder_sha256() of a folder."""
+    return sha256(path) if Path(path).is_file() else folder_sha256(path)
+
+
+def folder_sha256(folder: str | Path) -> str:
+    """Hexadecimal SHA-256 of the names below a folder and the sizes of its files, hidden ones aside: the bytes of
+    200,000 images would take minutes to read. Files that may hold labels change without changing their size, so the
+    bytes of text files count, and the last of Parquet files, which say where each column lies and what is in it."""
+    digest = hashlib.sha256()
+    for path in walk(folder):
+        size = os.path.getsize(path) if os.path.exists(path) else -1  # a link to nowhere
+        digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0"))
+        if size > 0 and path.lower().endswith(LABEL_SUFFIXES):
+            with open(path, "rb") as file:
+                file.seek(max(0, size - PARQUET_END) if path.lower().endswith(".parquet") else 0)
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def weights_paths(args: Any) -> Iterator[tuple[str, str]]:

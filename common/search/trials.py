@@ -18,7 +18,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from common.console import InputError
-from common.files import data_sha256, read_json, write_json
+from common.files import read_json, write_json
+from common.guards.inputs import data_sha256
 from common.logits import Logits
 from common.options.args import resolved_config
 from common.run import FREE

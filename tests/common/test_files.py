@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from common.files import folder_sha256
+from common.guards.inputs import folder_sha256
 
 
 @pytest.fixture

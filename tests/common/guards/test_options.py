@@ -223,7 +223,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", NEEDS.keys() & RELEASE.keys())
+@pytest.mark.parametrize("name", sorted(NEEDS.keys() & RELEASE.keys()))
 def test_a_field_without_the_one_that_it_belongs_to_is_refused(parse, name):
     value, partner = PARTNERS[name]
     parse("nsmc", f"--{name}", value, *partner)
