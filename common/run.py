@@ -157,7 +157,6 @@ class Run:
             self.record["error"] = describe_failure(error)
             with suppress(InputError):  # the folder is gone
                 self.write_record("failed", record_failure)
-        release()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

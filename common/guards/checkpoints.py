@@ -6,6 +6,7 @@ checkpoint = last_whole_checkpoint(folder, training_args)
 
 import copy
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from common.guards.lock import check_held
 from common.guards.manifest import problem_of, write_manifest
 
 STATE = "trainer_state.json"
+READER = ThreadPoolExecutor(1, "manifest")  # its thread begins with the first checkpoint, and is waited for at exit
+PENDING: list[Future] = []
 
 
 class WholeCheckpoints(TrainerCallback):
     """A manifest for each checkpoint once all have written, and save_total_limit: the Trainer itself drops the
-    last whole checkpoint before the new one has its manifest."""
+    last whole checkpoint before the new one has its manifest. Training goes on while the files are read for it."""
 
     def __init__(self, trainer: Any):
         self.trainer = trainer
@@ -39,8 +42,19 @@ class WholeCheckpoints(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.accelerator.wait_for_everyone()
         if args.should_save:
+            settle()
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            finish_checkpoint(checkpoint, self.limit, state.best_model_checkpoint)
+            check_held()
+            PENDING.append(READER.submit(finish_checkpoint, checkpoint, self.limit, state.best_model_checkpoint))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        settle()
+
+
+def settle() -> None:
+    """Wait until the last checkpoint has its manifest. Raises what kept it from it."""
+    while PENDING:
+        PENDING.pop().result()
 
 
 def finish_checkpoint(checkpoint: Path, limit: int | None, best: str | None = None) -> None:
@@ -62,6 +76,7 @@ def step_of(checkpoint: Path) -> int:
 def last_whole_checkpoint(folder: Path, training_args: Any) -> Path | None:
     """The newest checkpoint whose files, and whose best checkpoint's, are as they were written; those left are named
     with the reason, and removed by the first process. All processes get the same."""
+    settle()  # of a try that ran out of memory
     state = PartialState()
     box: list[Any] = [None]
     if state.is_main_process:

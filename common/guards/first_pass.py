@@ -68,13 +68,13 @@ def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, 
 
 def type_rows(encoder: nn.Module) -> int | None:
     """How many token types a model tells apart; None where no embedding of it says so."""
-    if "token_type_ids" not in inspect.signature(encoder.forward).parameters or takes_types_for_words(encoder):
+    if "token_type_ids" not in inspect.signature(encoder.forward).parameters:
         return 0
     for name, module in encoder.named_modules():
         weight = getattr(module, "weight", None)
         if "token_type" in name.rpartition(".")[2] and isinstance(weight, Tensor) and weight.ndim == 2:
             return weight.shape[0]
-    return None
+    return 0 if takes_types_for_words(encoder) else None
 
 
 @torch.no_grad()

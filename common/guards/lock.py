@@ -204,6 +204,17 @@ def missing(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
+def share(folder: Path) -> None:
+    """Hold a folder beside others of the same kind, the processes of a search, so that no run takes it. Raises
+    InputError where a run has it."""
+    try:
+        Lock(folder, shared=True)
+    except Busy as busy:
+        raise InputError(f"{folder}: is in use: {busy}; name another --output_dir") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+
+
 def refuse_busy_folds(folder: Path) -> None:
     """Raise Busy where a process trains one of the folds, on a file system without flock."""
     for path in folder.glob(f"fold*/{LOCK_BY_NAME}"):

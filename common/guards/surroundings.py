@@ -22,7 +22,7 @@ from typing import Any
 
 from common.console import InputError, Stopped
 from common.files import write_json
-from common.guards.lock import HELD, TEMPORARY, check_held, start_of
+from common.guards.lock import HELD, TEMPORARY, check_held, release, start_of
 
 AT_END: list[Callable[[BaseException | None], None]] = []  # called once, with what main() has ended with
 SENTENCES = {
@@ -133,6 +133,7 @@ def ending() -> Iterator[None]:
             os.close(descriptor)
         while AT_END:
             AT_END.pop()(failure)
+        release()
 
 
 def let_go(error: BaseException) -> None:

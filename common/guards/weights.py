@@ -202,8 +202,9 @@ def read_state(name: str | Path) -> dict[str, Tensor]:
 
     No code of a file runs. Raises OSError, SafetensorError, UnpicklingError and others for damaged files.
     """
+    how = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
     for file in FILES:
-        path = cached_file(str(name), file, _raise_exceptions_for_missing_entries=False)
+        path = cached_file(str(name), file, **how)
         if path is None:
             continue
         if not file.endswith(".json"):

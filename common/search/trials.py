@@ -19,7 +19,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from common.console import InputError
 from common.files import read_json, write_json
-from common.guards.inputs import data_sha256
+from common.guards.inputs import data_sha256, weights_fingerprints
+from common.guards.lock import share
 from common.logits import Logits
 from common.options.args import resolved_config
 from common.run import FREE
@@ -53,6 +54,7 @@ class Search:
         }
         made |= {"config": space.raw} | described_runs(*defaults)
         self.compare(made)
+        share(self.dir)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
         self.workers = Workers(self.dir)
         self.differences: dict[tuple[int, int], tuple[float, float]] = {}
@@ -356,10 +358,11 @@ def live(study: optuna.Study, trial: FrozenTrial) -> Trial:
 
 def described_runs(task_args: Any, training_args: Any) -> dict[str, Any]:
     """What must not change between two starts of a search: all fields of its runs, and what data_sha256() says of their
-    data."""
+    data and weights_fingerprints() of their weights."""
     fields = {name: value for name, value in resolved_config(task_args, training_args).items() if name not in FREE}
     paths = {name: fields.pop(name) for name in task_args.DATA_FIELDS if fields.get(name)}
-    return {"fields": fields, "data": {name: data_sha256(path) for name, path in paths.items()}}
+    weights = {name: entry["sha256"] for name, entry in weights_fingerprints(task_args).items()}
+    return {"fields": fields, "data": {name: data_sha256(path) for name, path in paths.items()} | weights}
 
 
 def describe(options: dict[str, Any]) -> str:

@@ -116,6 +116,15 @@ def answers(folder, hosts, frames):
     crops, _ = drawn_crops(7, seed=5)
     encoded = [base64.b64encode(cv2.imencode(".png", frame[..., ::-1])[1]).decode() for frame in frames]
     height, width = frames[0].shape[:2]
+    numbers = {
+        "crops": [crop.ravel().tolist() for crop in crops],
+        "frame": frames[0].ravel().tolist(),
+        "height": height,
+        "width": width,
+        "box": [200, 100, 330.5, 220],  # beyond the border
+        "size": SIZE,
+        "padding": 0.1,
+    }
     scenarios = {
         "files": {
             "actor": str(folder / "actor.webm"),
@@ -123,15 +132,8 @@ def answers(folder, hosts, frames):
             "screenshot": os.environ.get("SCREENSHOT"),
         },
         "together": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm")},
-        "numbers": {
-            "crops": [crop.ravel().tolist() for crop in crops],
-            "frame": frames[0].ravel().tolist(),
-            "height": height,
-            "width": width,
-            "box": [200, 100, 330.5, 220],  # beyond the border
-            "size": SIZE,
-            "padding": 0.1,
-        },
+        "numbers": numbers,
+        "threads": numbers | {"cores": 4},
         "frames": {"images": [f"data:image/png;base64,{image}" for image in encoded]},
         "refused": {},
         "unplayable": {"actor": str(folder / "broken.webm")},
@@ -226,6 +228,12 @@ def test_the_policy_of_the_page_permits_its_own_parts_and_nothing_else(answers, 
     assert (found["ran"], found["sent"], found["evaluated"], found["elsewhere"]) == ([], False, False, [])
     expected = {"connect-src", "frame-src", "img-src", "script-src-attr", "script-src-elem"}
     assert set(found["refused"]) == expected
+
+
+def test_the_policy_permits_the_threads_of_onnx_runtime(answers):
+    one, two = value(answers, "numbers"), value(answers, "threads")
+    assert two["threads"] == 2 and two["errors"] == two["refused"] == one["refused"] == []
+    assert np.abs(np.subtract(two["probabilities"], one["probabilities"])).max() < 1e-5
 
 
 def test_only_the_files_that_are_shown_are_held(answers):

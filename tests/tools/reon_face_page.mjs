@@ -85,19 +85,19 @@ const scenarios = {
   },
 
   // The page's crop and classifier on pixels that Python gives: frame [H, W, 3], box, and ready crops.
-  async numbers({ crops, frame, height, width, box, size, padding }) {
-    const { page, close } = await openPage({});
+  async numbers({ crops, frame, height, width, box, size, padding, cores }) {
+    const { page, errors, close } = await openPage({ cores });
     const found = await page.evaluate(
       async ({ crops, frame, height, width, box, size, padding }) => {
         const probabilities = [];
         for (const crop of crops) probabilities.push(await reon.state.classifier.classify(crop));
         const crop = [...reon.cropFace({ data: frame, height, width }, box, size, padding)];
-        return { probabilities, crop, isolated: crossOriginIsolated, threads: reon.state.classifier.threads };
+        return { probabilities, crop, isolated: crossOriginIsolated, threads: reon.state.classifier.threads, refused: window.refused };
       },
       { crops, frame, height, width, box, size, padding },
     );
     await close();
-    return found;
+    return { ...found, errors };
   },
 
   // The page's own detector on frames without loss: [{box, probabilities, detectMs, classifyMs}]; `viewed`: the mean over all views;
@@ -174,6 +174,10 @@ const scenarios = {
     const found = { notice: await notice(page), problem: await page.isVisible(".status.problem") };
     await close();
     return found;
+  },
+
+  async threads(options) {
+    return scenarios.numbers(options);
   },
 
   async unplayable({ actor }) {

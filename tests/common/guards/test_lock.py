@@ -13,7 +13,7 @@ import pytest
 
 from common.console import InputError
 from common.guards import lock
-from common.guards.lock import Lock, check_held, choose_folder, claim, is_empty, refuse_full, release
+from common.guards.lock import HELD, Lock, check_held, choose_folder, claim, is_empty, refuse_full, release, share
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 TINY = ["--config", ROOT / "friends/configs/demo.yaml", "--max_train_samples", "60", "--num_folds", "2"]
@@ -44,8 +44,8 @@ def fits(folder):
 def held_elsewhere(folder, fold=None):
     """A claim that this process forgets: as if another one had it."""
     claim(folder, new=False, fold=fold, check=fits)
-    others = list(lock.HELD)
-    lock.HELD.clear()
+    others = list(HELD)
+    HELD.clear()
     return others
 
 
@@ -54,7 +54,7 @@ def test_a_folder_that_is_held_is_refused_in_one_sentence_until_it_is_released(t
     for fold in (None, 0):
         with pytest.raises(InputError, match=rf"run: is in use: process {os.getpid()} on \S+ trains it; wait for its"):
             claim(tmp_path / "run", new=False, fold=fold, check=fits)
-        assert lock.HELD == []
+        assert HELD == []
     for other in others:
         other.release()
     assert not (tmp_path / "run").exists()  # nothing was written into it
@@ -68,6 +68,22 @@ def test_folds_are_trained_beside_each_other_but_not_twice_and_not_beside_a_run_
     with pytest.raises(InputError, match="is in use: (fold0 )?process"):
         claim(tmp_path, new=False, fold=None, check=fits)
     assert claim(tmp_path, new=False, fold=1, check=fits)
+
+
+def test_the_processes_of_a_search_share_its_folder_and_no_run_takes_it(tmp_path, file_system):
+    share(tmp_path / "search")
+    share(tmp_path / "search")
+    if HELD[0].by_name:  # such a file system tells of those who hold a folder alone, only
+        return
+    others = list(HELD)
+    HELD.clear()
+    with pytest.raises(InputError, match="search: is in use"):
+        claim(tmp_path / "search", new=False, fold=None, check=fits)
+    for other in others:
+        other.release()
+    claim(tmp_path / "search", new=False, fold=None, check=fits)
+    with pytest.raises(InputError, match="search: is in use: process"):
+        share(tmp_path / "search")
 
 
 def test_a_new_folder_that_another_start_has_made_meanwhile_is_not_shared(tmp_path, file_system):
@@ -87,7 +103,7 @@ def test_what_no_longer_fits_when_the_lock_is_had_is_refused_and_nothing_stays_h
 
     with pytest.raises(InputError, match="in between"):
         claim(tmp_path / "a" / "run", new=False, fold=None, check=changed)
-    assert not (tmp_path / "a").exists() and lock.HELD == []
+    assert not (tmp_path / "a").exists() and HELD == []
 
 
 def test_a_lock_file_alone_is_not_a_run(tmp_path):
@@ -168,8 +184,8 @@ def test_a_forked_process_that_outlives_the_run_does_not_hold_its_lock(tmp_path)
         os.read(reader, 1)
         os._exit(0)
     os.read(is_up, 1)
-    os.close(lock.HELD[0].descriptor)  # as at the end of a killed process: nothing is released
-    lock.HELD.clear()
+    os.close(HELD[0].descriptor)  # as at the end of a killed process: nothing is released
+    HELD.clear()
     try:
         assert Lock(tmp_path)
     finally:

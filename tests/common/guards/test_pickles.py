@@ -93,9 +93,12 @@ OF_TRAINER = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pt
 OF_TRAINER += ["ema.safetensors", "config.json", "training_args.bin", "scaler.pt", "pytorch_model.bin", "optimizer.bin"]
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
 @pytest.mark.parametrize("name", OF_TRAINER)
-@pytest.mark.parametrize("forged", [False, True], ids=["", "with a manifest that fits"])
+@pytest.mark.parametrize(
+    ("plant", "forged"),
+    [(plain, False), *((plant, True) for plant in PLANTS)],
+    ids=lambda value: getattr(value, "__name__", "forged" if value else "left"),
+)
 def test_a_planted_file_of_the_trainers_checkpoint_does_not_run(stopped, tmp_path, capsys, name, plant, forged):
     shutil.copytree(stopped, tmp_path / "run")
     checkpoint = tmp_path / "run/checkpoints/checkpoint-8"
