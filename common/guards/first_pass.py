@@ -67,39 +67,33 @@ def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, 
 
 
 def type_rows(encoder: nn.Module) -> int | None:
-    """How many token types a model tells apart; None where no embedding of it says so."""
+    """How many token types a model tells apart; None where it does so without an embedding of them.
+
+    0 where nothing in it is named after types: such a model ignores them, or, as GPT-2 and XLM do, looks them up among
+    its words, so that two of these would be added to all.
+    """
     if "token_type_ids" not in inspect.signature(encoder.forward).parameters:
         return 0
-    for name, module in encoder.named_modules():
-        weight = getattr(module, "weight", None)
-        if "token_type" in name.rpartition(".")[2] and isinstance(weight, Tensor) and weight.ndim == 2:
+    found = 0
+    for name, weight in encoder.named_parameters():
+        if "token_type" in name and weight.ndim == 2:
             return weight.shape[0]
-    return 0 if takes_types_for_words(encoder) else None
-
-
-@torch.no_grad()
-def takes_types_for_words(encoder: nn.Module) -> bool:
-    """Whether a model looks token types up among its words, as GPT-2 and XLM do: two of these would be added to all."""
-    ids = torch.zeros(1, 2, dtype=torch.long, device=encoder.device)
-    calls = []
-    hook = encoder.get_input_embeddings().register_forward_hook(lambda *_: calls.append(1))
-    try:
-        encoder(input_ids=ids)
-        once = len(calls)
-        encoder(input_ids=ids, token_type_ids=ids)
-    except (*FAILURES, NotImplementedError):  # without weights not every model can be run
-        return False
-    finally:
-        hook.remove()
-    return len(calls) > 2 * once
+        if "seg_embed" in name:  # XLNet, Funnel: relative, whether two tokens are of one segment
+            found = None
+    return found
 
 
 def fit_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give a model a row of embeddings for each token that was added to the vocabulary, and outputs by name.
 
-    Raises InputError where the vocabulary itself is larger than the embedding: the tokenizer is another model's.
+    Raises InputError where the vocabulary itself is larger than the embedding, because the tokenizer is another
+    model's, and where there is no such embedding.
     """
-    rows = len(model.get_input_embeddings().weight)
+    try:
+        rows = len(model.get_input_embeddings().weight)
+    except (NotImplementedError, AttributeError) as error:  # CANINE reads characters, by hashes
+        kind = f"the model ({model.config.model_type}) has no embedding with a row per token"
+        raise InputError(f"model_name_or_path: {kind}, expected one that reads a tokenizer's tokens") from error
     beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
     if strange := beyond.keys() - tokenizer.get_added_vocab().keys():
         first = min(strange, key=beyond.get)
@@ -134,8 +128,8 @@ def check_forward(
         kind = f"the model ({model.config.model_type}) cannot read the training rows"
         raise InputError(f"model_name_or_path: {kind} ({type(error).__name__}: {first_line(error)})") from error
     if not torch.allclose(alone[0], logits[1], rtol=TOLERANCE, atol=TOLERANCE):
-        ids = [collate.tokenizer.pad_token_id, model.config.pad_token_id]
-        if ids[0] != ids[1]:
+        ids = [collate.tokenizer.pad_token_id, getattr(model.base_model.config, "pad_token_id", None)]
+        if ids[1] not in (None, ids[0]):
             what = f"the tokenizer pads with {ids[0]}, config.json says {ids[1]}, and the padding changes the logits"
             raise InputError(f"model_name_or_path: {what}; take the model's own tokenizer")
         say(f"warning: this model ({model.config.model_type}) reads the padding: a row's logits depend on its batch")

@@ -48,6 +48,9 @@ def load_pretrained(auto_class: Any, name: str, trust_remote_code: bool, **optio
         raise InputError(f"model_name_or_path: {name}: {what}; expected all weights of the encoder")
     if new:
         say(f"{name}: new, with random weights: {', '.join(sorted(new))}")
+    if unused := sorted(key for key in info["unexpected_keys"] if is_inside(key, model)):
+        others = f" and {len(unused) - 1} others" if len(unused) > 1 else ""
+        say(f"warning: {name}: {unused[0]}{others} are left out: config.json describes an encoder without them")
     return model, new
 
 
@@ -126,6 +129,13 @@ def is_head(key: str, model: PreTrainedModel) -> bool:
     # the code that a repository brings may not say which is its encoder
     inside = inside or [name for name, module in model.named_children() if isinstance(module, PreTrainedModel)]
     return bool(inside) and not key.startswith(f"{inside[0]}.")
+
+
+def is_inside(key: str, model: PreTrainedModel) -> bool:
+    """Whether a key that a model does not have looks like one of its encoder's: a layer too many, say."""
+    inner = key.removeprefix(f"{model.base_model_prefix}.")
+    parts = {name for name, _ in model.base_model.named_children()}
+    return inner.split(".")[0] in parts and not is_pooler(key) and not key.endswith("position_ids")
 
 
 def is_pooler(key: str) -> bool:

@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from common.console import InputError
 from common.examples import TextExample
-from common.guards.first_pass import check_forward, check_pixels, empty_encoder, max_positions
+from common.guards.first_pass import check_forward, check_pixels, empty_encoder, max_positions, type_rows
 from common.guards.weights import say
 from common.models import load_fold, load_model, load_tokenizer
 from common.options import TextTaskArguments
@@ -148,10 +148,28 @@ def test_token_types_that_a_model_does_not_know_are_left_out_and_it_is_said(fold
     assert tokenize(EXAMPLES, again, 20) == tokenize(EXAMPLES, tokenizer, 20)
 
 
+@pytest.mark.parametrize("options", [{}, {"pad_token_id": 0}], ids=["no pad token", "pad token"])
 @pytest.mark.parametrize("family", ["gpt2", "openai-gpt"])
-def test_token_types_are_not_read_as_words(folder, family):
-    _, tokenizer = first_pass(folder(family))
+def test_token_types_are_not_read_as_words(folder, family, options):
+    """Whether a model is there with its weights or without: training looks at the one, predict.py at the other."""
+    path = folder(family, **options)
+    _, tokenizer = first_pass(path)
     assert "token_type_ids" not in tokenize(EXAMPLES, tokenizer, 20)[0]
+    assert type_rows(empty_encoder(AutoConfig.from_pretrained(path), False)) == 0
+    assert type_rows(AutoModel.from_pretrained(path)) == 0
+
+
+def test_relative_token_types_of_xlnet_stay(folder):
+    _, tokenizer = first_pass(folder("xlnet"))
+    assert max(tokenize(EXAMPLES, tokenizer, 20)[0]["token_type_ids"]) == 1
+
+
+def test_a_model_that_reads_characters_is_one_sentence(tmp_path, words):
+    config = AutoConfig.for_model("canine", **SMALL)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="canine. has no embedding with a row per token"):
+        first_pass(tmp_path)
 
 
 def test_token_types_stay_where_the_model_has_them(folder):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, BertConfig, RobertaConfig
 
 from common.console import InputError
-from common.guards.weights import load_saved
+from common.guards.weights import load_saved, say
 from common.models import load_fold, load_model, load_tokenizer
 from common.options import TextTaskArguments
 from common.tricks.scratch import train_tokenizer
@@ -205,6 +205,20 @@ def test_a_classifier_of_another_number_of_labels_is_new_and_one_of_the_same_arr
     assert model.classifier.out_features == 3
     kept = load_file(path / "model.safetensors")["classifier.weight"]
     assert (number == 3) == (kept.shape == model.classifier.weight.shape and torch.equal(kept, model.classifier.weight))
+
+
+def test_a_layer_that_config_json_does_not_have_is_said(folder, capsys):
+    def another(state):
+        twice = {key.replace("layer.1.", "layer.2."): value for key, value in state.items() if "layer.1." in key}
+        return {**state, **{key: value.clone() for key, value in twice.items()}}
+
+    for head in (AutoModel, AutoModelForMaskedLM):
+        say.cache_clear()
+        load(folder(head=head, change=another))
+        assert "layer.2.attention.output.LayerNorm.bias and 15 others are left out" in capsys.readouterr().out
+    say.cache_clear()
+    load(folder(head=AutoModelForMaskedLM))  # its head is nothing that is missed
+    assert "left out" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias"])
