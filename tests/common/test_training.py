@@ -480,7 +480,9 @@ def test_every_model_family_trains_is_saved_and_predicts_its_own_logits(tmp_path
     tokenizer = load_tokenizer(args, [])
     examples = [TextExample(str(i), ["before", text], i % 3, group=str(i), main=1) for i, text in enumerate(LINES)]
     rows = tokenize(examples, tokenizer, 16, tmp_path / "rows.arrow")
-    assert ("token_type_ids" in rows.column_names) == (tokenizer_class is BertTokenizerFast)
+    # this DeBERTa has no embedding of token types, so that they are left out
+    has_types = tokenizer_class is BertTokenizerFast and name != "deberta"
+    assert ("token_type_ids" in rows.column_names) == has_types
     training_args = TrainingArguments(
         str(tmp_path / "out"),
         max_steps=2,
