@@ -9,9 +9,7 @@ from common.logits import Logits
 from common.report.run_page import mean_and_error, save_plot, table
 from common.targets.classes import known_rows
 
-NOTE = (
-    "RMSE, MAE ± its standard error in the labels' units, MSE in their square; label_std: the RMSE of the mean."
-)
+NOTE = "RMSE, MAE ± its standard error in the labels' units, MSE in their square; label_std: the RMSE of the mean."
 FRACTIONS = {"r2": "R2", "pearson": "Pearson", "spearman": "Spearman"}
 PANELS = {
     "loss (train: of scaled numbers, eval: MSE)": {"loss": "-", "eval_loss": "--"},
