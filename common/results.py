@@ -1,12 +1,10 @@
 """What is left of a run when its folds are trained: saved models with a card, logits over all folds, metrics."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.utils import extract_model_from_parallel
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.console import print_once
@@ -15,7 +13,7 @@ from common.folds import Fold
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics, metric_of
 from common.run import Run
-from common.targets import Classes, Metric
+from common.targets import Metric
 
 TaskMetrics = Callable[[Logits], dict[str, float]] | None  # a task's own metrics, measured beside compute_metrics
 
@@ -45,6 +43,8 @@ def save_fold(
     metric = metric_of(fold.args.metric, type(fold.args).__module__, target)
     info["metrics"] = metrics = all_metrics(measured, task_metrics, metric)
     if fold.run.state.is_main_process:
+        from common.tricks.card import model_card
+
         extract_model_from_parallel(model).save_pretrained(fold.dir)
         if tokenizer is not None:
             tokenizer.save_pretrained(fold.dir)
@@ -57,35 +57,6 @@ def save_fold(
 def chosen(values: dict[str, float], metric: Metric | None) -> str:
     """What stands first in a line of metrics."""
     return f"{metric.name} {values[metric.name]:.4f}, " if metric else ""
-
-
-def model_card(config: dict[str, Any], info: dict[str, Any], pipeline_tag: str, target: Classes) -> str:
-    """A model card (Markdown with the hub's metadata) that holds the fold's numbers."""
-    base = Path(config["model_name_or_path"]).name
-    data = Path(config["train_file"])
-    results = [
-        EvalResult(
-            task_type=pipeline_tag,
-            dataset_type="private",
-            dataset_name=data.name,
-            metric_type=kind,
-            metric_value=round(info["metrics"][key], 4),
-        )
-        for key, kind in target.card.items()
-    ]
-    name = f"{base}-{data.stem}"
-    tags = {"library_name": "transformers", "pipeline_tag": pipeline_tag}
-    header = ModelCardData(model_name=name, eval_results=results, **tags).to_yaml()
-    cells = {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in info["metrics"].items()}
-    metrics = "\n".join(f"| {key} | {cell} |" for key, cell in cells.items())
-    settings = "\n".join(f"| {key} | {value} |" for key, value in config.items())
-    return str(
-        ModelCard(
-            f"---\n{header}\n---\n\n# {name}\n\n"
-            f"Fine-tuned from `{base}`. Scores on rows that it was not trained on:\n\n"
-            f"| metric | value |\n|---|---|\n{metrics}\n\n| field | value |\n|---|---|\n{settings}\n"
-        )
-    )
 
 
 def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> dict[str, Logits]:
