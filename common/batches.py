@@ -69,9 +69,9 @@ class LengthBatchSampler(Sampler[list[int]]):
 
 
 def read_column(dataset: datasets.Dataset, name: str) -> np.ndarray:
-    """(N,) int64 of a column of integers; in parts, since of a selection they would take 500 bytes a row at once."""
+    """(N,) or (N, C) of a column of numbers; in parts, since of a selection they would take 500 bytes a row at once."""
     parts = dataset.select_columns(name).with_format("numpy").iter(batch_size=4096)
-    return np.concatenate([np.empty(0, dtype=np.int64), *(part[name] for part in parts)])
+    return np.concatenate([part[name] for part in parts] or [np.empty(0, dtype=np.int64)])
 
 
 def token_budget_sizes(sorted_lengths: np.ndarray, tokens_per_batch: int) -> list[int]:

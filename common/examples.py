@@ -10,6 +10,7 @@ import numpy as np
 
 from common.console import InputError
 from common.guards.spelling import nfc
+from common.targets.classes import known_rows
 
 LONGEST_TEXT = 10_000  # characters; more is a file that was read wrong, an open quote say
 
@@ -20,7 +21,7 @@ class TextExample:
 
     id: str
     segments: list[str]
-    label: int = -1  # -1: unknown
+    label: Any = -1  # what the target calls unknown: -1 of classes
     group: str = ""  # rows of one group stay in one fold; default: each row is a group
     main: int = 0
 
@@ -58,8 +59,8 @@ def cut_test_rows(args: Any, rows: Sequence) -> Sequence:
 
 
 def labels_of(examples: Sequence) -> np.ndarray:
-    """(N,) int64, -1 where unknown."""
-    return np.fromiter((example.label for example in examples), dtype=np.int64, count=len(examples))
+    """(N,) int64, -1 where unknown; of other targets than classes (N, C) int64 or (N,) float64 (common/targets)."""
+    return np.array([example.label for example in examples])
 
 
 def groups_of(examples: Sequence) -> np.ndarray:
@@ -104,8 +105,8 @@ def check_examples(examples: Sequence, source: str | Path, *, labelled: bool = F
     if not labelled:
         return
     labels = labels_of(examples)
-    if (unknown := labels < 0).any():
+    if (unknown := ~known_rows(labels)).any():
         counts = f"{unknown.sum()} of {len(ids)} rows have no label (first: id {ids[int(unknown.argmax())]})"
         raise InputError(f"{source}: {counts}, expected one in each row")
-    if len(np.unique(labels)) < least_classes:
+    if len(np.unique(labels, axis=0)) < least_classes:
         raise InputError(f"{source}: all {len(ids)} rows have the same label, expected two classes or more")

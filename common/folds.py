@@ -16,7 +16,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from common.batches import read_column
 from common.console import InputError, print_once
 from common.examples import groups_of, labels_of
+from common.metrics import metric_of
 from common.options.fields import ImbalanceArguments
+from common.targets import as_target
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -80,13 +82,17 @@ def make_splits(examples: dict[str, Sequence], label_names: Sequence[str], args:
     script's, with num_folds and fold_seed. Says which classes some folds will lack. Raises InputError as split_folds()
     and hold_out() do.
     """
+    target = as_target(label_names)
+    metric_of(args.metric, type(args).__module__, target)  # which may want two classes
     labels = labels_of(examples["train"])
     groups = groups_of(examples["train"])
     if args.num_folds == 1 and "eval" in examples:
         return [(np.arange(len(labels)), None)]
     if args.num_folds == 1:
-        return [hold_out(labels, groups, args.fold_seed)]
-    splits = split_folds(labels, groups, args.num_folds, args.fold_seed)
+        return [hold_out(target.strata(labels), groups, args.fold_seed)]
+    splits = split_folds(target.strata(labels), groups, args.num_folds, args.fold_seed)
+    if target.kind not in ("classes", "ordered"):
+        return splits
     rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
     if rare:
         names = ", ".join(rare)
@@ -110,9 +116,13 @@ def split_folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """[(train_idx, eval_idx)] of K folds, both ascending; every row is in exactly one eval_idx.
 
-    labels: (N,) int. groups: (N,) of any type that numpy can compare.
+    labels: (N,) int, or (N, C) of several labels. groups: (N,) of any type that numpy can compare.
     Raises InputError when K is larger than the number of groups.
     """
+    if labels.ndim == 2:
+        from common.targets.folds import split_several
+
+        return split_several(labels, groups, num_folds, seed)
     num_groups = len(np.unique(groups))
     if num_folds > num_groups:
         what = f"the number of groups ({num_groups}) that may not be split"
@@ -159,7 +169,8 @@ def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int)
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(train_idx, eval_idx), a tenth of the rows held back in whole groups. Raises InputError for a single group."""
-    parts = min(HOLDOUT_SHARE, len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max()))
+    most = int(np.unique(labels, axis=0, return_counts=True)[1].max())
+    parts = min(HOLDOUT_SHARE, len(np.unique(groups)), HOLDOUT_SHARE if labels.ndim == 2 else most)
     if parts < 2:
         reason = "all rows belong to one group, or no class has two rows"
         raise InputError(f"train_file: {reason}, so none can be held back for evaluation; name an --eval_file")

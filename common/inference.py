@@ -18,10 +18,13 @@ from common.files import write_json
 from common.folds import Fold
 from common.guards.launcher import precision_of_run, wants_cpu
 from common.logits import Logits, average
+from common.metrics import metric_of
 from common.models import labels_of_config
 from common.results import TaskMetrics, all_metrics
 from common.run import finished_folds, read_config
 from common.submission import Submission
+from common.targets import as_target
+from common.targets.classes import known_rows
 
 if TYPE_CHECKING:
     from common.training import FoldTrainer
@@ -53,6 +56,7 @@ def predict_logits(
     sizes = token_budget_sizes(lengths[order], tokens_per_batch)
     batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
     model.eval()
+    target = as_target(label_names)
     rows: list[np.ndarray] = []
     values: list[np.ndarray] = []
     for batch in batches[accelerator.process_index :: accelerator.num_processes]:
@@ -61,9 +65,9 @@ def predict_logits(
         with accelerator.autocast():
             outputs = model(**{key: value.to(accelerator.device) for key, value in inputs.items()})
         rows.append(batch)
-        values.append(outputs.logits.float().cpu().numpy())
+        values.append(target.to_logits(outputs.logits.float()).cpu().numpy())
     logits = gather_rows(rows, values, len(dataset), len(label_names))
-    return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), list(label_names))
+    return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), target)
 
 
 def gather_rows(rows: list[np.ndarray], values: list[np.ndarray], num_rows: int, num_labels: int) -> np.ndarray:
@@ -129,6 +133,8 @@ class Ensemble:
     def write(self, submission: Submission, task_metrics: TaskMetrics = None) -> None:
         """The average as a submission S.csv, S.logits.npz and, where rows have labels, S.metrics.json and on screen."""
         logits = average(self.parts, self.weights)
+        config = read_config(self.args.run_dir[0])
+        metric = metric_of(config.get("metric"), "data", logits.label_names)
         if getattr(self.args, "prior_correction", False):
             from common.tricks.shift import correct_folds
 
@@ -138,8 +144,8 @@ class Ensemble:
             submission.write(path, logits)
             logits.save(path.with_suffix(".logits.npz"))
             print_once(f"{path}: {len(logits.ids)} rows")
-            if (logits.labels >= 0).any():
-                metrics = all_metrics(logits, task_metrics)
+            if known_rows(logits.labels).any():
+                metrics = all_metrics(logits, task_metrics, metric)
                 write_json(path.with_suffix(".metrics.json"), metrics)
                 cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
                 print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)))

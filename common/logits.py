@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,37 +14,36 @@ from common.files import atomic_write
 from common.guards.bombs import check_npz
 from common.guards.special import refuse_special
 from common.guards.spelling import nfc
+from common.targets import Classes, as_target, target_of
 
 
 @dataclass
 class Logits:
     """What a model says about N rows.
 
-    ids: unicode (N,); logits: float32 (N, C); labels: int64 (N,), -1 where unknown; label_names: C strings.
-    Raises InputError where the shapes disagree, a label is outside -1..C-1 or a logit is not finite.
+    ids: unicode (N,); logits: float32 (N, C); labels: int64 (N,), -1 where unknown; label_names: C strings, of classes
+    (of other targets see common/targets). Raises InputError where the shapes disagree, a label is outside -1..C-1 or a
+    logit is not finite.
     """
 
     ids: np.ndarray
     logits: np.ndarray
     labels: np.ndarray
-    label_names: list[str]
+    label_names: Classes
 
     def __post_init__(self) -> None:
         self.ids = np.asarray(self.ids, dtype=str)
         self.logits = np.asarray(self.logits, dtype=np.float32)
-        self.labels = np.asarray(self.labels, dtype=np.int64)
-        self.label_names = [str(name) for name in self.label_names]
+        self.label_names = as_target(self.label_names)
+        self.labels = self.label_names.array(self.labels)
         n = len(self.ids)
         c = len(self.label_names)
-        if self.ids.shape != (n,) or self.logits.shape != (n, c) or self.labels.shape != (n,):
+        if self.ids.shape != (n,) or self.logits.shape != (n, c) or len(self.labels) != n:
             shapes = f"ids {self.ids.shape}, logits {self.logits.shape}, labels {self.labels.shape}, {c} label names"
             raise InputError(f"shapes disagree: {shapes}; expected (N,), (N, C), (N,), C")
-        for bad, what in [
-            (~np.isfinite(self.logits).all(axis=1), "logits that are not finite (training diverged?)"),
-            ((self.labels < -1) | (self.labels >= c), f"a label outside -1..{c - 1}"),
-        ]:
-            if bad.any():
-                raise InputError(f"{bad.sum()} of {n} rows have {what}, first: id {str(self.ids[bad.argmax()])!r}")
+        if (bad := ~np.isfinite(self.logits).all(axis=1)).any():
+            what = "logits that are not finite (training diverged?)"
+            raise InputError(f"{bad.sum()} of {n} rows have {what}, first: id {str(self.ids[bad.argmax()])!r}")
 
     @classmethod
     def load(cls, path: str | Path) -> "Logits":
@@ -53,7 +52,9 @@ class Logits:
         try:
             check_npz(path)
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+                fields = {name: arrays[name] for name in cls.__dataclass_fields__}
+                kind = str(arrays["kind"]) if "kind" in arrays else Classes.kind
+                return cls(**fields | {"label_names": target_of(fields["label_names"].tolist(), kind)})
         except InputError as error:
             raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         except FileNotFoundError as error:
@@ -64,9 +65,13 @@ class Logits:
             raise InputError(f"{path}: is not a logits file, expected an npz with {expected}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write an npz with one array per field, atomically; the label names as unicode (C,)."""
+        """Write an npz with one array per field, atomically; the label names as unicode (C,), and the kind of a target
+        that is no Classes."""
+        kind = self.label_names.kind
+        kinds = {} if kind == Classes.kind else {"kind": np.array(kind)}
+        names = {"label_names": np.array(self.label_names, dtype=str)}
         with atomic_write(path, "wb") as file:
-            np.savez_compressed(file, **asdict(self))
+            np.savez_compressed(file, **vars(self) | names, **kinds)
 
     def reorder(self, ids: Sequence[str]) -> "Logits":
         """The rows in the order of `ids` (N,), by NFC. Raises InputError for a missing, extra or repeated one."""
@@ -85,10 +90,8 @@ class Logits:
         return replace(self, ids=self.ids[rows], logits=self.logits[rows], labels=self.labels[rows])
 
     def probabilities(self) -> np.ndarray:
-        """Softmax of the logits, float64 (N, C)."""
-        from scipy.special import softmax  # data.py imports this module, and --help answers at once
-
-        return softmax(self.logits.astype(np.float64), axis=1)
+        """Of each class, float64 (N, C)."""
+        return self.label_names.probabilities(self.logits)
 
 
 def average(parts: Sequence[Logits], weights: Sequence[float] | None = None) -> Logits:
@@ -120,7 +123,7 @@ def concatenate(parts: Sequence[Logits], ids: Sequence[str]) -> Logits:
 def check_label_names(parts: Sequence[Logits]) -> None:
     """Raise InputError where a part's label names are not those of the first, in the same order."""
     for number, part in enumerate(parts[1:], start=2):
-        if part.label_names != parts[0].label_names:
+        if part.label_names != parts[0].label_names or part.label_names.kind != parts[0].label_names.kind:
             raise InputError(
                 f"label names of part {number} are {part.label_names}, expected those of part 1, {parts[0].label_names}"
             )

@@ -1,58 +1,41 @@
-"""Classification metrics from logits."""
+"""Metrics of logits against labels: what the target measures, and the metric that is to be good."""
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax
-from sklearn.metrics import average_precision_score, f1_score
 
-from common.console import DIVERGED, InputError
+from common.targets import Metric, as_target
+from common.targets.classes import known_rows
+from common.targets.registry import find_metric
 
 
-def compute_metrics(logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -> dict[str, float]:
-    """Metrics of logits (N, C) against labels (N,) in 0..C-1; rows with label -1 (unknown) are left out.
+def compute_metrics(
+    logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str], metric: Metric | None = None
+) -> dict[str, float]:
+    """What the measure() of common/targets gives: of classes accuracy, macro F1, log loss and others; and the metric
+    where that is not among them. Rows without a label are left out. Raises InputError where no row has one or a logit
+    is not finite."""
+    values = as_target(label_names).measure(logits, labels)
+    if metric is not None and metric.name not in values:
+        known = known_rows(np.asarray(labels))
+        values[metric.name] = float(metric.function(np.asarray(labels)[known], np.asarray(logits, np.float64)[known]))
+    return values
 
-    Fractions between 0 and 1, but for log_loss, in nats:
-    accuracy           with its binomial `standard_error`
-    macro_f1           unweighted mean over the classes that occur in labels or predictions (F1 is 0 for a class in one
-                       of them only)
-    weighted_f1        mean over the classes that occur in the labels, weighted by their rows
-    log_loss           over all C columns, not clipped
-    auprc              average precision (step-wise, not trapezoidal), unweighted mean over the classes that occur in
-                       the labels
-    majority_share     share of the most frequent label: the accuracy of a model that has learned nothing
-    n, classes_in_labels, classes_predicted    counts: rows with a label, and different classes among their labels and
-    predictions
 
-    Raises InputError where no row has a label or a logit is not finite.
+def metric_of(name: str | None, data: str, label_names: Sequence[str]) -> Metric | None:
+    """The metric of that name, or without one the METRIC of the folder's data.py; None: there is none either.
+
+    data: what data.py is called as a module. Raises InputError as find_metric() does.
     """
-    known = np.asarray(labels) >= 0
-    labels = np.asarray(labels)[known]
-    n = len(labels)
-    if n == 0:
-        raise InputError("no row has a known label, expected at least one to compute metrics")
-    logits = np.asarray(logits, dtype=np.float64)[known]
-    if not np.isfinite(logits).all():
-        raise InputError(f"the model's logits are not finite: {DIVERGED}, expected a lower learning_rate to train")
-    log_probabilities = log_softmax(logits, axis=1)
-    predictions = log_probabilities.argmax(axis=1)
-    accuracy = float(np.mean(predictions == labels))
-    support = np.bincount(labels, minlength=len(label_names))
-    precisions = [average_precision_score(labels == c, log_probabilities[:, c]) for c in np.flatnonzero(support)]
-    return {
-        "accuracy": accuracy,
-        "standard_error": float(np.sqrt(accuracy * (1 - accuracy) / n)),
-        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
-        "weighted_f1": float(f1_score(labels, predictions, average="weighted", zero_division=0)),
-        "log_loss": float(-log_probabilities[np.arange(n), labels].mean()),
-        "auprc": float(np.mean(precisions)),
-        "majority_share": float(support.max() / n),
-        "n": n,
-        "classes_in_labels": int(np.count_nonzero(support)),
-        "classes_predicted": len(np.unique(predictions)),
-    }
+    default = getattr(sys.modules.get(data), "METRIC", None)
+    own = default if isinstance(default, Metric) else None
+    name = name or (own.name if own else default)
+    return find_metric(name, as_target(label_names), own) if name else None
 
 
 def row_log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) negative log likelihood in nats of labels (N,) under softmax(logits), logits (N, C)."""
+    from scipy.special import log_softmax  # data.py may import this module, and --help answers at once
+
     return -log_softmax(np.asarray(logits, dtype=np.float64), axis=1)[np.arange(len(labels)), labels]

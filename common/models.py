@@ -22,6 +22,7 @@ from common.console import InputError, first_line
 from common.guards.first_pass import empty_encoder, fit_model, fit_tokenizer
 from common.guards.foreign_code import refuse_code
 from common.guards.weights import load_pretrained, load_saved
+from common.targets import Classes, as_target, target_of
 
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files; or a package is missing.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
@@ -73,14 +74,17 @@ def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedToken
     return model
 
 
-def label_config(label_names: Sequence[str]) -> dict[str, dict]:
+def label_config(label_names: Sequence[str]) -> dict[str, Any]:
     """What a config.json says of the labels."""
-    return {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
+    target = as_target(label_names)
+    names = {"id2label": dict(enumerate(target)), "label2id": {name: i for i, name in enumerate(target)}}
+    settings = target.settings()
+    return {**names, "problem_type": target.problem_type, "target": settings} if settings else names
 
 
-def labels_of_config(config: PretrainedConfig) -> list[str]:
+def labels_of_config(config: PretrainedConfig) -> Classes:
     """The label names that label_config() put there, in the order of the outputs."""
-    return [config.id2label[i] for i in range(config.num_labels)]
+    return target_of([config.id2label[i] for i in range(config.num_labels)], **getattr(config, "target", {}))
 
 
 def load_fold(
@@ -103,7 +107,7 @@ def load_fold(
         what = f"has preprocessing for {keys}, expected {', '.join(preprocessing)}"
         raise InputError(f"{folder}: config.json {what}; is it another task's run?")
     names = labels_of_config(model.config)
-    if names != list(label_names):
+    if names != label_names or names.kind != as_target(label_names).kind:
         raise InputError(f"{folder}: the model's labels are {', '.join(names)}, expected {', '.join(label_names)}")
     return model, tokenizer
 

@@ -1,27 +1,26 @@
 """What is left of a run when its folds are trained: saved models with a card, logits over all folds, metrics."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.utils import extract_model_from_parallel
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.console import print_once
 from common.files import atomic_write, write_json
 from common.folds import Fold
 from common.logits import Logits, average, concatenate
-from common.metrics import compute_metrics
+from common.metrics import compute_metrics, metric_of
 from common.run import Run
+from common.targets import Metric
 
 TaskMetrics = Callable[[Logits], dict[str, float]] | None  # a task's own metrics, measured beside compute_metrics
 
 
-def all_metrics(logits: Logits, task_metrics: TaskMetrics) -> dict[str, float]:
-    """compute_metrics and the task's own metrics of the same rows."""
-    metrics = compute_metrics(logits.logits, logits.labels, logits.label_names)
+def all_metrics(logits: Logits, task_metrics: TaskMetrics, metric: Metric | None = None) -> dict[str, float]:
+    """compute_metrics, with the metric, and the task's own metrics of the same rows."""
+    metrics = compute_metrics(logits.logits, logits.labels, logits.label_names, metric)
     return metrics if task_metrics is None else {**metrics, **task_metrics(logits)}
 
 
@@ -39,45 +38,25 @@ def save_fold(
     logits: by name; "held_out" (the rows of the training file that this fold did not train on) or else "eval" gives the
     metrics. pipeline_tag: the hub's name of the task.
     """
-    info["metrics"] = all_metrics(logits.get("held_out") or logits["eval"], task_metrics)
+    measured = logits.get("held_out") or logits["eval"]
+    target = measured.label_names
+    metric = metric_of(fold.args.metric, type(fold.args).__module__, target)
+    info["metrics"] = metrics = all_metrics(measured, task_metrics, metric)
     if fold.run.state.is_main_process:
+        from common.tricks.card import model_card
+
         extract_model_from_parallel(model).save_pretrained(fold.dir)
         if tokenizer is not None:
             tokenizer.save_pretrained(fold.dir)
         with atomic_write(fold.dir / "README.md") as file:
-            file.write(model_card(fold.run.config, info, pipeline_tag))
+            file.write(model_card(fold.run.config, info, pipeline_tag, target))
     fold.run.finish_fold(fold.number, logits, info)
-    metrics = info["metrics"]
-    print_once(f"fold {fold.number}: accuracy {metrics['accuracy']:.4f}, macro F1 {metrics['macro_f1']:.4f}")
+    print_once(f"fold {fold.number}: {chosen(metrics, metric)}{target.short(metrics)}")
 
 
-def model_card(config: dict[str, Any], info: dict[str, Any], pipeline_tag: str) -> str:
-    """A model card (Markdown with the hub's metadata) that holds the fold's numbers."""
-    base = Path(config["model_name_or_path"]).name
-    data = Path(config["train_file"])
-    results = [
-        EvalResult(
-            task_type=pipeline_tag,
-            dataset_type="private",
-            dataset_name=data.name,
-            metric_type=kind,
-            metric_value=round(info["metrics"][key], 4),
-        )
-        for key, kind in {"accuracy": "accuracy", "macro_f1": "f1_macro", "log_loss": "log_loss"}.items()
-    ]
-    name = f"{base}-{data.stem}"
-    tags = {"library_name": "transformers", "pipeline_tag": pipeline_tag}
-    header = ModelCardData(model_name=name, eval_results=results, **tags).to_yaml()
-    cells = {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in info["metrics"].items()}
-    metrics = "\n".join(f"| {key} | {cell} |" for key, cell in cells.items())
-    settings = "\n".join(f"| {key} | {value} |" for key, value in config.items())
-    return str(
-        ModelCard(
-            f"---\n{header}\n---\n\n# {name}\n\n"
-            f"Fine-tuned from `{base}`. Scores on rows that it was not trained on:\n\n"
-            f"| metric | value |\n|---|---|\n{metrics}\n\n| field | value |\n|---|---|\n{settings}\n"
-        )
-    )
+def chosen(values: dict[str, float], metric: Metric | None) -> str:
+    """What stands first in a line of metrics."""
+    return f"{metric.name} {values[metric.name]:.4f}, " if metric else ""
 
 
 def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> dict[str, Logits]:
@@ -95,7 +74,9 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
     elif "held_out" in parts:
         results["eval"] = parts["held_out"][0]
     infos = [info for _, info in folds]
-    metrics = {name: all_metrics(results[name], task_metrics) for name in ("oof", "eval") if name in results}
+    target = folds[0][0][next(iter(parts))].label_names
+    metric = metric_of(run.args.metric, type(run.args).__module__, target)
+    metrics = {name: all_metrics(results[name], task_metrics, metric) for name in ("oof", "eval") if name in results}
     if run.state.is_main_process:
         for name, logits in results.items():
             logits.save(run.dir / f"{name}_logits.npz")
@@ -106,11 +87,6 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         write_json(run.dir / "metrics.json", {**metrics, "folds": of_folds, "train_samples_per_second": speed})
     for name, values in metrics.items():
         own = {} if task_metrics is None else task_metrics(results[name])
-        print_once(
-            f"{name}: accuracy {values['accuracy']:.4f} ± {values['standard_error']:.4f} "
-            f"(majority {values['majority_share']:.4f}), macro F1 {values['macro_f1']:.4f}, "
-            f"log loss {values['log_loss']:.4f}, "
-            + "".join(f"{key} {value:.4f}, " for key, value in own.items())
-            + f"{values['n']} rows"
-        )
+        others = "".join(f"{key} {value:.4f}, " for key, value in own.items())
+        print_once(f"{name}: {chosen(values, metric)}{target.summary(values)}, {others}{values['n']} rows")
     return results

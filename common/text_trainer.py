@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from common.batches import LengthBatchSampler, row_lengths
 from common.console import InputError, print_once
 from common.folds import Fold
+from common.targets import Classes
 from common.training import FoldTrainer
 
 OVERSAMPLER_STATE = "oversampler_{}.safetensors"  # in a checkpoint; its queues differ between processes
@@ -21,7 +22,7 @@ OVERSAMPLER_STATE = "oversampler_{}.safetensors"  # in a checkpoint; its queues 
 class TextTrainer(FoldTrainer):
     """Rows of similar length share a batch; and what TrickArguments say: LoRA, R-Drop, FGM, AWP and others."""
 
-    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
+    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: Classes, **kwargs: Any):
         super().__init__(model, task, train_labels, label_names, **kwargs)
         self.attack = None
         self.oversampler = None
@@ -99,16 +100,14 @@ class TextTrainer(FoldTrainer):
     def total_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean of R-Drop's passes and its KL term, with the synthetic rows of oversampling weighed in."""
         passes = len(logits) // len(labels)  # 2 with R-Drop
-        labels = labels.repeat(passes)
+        labels = labels.repeat(passes, *[1] * (labels.ndim - 1))
         total = super().total_loss(logits, labels)
         if self.oversampler:
             synthetic, count = self.oversampler.loss(labels, self.row_losses)
             total = (total + synthetic) * len(labels) / (len(labels) + count)
         total = total / passes
         if passes == 2:
-            from common.tricks.loss import rdrop_loss
-
-            total = total + self.task.rdrop_alpha * rdrop_loss(*logits.chunk(2)).sum()
+            total = total + self.task.rdrop_alpha * self.class_names.divergence(*logits.chunk(2)).sum()
         return total
 
     def training_step(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> torch.Tensor:

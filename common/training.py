@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, Sampler
@@ -36,9 +35,9 @@ from common.guards.lock import check_held
 from common.guards.options import loader_options
 from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
-from common.metrics import compute_metrics
+from common.metrics import compute_metrics, metric_of
 from common.models import labels_of_config
-from common.options.fields import WATCHED
+from common.targets import Classes
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EMA_STATE = "ema.safetensors"  # in a checkpoint; the averages are the same in all processes
@@ -51,18 +50,15 @@ class FoldTrainer(Trainer):
     rows that are trained on, for class weights.
     """
 
-    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: list[str], **kwargs: Any):
+    def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: Classes, **kwargs: Any):
         super().__init__(model, compute_loss_func=self.mean_loss, **kwargs)
         share_batch_norm(model)
         self.task = task
         self.class_names = label_names
         self.ema = None
-        self.class_weights = None
-        if task.class_weight_strength > 0:
-            from common.tricks.loss import class_weights
-
-            weights = class_weights(train_labels, len(label_names), task.class_weight_strength)
-            self.class_weights = torch.tensor(weights, device=self.args.device)
+        self.class_weights = label_names.weights(train_labels, task.class_weight_strength)
+        if self.class_weights is not None:
+            self.class_weights = torch.tensor(self.class_weights, device=self.args.device)
         if task.ema_decay > 0:
             from common.tricks.ema import Ema
 
@@ -105,14 +101,9 @@ class FoldTrainer(Trainer):
         )
 
     def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(B,) float32: cross-entropy with label smoothing, class weights and focal loss, as far as they are on."""
-        smoothing = self.args.label_smoothing_factor
-        if self.class_weights is None and self.task.focal_gamma == 0:
-            return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
-        from common.tricks.loss import classification_loss
-
-        options = {"weights": self.class_weights, "focal_gamma": self.task.focal_gamma, "label_smoothing": smoothing}
-        return classification_loss(logits, labels, **options)
+        """(B,) float32: the target's loss with label smoothing, class weights and focal loss, as far as they are on."""
+        options = self.class_weights, self.task.focal_gamma, self.args.label_smoothing_factor
+        return self.class_names.row_losses(logits, labels, *options)
 
     def total_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum over a micro-batch's rows."""
@@ -121,10 +112,8 @@ class FoldTrainer(Trainer):
     def mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         """total_loss() / the rows of the effective batch; in evaluation nothing reads it (see evaluation_loop())."""
         logits = outputs["logits"]
-        if self.args.world_size > 1 and labels[0] == NO_ROW:
+        if not self.model.training or self.args.world_size > 1 and labels.flatten()[0] == NO_ROW:
             return nothing_of(logits)
-        if not self.model.training:
-            return F.cross_entropy(logits.float(), labels)
         return self.total_loss(logits, labels) / num_items_in_batch
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -134,10 +123,10 @@ class FoldTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """eval_loss is the log loss of all rows: the Trainer's own grows with the number of processes."""
+        """eval_loss is the target's loss over all rows: the Trainer's own grows with the number of processes."""
         share_buffers(self.model)
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        output.metrics[f"{metric_key_prefix}_loss"] = output.metrics[f"{metric_key_prefix}_log_loss"]
+        output.metrics[f"{metric_key_prefix}_loss"] = output.metrics[f"{metric_key_prefix}_{self.class_names.loss}"]
         return output
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -224,6 +213,9 @@ def train_fold(
             set_seed(training_args.seed)
             model = trainer_class.adapt(make_model(), task)
             label_names = labels_of_config(model.config)
+            label_names.fit(labels)
+            if settings := label_names.settings():
+                model.config.target = settings
             trainer = trainer_class(
                 model,
                 task,
@@ -233,7 +225,7 @@ def train_fold(
                 train_dataset=fold.train_rows,
                 eval_dataset=eval_rows,
                 data_collator=collate,
-                compute_metrics=lambda prediction, names=label_names: watched_metrics(prediction, names),
+                compute_metrics=lambda prediction, names=label_names: watched_metrics(prediction, names, task),
                 preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
                 callbacks=[EarlyStoppingCallback(patience)] if patience else None,
             )
@@ -253,7 +245,7 @@ def train_fold(
         "train_samples_per_second": epochs * len(fold.train_rows) / seconds,
         "per_device_train_batch_size": training_args.per_device_train_batch_size,
         "gradient_accumulation_steps": training_args.gradient_accumulation_steps,
-        "train_class_counts": np.bincount(labels, minlength=len(label_names)).tolist(),
+        "train_class_counts": label_names.counts(labels),
     }
 
 
@@ -276,10 +268,12 @@ def train_on(trainer: FoldTrainer) -> tuple[float, float]:
     return trainer.state.epoch - before.epoch, time.perf_counter() - began
 
 
-def watched_metrics(prediction: EvalPrediction, label_names: list[str]) -> dict[str, float]:
-    """WATCHED of an evaluation."""
-    metrics = compute_metrics(prediction.predictions, prediction.label_ids, label_names)
-    return {key: metrics[key] for key in WATCHED}
+def watched_metrics(prediction: EvalPrediction, label_names: Classes, task: Any) -> dict[str, float]:
+    """What the target watches in an evaluation, and the task's metric."""
+    logits = label_names.to_logits(torch.from_numpy(prediction.predictions).float()).numpy()
+    metric = metric_of(task.metric, type(task).__module__, label_names)
+    metrics = compute_metrics(logits, prediction.label_ids, label_names, metric)
+    return {key: metrics[key] for key in dict.fromkeys([*label_names.watched, *([metric.name] if metric else [])])}
 
 
 def check_stop(state: TrainerState, task: Any, training_args: TrainingArguments) -> None:

@@ -26,7 +26,7 @@ CACHED_GROUPS = 64  # about 2 MB each
 
 def to_dataset(faces: "Faces") -> datasets.Dataset:
     """Rows of id, path, row, row_group and labels; the images stay where they are until a batch wants them."""
-    return faces.rows.add_column("labels", faces.labels)
+    return faces.rows.add_column("labels", faces.labels.tolist())
 
 
 @cache

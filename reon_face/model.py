@@ -25,6 +25,7 @@ from common.guards.weights import check_fits, load_saved, read_state, without_pr
 from common.models import BROKEN_FILES
 from common.options.args import is_folder
 from common.run import finished_folds
+from common.targets import Classes, as_target, target_of
 
 SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
 SCRATCH_SIZE = 64
@@ -131,6 +132,8 @@ def load_image_model(
     )
     model.timm_model.load_state_dict(network.state_dict())
     model.config.face_crop = dict(face_crop)
+    if settings := as_target(label_names).settings():
+        model.config.target = settings
     return model
 
 
@@ -216,12 +219,13 @@ def preprocessing_of(model_dir: str | Path) -> Preprocessing:
     return preprocessing.checked(f"{model_dir}/config.json")
 
 
-def label_names_of(model_dir: str | Path) -> list[str]:
+def label_names_of(model_dir: str | Path) -> Classes:
     """The labels of a saved model, in the order of its outputs. Raises InputError where there are none."""
-    label_names = read_json(Path(model_dir) / "config.json").get("label_names")
+    config = read_json(Path(model_dir) / "config.json")
+    label_names = config.get("label_names")
     if not isinstance(label_names, list) or not label_names:
         raise InputError(f"{model_dir}/config.json: has no label_names; was it trained by this task's train.py?")
-    return label_names
+    return target_of(label_names, **config.get("target", {}))
 
 
 def load_fold(

@@ -183,7 +183,7 @@ def train_stages(
             )
             record = {"name": stage.name, "log_history": info["log_history"], **trainer.speed()}
             if len(stages) > 1:
-                record["accuracy"] = {name: accuracy(trainer, some) for name, some in measured.items()}
+                record["accuracy"] = {name: score(trainer, some) for name, some in measured.items()}
             if not is_last:
                 save_stage(trainer, folder, record)
         entries = [{**entry, "epoch": entry["epoch"] + epochs} for entry in record["log_history"]]
@@ -225,12 +225,12 @@ def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
     return len(set(ids) & set().union(*parts.values()) - own)
 
 
-def accuracy(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
-    """The share of rows whose label has the largest logit."""
+def score(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
+    """The metric of the target: of classes the share of rows whose label has the largest logit."""
     batch_size = trainer.args.per_device_eval_batch_size
     shared = trainer.data_collator, trainer.accelerator, trainer.class_names, batch_size
     logits = predict_logits(trainer.model, rows, *shared)
-    return compute_metrics(logits.logits, logits.labels, trainer.class_names)["accuracy"]
+    return compute_metrics(logits.logits, logits.labels, trainer.class_names)[trainer.class_names.metric]
 
 
 def note_stages(run: Run) -> None:

@@ -20,8 +20,11 @@ from common.console import ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
 from common.guards.options import check_options
-from common.options.checks import check_predict_values, check_values
+from common.metrics import metric_of
+from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
+from common.targets import Classes
+from common.targets.registry import METRICS
 
 # Where the collection's defaults differ from transformers': everything that resuming and the report need.
 TRAINING_DEFAULTS = {
@@ -193,16 +196,31 @@ def parse_train_args(
         raise InputError(f"training arguments: {' '.join(str(error).split())}") from error
     if "output_dir" not in given and preset.get("output_dir") is None:
         training_args.output_dir = None  # transformers puts "trainer_output" there
-    if isinstance(args, StoppingArguments) and args.early_stopping_patience:
-        training_args.load_best_model_at_end = True
-        if training_args.metric_for_best_model is None:
-            training_args.metric_for_best_model = best_metric
-            training_args.greater_is_better = best_metric != "loss"
+    steer(args, training_args, best_metric, given | set(preset))
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
     args.config = str(config)
     set_threads(args.torch_num_threads, training_args.use_cpu)
     return args, training_args
+
+
+def steer(args: Any, training_args: Any, best_metric: str, given: set[str]) -> None:
+    """Early stopping and the best checkpoint go by the metric of args, else by best_metric (of classes; other targets
+    have their own). given: the options that were; transformers takes every metric but a loss for better the higher."""
+    target = task_target(args)
+    metric = metric_of(args.metric, type(args).__module__, target)
+    patience = isinstance(args, StoppingArguments) and args.early_stopping_patience
+    if patience:
+        training_args.load_best_model_at_end = True
+    best = training_args.load_best_model_at_end or training_args.save_strategy == "best"
+    if metric and best and "metric_for_best_model" not in given:
+        training_args.metric_for_best_model = metric.name
+    elif patience and training_args.metric_for_best_model is None:
+        of_target = best_metric if target.kind == Classes.kind else target.metric
+        training_args.metric_for_best_model = "loss" if best_metric == "loss" else of_target
+    if (name := training_args.metric_for_best_model) and "greater_is_better" not in given:
+        known = metric if metric and metric.name == name else METRICS.get(name.removeprefix("eval_"))
+        training_args.greater_is_better = known.greater_is_better if known else not name.endswith("loss")
 
 
 def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: list[str] | None = None) -> Any:

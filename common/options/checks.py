@@ -3,13 +3,17 @@
 import dataclasses
 import math
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.console import InputError, first_line
 from common.guards.options import check_optimizer_reads
 from common.guards.special import refuse_special_options
-from common.options.fields import MAX_SEED, WATCHED
+from common.metrics import metric_of
+from common.options.fields import MAX_SEED
+from common.targets import Classes, as_target
 
 # What the Trainer's own fields may be: (least, most), most None for no bound.
 TRAINING_LIMITS = {
@@ -40,7 +44,10 @@ def check_values(args: Any, training_args: Any) -> None:
         if not 0 < getattr(training_args, name) < math.inf:
             raise InputError(f"{name}: {getattr(training_args, name)} is not a number above 0")
     args.check(training_args)
-    check_trainer(training_args)
+    target = task_target(args)
+    target.check(args, training_args)
+    metric = metric_of(args.metric, type(args).__module__, target)
+    check_trainer(training_args, [*target.watched, *([metric.name] if metric else [])])
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
 
 
@@ -81,13 +88,19 @@ def check_predict_values(args: Any) -> None:
         check_folder(temporary, "submission_file")  # because the name may be too long
 
 
-def check_trainer(training_args: Any) -> None:
+def task_target(args: Any) -> Classes:
+    """The target that the data.py of a train.py's arguments names; classes without names where it reads them."""
+    return as_target(getattr(sys.modules[type(args).__module__], "LABEL_NAMES", []))
+
+
+def check_trainer(training_args: Any, watched: Sequence[str]) -> None:
     """What the Trainer would find out only when the run folder is written. Raises InputError."""
     from transformers.integrations import get_available_reporting_integrations
 
     metric = training_args.metric_for_best_model
-    if metric is not None and metric.removeprefix("eval_") not in ("loss", *WATCHED):
-        raise InputError(f"metric_for_best_model: {metric!r} is not one of {', '.join(('loss', *WATCHED))}")
+    if metric is not None and metric.removeprefix("eval_") not in ("loss", *watched):
+        names = ", ".join(("loss", *watched))
+        raise InputError(f"metric_for_best_model: {metric!r} is not one of {names}, nor what --metric names")
     if training_args.save_strategy == "best" and metric is None:
         raise InputError("save_strategy: best needs a metric_for_best_model")
     if training_args.fp16 and training_args.device.type == "cpu":  # where Accelerate trains in float32 and says nothing

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from common.console import InputError
 from common.guards.options import TEXTS, TRAINER
+from common.targets import Classes
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
 START_FIELDS = ("config", "output_dir", "resume", "fold", "stop_after_epoch")
 # What the evaluations of a fold measure, so what metric_for_best_model can name.
-WATCHED = ("accuracy", "macro_f1", "log_loss", "classes_predicted")
+WATCHED = Classes.watched
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_THREADS = 1024
 SAMPLE_HELP = "the competition's sample; the submission is checked against it"
@@ -63,6 +64,12 @@ class DataArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "use only the first rows of train_file"})
     max_eval_samples: int | None = field(default=None, metadata={"help": "use only the first rows of eval_file"})
     max_predict_samples: int | None = field(default=None, metadata={"help": "predict only the first rows of test_file"})
+    metric: str | None = field(
+        default=None,
+        metadata={
+            "help": "what is to be good (f1, macro_f1, auc, rmse, ...): for the best checkpoint, early stopping, report"
+        },
+    )
     torch_num_threads: int | None = field(default=None, metadata={"help": THREADS_HELP})
 
     def check(self, training_args: Any) -> None:

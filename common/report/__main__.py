@@ -12,7 +12,20 @@ from typing import Any
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write, read_json, read_yaml
 
-COLUMNS = ("task", "run", "preset", "model", "rows of", "accuracy", "macro F1", "log loss", "time", "commit", "status")
+COLUMNS = (
+    "task",
+    "run",
+    "preset",
+    "model",
+    "rows of",
+    "accuracy",
+    "macro F1",
+    "log loss",
+    "metric",
+    "time",
+    "commit",
+    "status",
+)
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
 body { color: #1c1c1c; background: #fff }
@@ -79,10 +92,15 @@ def describe_run(run: Path, folder: Path) -> list[str]:
             metrics = read_json(run / "metrics.json")
             cells["rows of"] = "oof" if "oof" in metrics else "eval"
             values = metrics[cells["rows of"]]
-            cells["accuracy"] = f"{values['accuracy']:.4f} ± {values['standard_error']:.4f}"
-            if values["accuracy"] - values["majority_share"] <= 2 * values["standard_error"]:
-                cells["status"] = "done, not above the majority"
-            cells |= {"macro F1": f"{values['macro_f1']:.4f}", "log loss": f"{values['log_loss']:.4f}"}
+            if "accuracy" in values:
+                cells["accuracy"] = f"{values['accuracy']:.4f} ± {values['standard_error']:.4f}"
+                if values["accuracy"] - values["majority_share"] <= 2 * values["standard_error"]:
+                    cells["status"] = "done, not above the majority"
+            shown = {"macro F1": "macro_f1", "log loss": "log_loss"}
+            cells |= {column: f"{values[key]:.4f}" for column, key in shown.items() if key in values}
+            chosen = config.get("metric") or next(iter(values))
+            if chosen not in (*shown.values(), "accuracy") and chosen in values:
+                cells["metric"] = f"{chosen} {values[chosen]:.4f}"
     except (InputError, KeyError):
         cells["status"] = "unreadable"
     return [str(cells.get(column, "")) for column in COLUMNS]

@@ -1,9 +1,10 @@
 """One page about a run, report.md: warnings, tables and plots, written into the run folder."""
 
 import html
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -15,12 +16,17 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from common.console import print_once
 from common.files import atomic_write, read_json
 from common.logits import Logits
+from common.targets import Classes
 
 if TYPE_CHECKING:
     from common.run import Run
 
 FRACTIONS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "auprc": "AUPRC"}
 METRICS = FRACTIONS | {"log_loss": "log loss", "majority_share": "majority share", "n": "rows"}
+NOTE = (
+    "Accuracy ± its binomial standard error. Macro F1 is over classes that occur in labels or predictions. Log loss in "
+    "nats."
+)
 COUNTS = ("standard_error", "classes_in_labels", "classes_predicted")  # of compute_metrics, but no columns of their own
 # one panel each: title, and the keys of the log history with their line styles
 PANELS = {
@@ -68,7 +74,8 @@ def report_run(run: "Run", results: dict[str, Logits]) -> None:
             fold_metrics=folds,
             notes=notes,
         )
-    for warning in find_warnings(metrics, len(next(iter(scored.values())).label_names)):
+    target = next(iter(scored.values())).label_names
+    for warning in page_of(target).find_warnings(metrics, len(target)):
         print_once(f"warning: {warning}")
 
 
@@ -93,29 +100,25 @@ def write_report(
     """
     run_dir = Path(run_dir)
     folds = {f"fold {k}": values for k, values in enumerate(fold_metrics)}
-    num_labels = len(next(iter(results.values())).label_names)
+    target = next(iter(results.values())).label_names
+    page = page_of(target)
 
     lines = [f"# {escape(title)}", ""]
-    for warning in find_warnings(metrics | folds, num_labels):
+    for warning in page.find_warnings(metrics | folds, len(target)):
         lines += [f"> **Warning: {warning}**", ""]
-    lines += ["## Results", "", *metrics_table(metrics), ""]
-    lines += [
-        "Accuracy ± its binomial standard error. Macro F1 is over classes that occur in labels or predictions. Log "
-        "loss in nats.",
-        "",
-    ]
+    lines += ["## Results", "", *page.metrics_table(metrics), "", page.NOTE, ""]
     if folds:
-        lines += ["## Folds", "", *metrics_table(folds), ""]
+        lines += ["## Folds", "", *page.metrics_table(folds), ""]
     with matplotlib.rc_context(STYLE):
         if len(folds) > 1:
             lines += [
                 "Mean ± standard error over the folds; their training rows overlap, so that the true error is larger.",
                 "",
             ]
-            lines += [save_plot(run_dir, "folds", plot_folds(fold_metrics)), ""]
+            lines += [save_plot(run_dir, "folds", plot_folds(fold_metrics, page.FRACTIONS)), ""]
         panels = {
             panel: keys
-            for panel, keys in PANELS.items()
+            for panel, keys in page.PANELS.items()
             if any(key in entry for log in history for entry in log for key in keys)
         }
         if panels:
@@ -126,23 +129,45 @@ def write_report(
                 "",
             ]
         for name, result in results.items():
-            known = result.labels >= 0
-            labels = result.labels[known]
-            predictions = result.logits[known].argmax(axis=1)
-            ticks, family = tick_labels(result.label_names)
-            with matplotlib.rc_context({"font.family": family}):
-                plot = save_plot(run_dir, f"confusion_{name}", plot_confusion(labels, predictions, ticks))
-            lines += [f"## Classes: {name}", "", *class_table(labels, predictions, result.label_names), "", plot, ""]
-            if ticks == indices(result.label_names) != result.label_names:
-                lines += [
-                    "The plot names the labels by their # in the table: no installed font has all their characters.",
-                    "",
-                ]
+            lines += page.section(run_dir, name, result)
     if notes:
         lines += ["## Notes", "", *(f"* {escape(note)}" for note in notes), ""]
     lines += ["## Config", "", *table(["field", "value"], config.items())]
     with atomic_write(run_dir / "report.md") as file:
         file.write("\n".join(lines) + "\n")
+
+
+def page_of(target: Classes) -> Any:
+    """The module that knows what a report says of a target: NOTE, FRACTIONS, PANELS, find_warnings(), metrics_table()
+    and section()."""
+    if target.kind == "number":
+        from common.report import number_page as page
+    elif target.kind == "several":
+        from common.report import several_page as page
+    elif target.kind == "ordered":
+        from common.report import ordered_page as page
+    else:
+        page = sys.modules[__name__]
+    return page
+
+
+def section(run_dir: Path, name: str, result: Logits) -> list[str]:
+    """Markdown lines on the classes of a result: their scores, and which are taken for which."""
+    known = result.labels >= 0
+    labels = result.labels[known]
+    predictions = result.logits[known].argmax(axis=1)
+    ticks, family = tick_labels(result.label_names)
+    with matplotlib.rc_context({"font.family": family}):
+        plot = save_plot(run_dir, f"confusion_{name}", plot_confusion(labels, predictions, ticks))
+    lines = [f"## Classes: {name}", "", *class_table(labels, predictions, result.label_names), "", plot, ""]
+    return lines + unnamed(ticks, result.label_names)
+
+
+def unnamed(ticks: Sequence[str], label_names: Sequence[str]) -> list[str]:
+    """Markdown lines where a plot has numbers for names."""
+    if ticks != indices(label_names) or ticks == label_names:
+        return []
+    return ["The plot names the labels by their # in the table: no installed font has all their characters.", ""]
 
 
 def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
@@ -223,26 +248,26 @@ def save_plot(run_dir: Path, name: str, figure: Figure) -> str:
     return f"![{name}](plots/{name}.png)"
 
 
-def plot_folds(fold_metrics: list[dict]) -> Figure:
+def plot_folds(fold_metrics: list[dict], fractions: dict[str, str]) -> Figure:
     """A row of dots per metric, one a fold, over their mean with its standard error."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
     offsets = np.linspace(-0.2, 0.2, len(fold_metrics))  # so that equal folds do not hide each other
-    for row, key in enumerate(FRACTIONS):
+    for row, key in enumerate(fractions):
         mean, error = mean_and_error([values[key] for values in fold_metrics])
         label = "mean ± standard error" if row == 0 else None
         axes.errorbar(mean, row, xerr=error, fmt="|", color="black", markersize=22, capsize=4, label=label, zorder=3)
     for k, (values, offset) in enumerate(zip(fold_metrics, offsets, strict=True)):
         axes.plot(
-            [values[key] for key in FRACTIONS],
-            np.arange(len(FRACTIONS)) + offset,
+            [values[key] for key in fractions],
+            np.arange(len(fractions)) + offset,
             "o",
             markersize=7,
             alpha=0.85,
             label=f"fold {k}",
         )
-    axes.set_yticks(range(len(FRACTIONS)), FRACTIONS.values())
-    axes.set_ylim(len(FRACTIONS) - 0.5, -0.5)
+    axes.set_yticks(range(len(fractions)), fractions.values())
+    axes.set_ylim(len(fractions) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("held-out rows of each fold")
     figure.legend(loc="outside right upper")

@@ -37,8 +37,7 @@ def measure(
     vector_mean, vector_variance       of the entries of the word vectors of these rows' tokens
     parameters, layers, hidden         of the model: parameters without word vectors, layers, width
     """
-    shares = np.bincount(labels_of(examples), minlength=num_labels) / len(examples)
-    entropy = -np.sum(shares[shares > 0] * np.log(shares[shares > 0]))
+    imbalance = measure_imbalance(labels_of(examples), num_labels)
     lengths = row_lengths(tokenized)
     chosen = np.sort(np.random.default_rng(0).permutation(len(examples))[:ROWS])
     letters = [
@@ -52,7 +51,7 @@ def measure(
     return {
         "rows": len(examples),
         "classes": num_labels,
-        "imbalance": float(1 - entropy / np.log(num_labels)),
+        "imbalance": imbalance,
         "hangul": scripts.count("HANGUL") / max(1, len(scripts)),
         "latin": scripts.count("LATIN") / max(1, len(scripts)),
         "tokens": float(lengths.mean()),
@@ -64,3 +63,13 @@ def measure(
         "layers": encoder.num_hidden_layers,
         "hidden": encoder.hidden_size,
     }
+
+
+def measure_imbalance(labels: np.ndarray, num_labels: int) -> float:
+    """1 - entropy of the classes, or of the labels that rows have, / ln(their number); 0 of numbers."""
+    if num_labels == 1:
+        return 0.0
+    counts = np.bincount(labels, minlength=num_labels) if labels.ndim == 1 else labels.sum(axis=0)
+    shares = counts / counts.sum()
+    entropy = -np.sum(shares[shares > 0] * np.log(shares[shares > 0]))
+    return float(1 - entropy / np.log(num_labels))

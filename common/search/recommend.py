@@ -80,7 +80,9 @@ def read_records(run_dirs: list[Path]) -> list[Record]:
         config = read_config(run_dir)
         features = read_json(run_dir / "features.json")
         metrics = read_json(run_dir / "metrics.json")
-        score = metrics.get("oof", metrics.get("eval"))["accuracy"]
+        score = metrics.get("oof", metrics.get("eval")).get("accuracy")
+        if score is None:
+            raise InputError(f"{run_dir}: its labels are no classes; recommend compares accuracies")
         settings = {key: float(config.get(key, default)) for key, default in TRAINER_DEFAULTS.items()}
         settings["per_device_train_batch_size"] *= config.get("gradient_accumulation_steps", 1)
         key = f"{config.get('train_file')} {config.get('model_name_or_path')} {features['rows']}"

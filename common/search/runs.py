@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from common.console import DIVERGED, InputError
 from common.files import read_json
+from common.options.checks import task_target
 from common.search.space import EPOCHS, Space, as_options
 
 WORST = {1: 0.0, -1: 10.0}  # the score of a run that diverged: an accuracy or an F1, nats
@@ -28,6 +29,7 @@ class Runs:
         self.options = options
         self.lock = lock
         self.task_args, self.training_args = defaults
+        self.watched = task_target(self.task_args).watched  # what a run measures anyway
         self.child: subprocess.Popen | None = None
 
     def folder(self, stage: str, number: int) -> Path:
@@ -77,6 +79,8 @@ class Runs:
             *as_options(options),
         ]
         argv += ["--output_dir", str(folder), "--resume", "--disable_tqdm", "true"]
+        if self.space.metric not in self.watched:
+            argv += ["--metric", self.space.metric]
         argv += ["--eval_strategy", "epoch", "--save_strategy", "epoch", "--logging_strategy", "epoch"]
         if self.task_args.test_file:
             argv += ["--max_predict_samples", "1"]  # nobody needs a trial's predictions

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import sys
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from common.console import InputError
 from common.files import read_yaml
+from common.metrics import metric_of
 from common.options.args import arguments_of, load_data_module, nearest, parse_train_args
 from common.options.checks import check_number
-from common.options.fields import DATA_FIELDS, WATCHED
+from common.options.fields import DATA_FIELDS
+from common.targets import as_target
+from common.targets.registry import METRICS
 
 KEYS = (
     "preset",
@@ -26,6 +30,7 @@ KEYS = (
     "final",
 )
 FINAL_KEYS = ("preset", "keep", "learning_rate_scale")
+UNBOUNDED = ("rmse", "mae", "mse")  # in units of the labels
 EPOCHS = "num_train_epochs"
 # What the search sets itself in each trial.
 OWN = (
@@ -68,7 +73,8 @@ class Space:
     @property
     def sign(self) -> int:
         """1 where the metric is better when it is higher, else -1."""
-        return -1 if self.metric == "log_loss" else 1
+        known = METRICS.get(self.metric) or getattr(sys.modules.get("data"), "METRIC", None)
+        return 1 if known is None or known.greater_is_better else -1
 
     @property
     def arms(self) -> list[dict[str, float]]:
@@ -113,9 +119,10 @@ def read_space(path: str | Path) -> Space:
             )
             if len(set(coupled[name])) < len(values):
                 raise InputError(f"{path}, key {name}: {values!r:.80} holds a number twice")
-    metric = raw.get("metric", "accuracy")
-    if metric not in WATCHED[:3]:
-        raise InputError(f"{path}, key metric: {metric!r} is not one of {', '.join(WATCHED[:3])}")
+    metric = raw.get("metric", "")
+    if not isinstance(metric, str) or metric in UNBOUNDED:
+        wanted = "a name of a metric that has the same scale in every contest was expected, r2 or spearman say"
+        raise InputError(f"{path}, key metric: {metric!r:.80}: {wanted}")
     seeds = raw.get("seeds", [1, 2])
     keep = final.get("keep", ["model_name_or_path"])
     if (
@@ -161,6 +168,12 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
             raise InputError(f"command line: {option} is set by the search itself; it goes on where it stopped")
     data = load_data_module(task_dir)
     arguments = arguments_of(data)
+    target = as_target(getattr(data, "LABEL_NAMES", []))
+    try:
+        chosen = metric_of(space.metric or None, "data", target)
+    except InputError as error:
+        raise InputError(f"{space.path}, key {error}") from error
+    space.metric = chosen.name if chosen else "r2" if target.metric in UNBOUNDED else target.metric
 
     def parse(extra: dict[str, Any]) -> tuple:
         argv = ["--config", str(space.preset), *options, *as_options(extra)]

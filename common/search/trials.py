@@ -66,7 +66,9 @@ class Search:
             study_name = read_json(path)["study_name"] if path.exists() else f"{self.task}-{uuid.uuid4().hex[:8]}"
             write_json(path, {**made, "study_name": study_name})
             optuna.logging.set_verbosity(optuna.logging.WARNING)
-            self.casual = CasualSampler(space.arms, space.max_epochs, self.start(), Prior(depth=DEPTH[space.metric]))
+            self.casual = CasualSampler(
+                space.arms, space.max_epochs, self.start(), Prior(depth=DEPTH.get(space.metric, DEPTH["accuracy"]))
+            )
             self.sampler_seed = args.sampler_seed
             mend_journal(self.dir / "journal.log")
             self.studies = {

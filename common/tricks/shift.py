@@ -128,6 +128,8 @@ def correct_logits(logits: Logits, class_counts: Sequence[Sequence[int]]) -> tup
 
 def correct_folds(logits: Logits, folds: Sequence[Path]) -> Logits:
     """correct_logits() of the average over these folds of one or several runs; prints the shares that it found."""
+    if logits.label_names.kind not in ("classes", "ordered"):
+        raise InputError("prior_correction: corrects the shares of classes, the labels of these runs are none")
     logits, shares = correct_logits(logits, [read_json(fold / "fold.json")["train_class_counts"] for fold in folds])
     named = ", ".join(f"{name} {share:.3f}" for name, share in zip(logits.label_names, shares, strict=True))
     print_once("label shares of the test file by EM:", named)

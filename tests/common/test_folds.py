@@ -53,13 +53,13 @@ def test_more_folds_than_groups_is_an_error_and_rare_labels_are_named(capsys):
     with pytest.raises(InputError, match="larger than the number of groups"):
         split_folds(labels, groups, 4, 0)
     labels[labels == 1] = [1, 0, 0, 0, 0, 0]
-    args = SimpleNamespace(num_folds=3, fold_seed=0)
+    args = SimpleNamespace(metric=None, num_folds=3, fold_seed=0)
     assert len(make_splits({"train": examples(labels, groups)}, ["joy", "fear"], args)) == 3
     assert capsys.readouterr().out == "1 labels occur in fewer than 3 groups, some folds lack them: fear\n"
 
 
 def test_one_fold_trains_on_all_rows_where_there_is_an_eval_file_and_else_on_nine_tenths():
-    labels, groups, args = np.arange(100) % 2, np.arange(100), SimpleNamespace(num_folds=1, fold_seed=0)
+    labels, groups, args = np.arange(100) % 2, np.arange(100), SimpleNamespace(metric=None, num_folds=1, fold_seed=0)
     rows = {"train": examples(labels, groups), "eval": []}
     ((train, held),) = make_splits(rows, ["a", "b"], args)
     assert train.tolist() == list(range(100)) and held is None

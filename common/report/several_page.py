@@ -1,0 +1,107 @@
+"""What a report says of several labels: each label's counts, score and threshold, and which stand together."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_fscore_support
+
+from common.logits import Logits
+from common.report.run_page import mean_and_error, save_plot, table, tick_labels, unnamed
+from common.targets.classes import known_rows
+
+NOTE = (
+    "Micro F1 is over all decisions, macro F1 over labels that occur in labels or predictions; exact match ± its "
+    "binomial standard error. A label is predicted where its probability is above 0.5."
+)
+FRACTIONS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "exact_match": "exact match", "auprc": "AUPRC"}
+PANELS = {
+    "loss": {"loss": "-", "eval_loss": "--"},
+    "eval micro F1": {"eval_micro_f1": "--"},
+    "eval exact match": {"eval_exact_match": "--"},
+}
+
+
+def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
+    """Where a model predicts no label at all, by name of a result or fold."""
+    return [
+        f"{name}: predicts no label for any of {values['n']} rows; the model has learned nothing"
+        for name, values in metrics.items()
+        if values["predicted_per_row"] == 0
+    ]
+
+
+def metrics_table(metrics: dict[str, dict]) -> list[str]:
+    """Markdown lines: a row per name, for several folds their mean and its standard error."""
+    keys = [key for key in next(iter(metrics.values())) if key not in ("n", "standard_error")]
+    rows = []
+    for name, values in metrics.items():
+        cells = {key: f"{values[key]:.4f}" for key in keys}
+        cells["exact_match"] += f" ± {values['standard_error']:.4f}"
+        rows.append([name, *cells.values(), values["n"]])
+    if len(metrics) > 1 and "fold 0" in metrics:
+        columns = [[values[key] for values in metrics.values()] for key in keys]
+        rows.append(["mean", *("{:.4f} ± {:.4f}".format(*mean_and_error(column)) for column in columns), ""])
+    return table(["", *(key.replace("_", " ") for key in keys), "rows"], rows)
+
+
+def section(run_dir: Path, name: str, result: Logits) -> list[str]:
+    """Markdown lines: precision, recall, F1, rows and the threshold that would be best of each label; which stand
+    together in the labels and in the predictions."""
+    known = known_rows(result.labels)
+    labels, logits = result.labels[known], result.logits[known]
+    predictions = (logits > 0).astype(np.int64)
+    scores = precision_recall_fscore_support(labels, predictions, average=None, zero_division=np.nan)
+    rows = []
+    for c, (label, *values, support) in enumerate(zip(result.label_names, *scores, strict=True)):
+        cells = ("–" if np.isnan(value) else f"{value:.3f}" for value in values)
+        threshold, best = best_threshold(labels[:, c], logits[:, c])
+        rows.append([c, label, *cells, support, predictions[:, c].sum(), f"{threshold:.2f}", f"{best:.3f}"])
+    ticks, family = tick_labels(result.label_names)
+    with matplotlib.rc_context({"font.family": family}):
+        plot = save_plot(run_dir, f"together_{name}", plot_together(labels, predictions, ticks))
+    header = ["#", "label", "precision", "recall", "F1", "rows", "predicted", "best threshold", "F1 with it"]
+    return [
+        f"## Labels: {name}",
+        "",
+        *table(header, rows),
+        "",
+        "The best threshold, of the probability, is chosen on these rows: the F1 with it is optimistic.",
+        "",
+        plot,
+        "",
+        *unnamed(ticks, result.label_names),
+    ]
+
+
+def best_threshold(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """(probability above which a label is predicted for the highest F1, that F1) of one label. labels, logits: (N,)."""
+    order = np.argsort(-logits, kind="stable")
+    hits = labels[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(labels) + 1) + max(1, labels.sum()))
+    best = int(f1.argmax())
+    after = logits[order[best + 1]] if best + 1 < len(labels) else logits[order[best]] - 1
+    return float(1 / (1 + np.exp(-(logits[order[best]] + after) / 2.0))), float(f1[best])
+
+
+def plot_together(labels: np.ndarray, predictions: np.ndarray, ticks: list[str]) -> Figure:
+    """How many rows have both of two labels (on the diagonal: one), by the labels and by the predictions."""
+    c = len(ticks)
+    side = max(2.6, c * 0.5)  # inches
+    figure = Figure(figsize=(2 * side + 3, side + 1.6), layout="constrained")
+    for axes, values, title in zip(
+        figure.subplots(1, 2), (labels, predictions), ("labels", "predictions"), strict=True
+    ):
+        together = values.T @ values
+        axes.imshow(together / np.maximum(together.diagonal()[:, None], 1), cmap="Blues", vmin=0, vmax=1)
+        for row, column in zip(*np.nonzero(together), strict=True):
+            share = together[row, column] / together[row, row]
+            color = "white" if share > 0.55 else "black"
+            axes.text(column, row, together[row, column], ha="center", va="center", color=color, fontsize=8)
+        axes.set_xticks(range(c), ticks, rotation=90)
+        axes.set_yticks(range(c), ticks)
+        axes.set_title(f"{title}: rows with both")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    return figure
