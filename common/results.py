@@ -56,7 +56,10 @@ def save_fold(
 
 def chosen(values: dict[str, float], metric: Metric | None) -> str:
     """What stands first in a line of metrics."""
-    return f"{metric.name} {values[metric.name]:.4f}, " if metric else ""
+    if metric is None:
+        return ""
+    error = values.get(f"{metric.name}_error")
+    return f"{metric.name} {values[metric.name]:.4f}{'' if error is None else f' ± {error:.4f}'}, "
 
 
 def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> dict[str, Logits]:
@@ -77,6 +80,13 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
     target = folds[0][0][next(iter(parts))].label_names
     metric = metric_of(run.args.metric, type(run.args).__module__, target)
     metrics = {name: all_metrics(results[name], task_metrics, metric) for name in ("oof", "eval") if name in results}
+    for name, values in metrics.items() if metric else []:
+        from common.targets.errors import standard_error
+
+        of_folds = [info["metrics"][metric.name] for info in infos]
+        error = standard_error(metric, results[name], of_folds, run.args.metric_bootstrap)
+        if error is not None:
+            values[f"{metric.name}_error"] = error
     if run.state.is_main_process:
         for name, logits in results.items():
             logits.save(run.dir / f"{name}_logits.npz")

@@ -27,7 +27,7 @@ from common.options.machine import device_name, git_commit, package_versions
 
 # Fields that may differ when a run goes on: they do not change its result.
 FREE = {"report_to", "disable_tqdm", "log_level", "torch_num_threads", "dataloader_num_workers"}
-FREE |= {"push_to_hub", "hub_model_id", "hub_private_repo"}
+FREE |= {"push_to_hub", "hub_model_id", "hub_private_repo", "metric_bootstrap"}
 
 
 class Run:

@@ -70,6 +70,9 @@ class DataArguments:
             "help": "what is to be good (f1, macro_f1, auc, rmse, ...): for the best checkpoint, early stopping, report"
         },
     )
+    metric_bootstrap: int = field(
+        default=0, metadata={"help": "samples of rows for the metric's standard error; 0: over the folds"}
+    )
     torch_num_threads: int | None = field(default=None, metadata={"help": THREADS_HELP})
 
     def check(self, training_args: Any) -> None:

@@ -15,6 +15,7 @@ from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics
 from common.models import label_config, labels_of_config
 from common.targets import Classes, Metric, Number, Ordered, SeveralLabels, as_target
+from common.targets.errors import standard_error
 from common.targets.folds import split_several
 from common.targets.registry import METRICS, find_metric
 
@@ -209,6 +210,17 @@ def test_logits_of_every_target_are_saved_averaged_and_put_together(tmp_path, ta
     other = Logits(["x", "y", "z"], np.zeros((3, 2)), [0, 1, 0], ["a", "b"])
     with pytest.raises(InputError, match="label names of part 2"):
         average([part, other])
+
+
+def test_the_standard_error_of_a_metric_is_the_bootstraps_or_that_over_folds():
+    labels = RANDOM.integers(0, 2, 2000)
+    logits = Logits(np.arange(2000).astype(str), RANDOM.normal(size=(2000, 2)), labels, ["a", "b"])
+    accuracy = METRICS["accuracy"]
+    value = accuracy.function(labels, logits.logits)
+    binomial = np.sqrt(value * (1 - value) / 2000)
+    assert standard_error(accuracy, logits, [0.5, 0.6], 400) == pytest.approx(binomial, rel=0.15)
+    assert standard_error(accuracy, logits, [0.5, 0.6, 0.7], 0) == pytest.approx(0.1 / np.sqrt(3))
+    assert standard_error(accuracy, logits, [0.5], 0) is None
 
 
 def test_labels_of_several_are_encoded_by_name():
