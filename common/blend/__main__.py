@@ -1,0 +1,187 @@
+"""Weights of several K-fold runs of a task, from their out-of-fold logits, and the submission of the blend.
+
+python -m common.blend friends runs/friends/a runs/friends/b                   # a report in blends/friends
+python -m common.blend friends RUN RUN --metric macro_f1 --tune_decision       # and offsets of the classes
+python -m common.blend friends RUN RUN --sample_submission_file S.csv          # submission.csv, checked against S.csv
+
+The weights of a fold's rows come from the other folds, so that what is measured is what the blend is worth on rows that
+it has not seen. Where it does not beat the plain average by two standard errors, take the average: the submission does.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.blend.decision import cross_fit_offsets, tune_offsets
+from common.blend.page import write_page
+from common.blend.runs import Runs, load_runs
+from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, paired_gain
+from common.blend.submit import expect_submission, test_logits
+from common.console import ArgumentParser, InputError, print_once, run_main
+from common.files import write_json
+from common.logits import Logits
+from common.metrics import compute_metrics
+from common.options.args import load_data_module
+from common.options.checks import check_folder
+
+COLUMNS = ("log_loss", "accuracy", "macro_f1")
+
+
+def main() -> None:
+    parser = ArgumentParser("python -m common.blend", __doc__)
+    parser.add_argument("task", type=Path, help="the task's folder")
+    parser.add_argument("runs", type=Path, nargs="+", help="two finished runs of it or more, with the same folds")
+    parser.add_argument("--output_dir", type=Path, help="default: blends/<task>, with -2, -3, ... where that exists")
+    parser.add_argument("--metric", choices=list(LOSSES), default="log_loss", help="what the weights are chosen for")
+    parser.add_argument("--bags", type=int, default=20, help="bags of rows and runs whose weights are averaged")
+    parser.add_argument("--seed", type=int, default=0, help="of the bags")
+    parser.add_argument(
+        "--tune_decision",
+        nargs="?",
+        const="macro_f1",
+        choices=["macro_f1", "accuracy"],
+        help="offsets of the classes (two classes: a threshold) for this score, macro_f1 where none is named",
+    )
+    parser.add_argument("--sample_submission_file", type=Path, help="the submission is checked against it")
+    args = parser.parse_args()
+    if len(args.runs) < 2:
+        raise InputError(f"{args.runs[0]}: is one run, two or more were expected")
+    if args.bags < 1 or args.seed < 0:
+        raise InputError("bags must be 1 or more, seed 0 or more")
+    data = load_data_module(args.task)
+    task = args.task.resolve().name
+    folder = choose_output(args.output_dir, task)
+    runs = load_runs(args.runs, task)
+    tests = test_logits(args.runs, runs)
+    submission = expect_submission(data, args.runs, tests, args.sample_submission_file)
+
+    loss = LOSSES[args.metric]
+    options = loss, args.bags, args.seed
+    first = runs.logits[0]
+    average = replace(first, logits=blend(runs.stack, equal_weights(runs)))
+    blended, of_folds = cross_fit(runs.stack, runs.labels, runs.folds, *options)
+    candidates = dict(zip(runs.names, runs.logits, strict=True))
+    candidates |= {"average": average, "blend": replace(first, logits=blended)}
+    table = score_table(candidates, average)
+    takes_blend = beats(table["blend"][f"{args.metric}_gain"])
+    weights = bagged_weights(runs.stack, runs.labels, *options) if takes_blend else equal_weights(runs)
+    chosen = candidates["blend" if takes_blend else "average"]
+    notes = [verdict(table, args.metric, takes_blend), command_line(args, weights)]
+
+    offsets = np.zeros(len(first.label_names))
+    if args.tune_decision:
+        logits = blend(runs.stack, weights)
+        tuned = replace(chosen, logits=cross_fit_offsets(chosen.logits, runs.labels, runs.folds, args.tune_decision))
+        gain = paired_gain(args.tune_decision, tuned.logits, chosen.logits, runs.labels)
+        if beats(gain):
+            offsets = tune_offsets(logits, runs.labels, args.tune_decision)
+        notes.append(decision_verdict(gain, args.tune_decision, offsets, first.label_names))
+        table |= score_table({"tuned decision": tuned}, average)
+
+    for line in lines_of(table):
+        print_once(line)
+    for note in notes:
+        print_once(note)
+    chosen.save(folder / "oof_logits.npz")
+    if tests:
+        logits = replace(tests[0], logits=blend(np.stack([part.logits for part in tests]), weights))
+        logits.save(folder / "test_logits.npz")
+        submission.write(folder / "submission.csv", logits, offsets)
+        print_once(f"{folder / 'submission.csv'}: {len(logits.ids)} rows")
+    record = {"task": task, "runs": [str(path.resolve()) for path in args.runs], "weights": weights.tolist()}
+    record |= {"metric": args.metric, "takes": "blend" if takes_blend else "average", "scores": table}
+    record |= {"weights_of_folds": of_folds.tolist(), "offsets": offsets.tolist()}
+    write_page(folder, task, runs, lines_of(table, markdown=True), notes, weights, of_folds)
+    write_json(folder / "blend.json", record)  # last: with it the folder is whole
+    print_once(f"report {folder / 'report.md'}")
+
+
+def choose_output(given: Path | None, task: str) -> Path:
+    """The folder to write into. Raises InputError for one that holds anything or that cannot be written to."""
+    folder = given or Path("blends") / task
+    number = 1
+    while given is None and folder.exists():
+        number += 1
+        folder = Path("blends") / f"{task}-{number}"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not an empty folder; name another --output_dir")
+    check_folder(folder, "output_dir")
+    return folder
+
+
+def equal_weights(runs: Runs) -> np.ndarray:
+    """(R,)."""
+    return np.full(len(runs.names), 1 / len(runs.names))
+
+
+def compute_scores(logits: Logits) -> dict[str, float]:
+    """COLUMNS of compute_metrics."""
+    metrics = compute_metrics(logits.logits, logits.labels, logits.label_names)
+    return {key: metrics[key] for key in COLUMNS}
+
+
+def score_table(candidates: dict[str, Logits], average: Logits) -> dict[str, dict[str, Any]]:
+    """Name -> its scores, and `<score>_gain`: by how much it is better than the average, with the standard error of
+    this over the same rows."""
+    table = {}
+    for name, logits in candidates.items():
+        pair = logits.logits, average.logits, average.labels
+        gains = {f"{key}_gain": paired_gain(key, *pair) for key in COLUMNS if logits is not average}
+        table[name] = {**compute_scores(logits), **gains}
+    return table
+
+
+def beats(gain: tuple[float, float]) -> bool:
+    """Whether a gain is above 0 by two standard errors."""
+    return gain[0] > 2 * gain[1]
+
+
+def verdict(table: dict[str, dict], metric: str, takes_blend: bool) -> str:
+    """A sentence on the blend."""
+    gain, error = table["blend"][f"{metric}_gain"]
+    words = metric.replace("_", " ")
+    measured = f"the blend gains {gain:+.4f} ± {error:.4f} in {words} over the average, cross-fitted"
+    return f"take the blend: {measured}" if takes_blend else f"take the average: {measured}, less than two errors"
+
+
+def decision_verdict(gain: tuple[float, float], metric: str, offsets: np.ndarray, label_names: list[str]) -> str:
+    """A sentence on the tuned decision."""
+    measured = f"the tuned one gains {gain[0]:+.4f} ± {gain[1]:.4f} in {metric.replace('_', ' ')}, cross-fitted"
+    if not beats(gain):
+        return f"leave the decision as it is: {measured}, less than two errors"
+    named = ", ".join(f"{name} {offset:+.3f}" for name, offset in zip(label_names, offsets, strict=True))
+    return f"take the tuned decision: {measured}; added to the log probabilities: {named}"
+
+
+def command_line(args: Any, weights: np.ndarray) -> str:
+    """How predict.py gives a new file's logits the same weights."""
+    runs = " ".join(map(str, args.runs))
+    shares = " ".join(f"{weight:.4f}" for weight in weights)
+    return f"for another file: python {args.task}/predict.py --run_dir {runs} --weights {shares} --test_file FILE"
+
+
+def lines_of(table: dict[str, dict[str, Any]], markdown: bool = False) -> list[str]:
+    """The table as lines; gains beside their scores."""
+    header = ["", *(f"{key.replace('_', ' ')}, better than the average by" for key in COLUMNS)]
+    rows = []
+    for name, values in table.items():
+        cells = []
+        for key in COLUMNS:
+            gain = values.get(f"{key}_gain")
+            cells.append(f"{values[key]:.4f}" + (f", {gain[0]:+.4f} ± {gain[1]:.4f}" if gain else ""))
+        rows.append([name, *cells])
+    if markdown:
+        from common.report.run_page import table as markdown_table
+
+        return markdown_table(header, rows)
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+if __name__ == "__main__":
+    run_main(main, again="start the same command again")

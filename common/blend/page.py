@@ -1,0 +1,97 @@
+"""The page of a blend, report.md: scores, weights, and how alike the runs' errors are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.blend.runs import Runs
+from common.files import atomic_write
+from common.metrics import row_log_losses
+from common.report.run_page import STYLE, escape, save_plot, table
+
+
+def write_page(
+    folder: Path,
+    task: str,
+    runs: Runs,
+    scores: Sequence[str],
+    notes: Sequence[str],
+    weights: np.ndarray,
+    of_folds: np.ndarray,
+) -> None:
+    """Write folder/report.md and its plot.
+
+    scores: lines of a Markdown table. weights: (R,) those of the submission. of_folds: (K, R) those that each fold's
+    rows were blended with.
+    """
+    mean = of_folds.mean(axis=0)
+    deviation = of_folds.std(axis=0)
+    rows = [
+        [name, f"{weight:.3f}", f"{m:.3f}", f"{d:.3f}"]
+        for name, weight, m, d in zip(runs.names, weights, mean, deviation, strict=True)
+    ]
+    correlations = error_correlations(runs)
+    both = shared_errors(runs)
+    lines = [f"# Blend of {len(runs.names)} runs of {escape(task)}", "", *(f"> {escape(note)}\n" for note in notes)]
+    lines += ["## Scores", "", *scores, ""]
+    lines += [
+        f"Out of fold, {len(runs.labels)} rows; the blend's weights for a fold come from the other folds. Errors are "
+        "standard errors of paired differences that take the rows as independent.",
+        "",
+        "## Weights",
+        "",
+        *table(["run", "weight", "mean over folds", "standard deviation over folds"], rows),
+        "",
+        "## How alike the errors are",
+        "",
+        "Correlation of the rows' log losses (the plot, and the table above its diagonal) and share of the rows that "
+        "both runs have wrong (below it; on it, one run's own). Runs that err on other rows gain more by a blend.",
+        "",
+        *table(["", *runs.names], matrix_rows(runs.names, correlations, both)),
+        "",
+    ]
+    with matplotlib.rc_context(STYLE):
+        lines += [save_plot(folder, "error_correlation", plot_correlations(runs.names, correlations)), ""]
+    with atomic_write(folder / "report.md") as file:
+        file.write("\n".join(lines))
+
+
+def error_correlations(runs: Runs) -> np.ndarray:
+    """(R, R) Pearson correlation of the rows' log losses; 0 for a run whose loss is the same in all rows."""
+    losses = np.array([row_log_losses(part.logits, runs.labels) for part in runs.logits])
+    centred = losses - losses.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1)
+    products = np.outer(norms, norms)
+    return np.divide(centred @ centred.T, products, out=np.zeros_like(products), where=products > 0)
+
+
+def shared_errors(runs: Runs) -> np.ndarray:
+    """(R, R) share of the rows that both runs have wrong."""
+    wrong = np.array([part.logits.argmax(axis=1) != runs.labels for part in runs.logits], dtype=np.float64)
+    return wrong @ wrong.T / len(runs.labels)
+
+
+def matrix_rows(names: Sequence[str], correlations: np.ndarray, both: np.ndarray) -> list[list[str]]:
+    """Cells of the table: correlations above the diagonal, shares from it downwards."""
+    size = range(len(names))
+    return [[names[i], *(f"{correlations[i, j]:.3f}" if j > i else f"{both[i, j]:.1%}" for j in size)] for i in size]
+
+
+def plot_correlations(names: Sequence[str], correlations: np.ndarray) -> Figure:
+    """A square per pair of runs, its number in it."""
+    side = 0.8 * len(names) + 2.5  # inches
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(correlations, cmap="Blues", vmin=0, vmax=1)
+    for row, values in enumerate(correlations):
+        for column, value in enumerate(values):
+            color = "white" if value > 0.55 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(visible=False)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="correlation of the rows' log losses")
+    return figure

@@ -1,0 +1,120 @@
+"""Several K-fold runs of one task on the same rows: their out-of-fold logits, and the fold that held each row out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.console import InputError
+from common.files import read_json
+from common.guards.manifest import check_fold
+from common.guards.spelling import nfc
+from common.logits import Logits
+
+
+@dataclass
+class Runs:
+    """names: R strings. logits: R Logits of the same N rows in the same order, with the same labels. folds: (N,) the
+    number of the fold that held each row out."""
+
+    names: list[str]
+    logits: list[Logits]
+    folds: np.ndarray
+
+    @property
+    def stack(self) -> np.ndarray:
+        """(R, N, C) float32."""
+        return np.stack([part.logits for part in self.logits])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        return self.logits[0].labels
+
+
+def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
+    """The runs' out-of-fold logits. Raises InputError, which names the run, for one that has none, that is another
+    task's, or whose rows, labels or folds are others than those of the first."""
+    parts = []
+    folds = []
+    for path in map(Path, paths):
+        check_task(path, task)
+        part = Logits.load(oof_file(path))
+        if parts:
+            part = like_first(part, parts[0], path, paths[0])
+        fold = fold_of_rows(path, part.ids)
+        if folds and not np.array_equal(partition(fold), partition(folds[0])):
+            raise InputError(f"{path}: has split the rows into other folds than {paths[0]}; expected the same folds")
+        parts.append(part)
+        folds.append(fold)
+    return Runs(short_names(paths), parts, folds[0])
+
+
+def check_task(run_dir: Path, task: str) -> None:
+    """Raise InputError where a run is of another task folder. A copy of a folder is a task of its own."""
+    record = run_dir / "run.json"
+    if not record.is_file():
+        raise InputError(f"{run_dir}: holds no run.json; the folder of a run was expected")
+    if (found := read_json(record).get("task")) != task:
+        raise InputError(f"{run_dir}: is a run of {found}, expected one of {task}")
+
+
+def oof_file(run_dir: Path) -> Path:
+    """oof_logits.npz of a run. Raises InputError where there is none."""
+    path = run_dir / "oof_logits.npz"
+    if not path.is_file():
+        raise InputError(f"{run_dir}: has no oof_logits.npz; a finished run with --num_folds of 2 or more was expected")
+    return path
+
+
+def like_first(part: Logits, first: Logits, path: str | Path, first_path: str | Path) -> Logits:
+    """The rows in the order of the first run's. Raises InputError where labels or rows are others."""
+    if part.label_names != first.label_names:
+        raise InputError(f"{path}: its labels are {', '.join(part.label_names)}, those of {first_path} are others")
+    try:
+        part = part.reorder(first.ids)
+    except InputError as error:
+        raise InputError(f"{path}: has other rows than {first_path} ({error})") from error
+    if (other := part.labels != first.labels).any():
+        row = int(other.argmax())
+        names = [part.label_names[labels[row]] for labels in (part.labels, first.labels)]
+        what = f"{other.sum()} rows have another label than in {first_path}"
+        raise InputError(f"{path}: {what} (first: id {part.ids[row]}, {names[0]} instead of {names[1]})")
+    return part
+
+
+def held_out_ids(run_dir: str | Path) -> dict[int, list[str]]:
+    """Fold -> the ids (NFC) that it held out. Raises InputError for a run without K folds, or a damaged one."""
+    found = {}
+    for record in sorted(Path(run_dir).glob("fold*/fold.json")):
+        check_fold(record.parent)
+        path = record.parent / "held_out_logits.npz"
+        if path.is_file():
+            found[int(record.parent.name.removeprefix("fold"))] = [nfc(i) for i in Logits.load(path).ids.tolist()]
+    if not found:
+        raise InputError(f"{run_dir}: no fold<k>/held_out_logits.npz says which rows a fold held out")
+    return found
+
+
+def fold_of_rows(run_dir: str | Path, ids: Sequence[str]) -> np.ndarray:
+    """(N,) the fold that held each row out. Raises InputError where a row is in none."""
+    fold_of = {row_id: fold for fold, held in held_out_ids(run_dir).items() for row_id in held}
+    if missing := [row_id for row_id in ids if nfc(row_id) not in fold_of]:
+        raise InputError(f"{run_dir}: {len(missing)} rows were held out by no fold (first: id {missing[0]})")
+    return np.array([fold_of[nfc(row_id)] for row_id in ids])
+
+
+def partition(folds: np.ndarray) -> np.ndarray:
+    """(N,) folds, numbered anew in the order in which they first occur."""
+    _, first, numbers = np.unique(folds, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers]
+
+
+def short_names(paths: Sequence[str | Path]) -> list[str]:
+    """The runs' folder names where these differ, else their paths as given. Raises InputError for one named twice."""
+    resolved = [Path(path).resolve() for path in paths]
+    if repeated := [path for number, path in enumerate(resolved) if path in resolved[:number]]:
+        raise InputError(f"{repeated[0]}: is given twice, expected each run once")
+    names = [path.name for path in resolved]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

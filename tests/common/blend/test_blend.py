@@ -1,0 +1,223 @@
+"""common.blend: weights, cross-fitting, decisions, and what it refuses. Runs are made here; nothing is trained."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+import common.blend.__main__ as command
+from common.blend.decision import best_offset, cross_fit_offsets, tune_offsets
+from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, macro_f1_loss, select
+from common.console import InputError
+from common.logits import Logits
+from tests.tools.scripts import ROOT
+
+LABELS = ["0", "1"]
+NAMES = {
+    "nsmc": LABELS,
+    "friends": ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"],
+}
+
+
+def noisy_logits(labels, noise, seed, num_labels=2, strength=1.0):
+    generator = np.random.default_rng(seed)
+    return strength * np.eye(num_labels)[labels] + noise * generator.normal(size=(len(labels), num_labels))
+
+
+def make_run(folder, task, labels, logits, folds=None, ids=None, test=True, label_names=None):
+    """A run's folder as train.py leaves it, but for its models."""
+    names = label_names or NAMES[task]
+    ids = np.array([f"r{i}" for i in range(len(labels))] if ids is None else ids)
+    folds = np.arange(len(labels)) % 3 if folds is None else folds
+    folder.mkdir(parents=True)
+    Logits(ids, logits, labels, names).save(folder / "oof_logits.npz")
+    for k in np.unique(folds):
+        held = folder / f"fold{k}"
+        held.mkdir()
+        Logits(ids[folds == k], logits[folds == k], labels[folds == k], names).save(held / "held_out_logits.npz")
+        (held / "fold.json").write_text('{"logits": ["held_out"]}')
+    if test:
+        Logits([f"t{i}" for i in range(9)], logits[:9], -np.ones(9), names).save(folder / "test_logits.npz")
+    (folder / "run.json").write_text(json.dumps({"task": task}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"num_folds": 3}))
+    return folder
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).integers(2, size=900)
+
+
+def run_blend(monkeypatch, *argv):
+    monkeypatch.setattr(sys, "argv", ["blend", *map(str, argv)])
+    command.main()
+
+
+def test_selection_gives_a_useless_run_nothing_and_prefers_the_better_of_two(labels):
+    good, worse = noisy_logits(labels, 1.0, 1), noisy_logits(labels, 1.5, 2)
+    useless = 3 * np.random.default_rng(3).normal(size=good.shape)
+    stack = np.stack([worse, useless, good])
+    for metric in ("log_loss", "accuracy"):
+        weights = bagged_weights(stack, labels, LOSSES[metric], bags=5, seed=0)
+        assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+        assert weights[2] > weights[0] > 0.05 > weights[1]
+    assert select(stack, labels, LOSSES["log_loss"])[2] > 0
+
+
+def test_weights_are_never_worse_than_the_average_on_the_rows_that_they_come_from(labels):
+    for seed in range(5):
+        stack = np.stack([noisy_logits(labels, 1.0 + 0.1 * run, 10 * seed + run) for run in range(5)])
+        weights = bagged_weights(stack, labels, LOSSES["accuracy"], bags=3, seed=seed)
+        loss = LOSSES["accuracy"]
+        assert loss(blend(stack, weights), labels) <= loss(blend(stack, np.full(5, 0.2)), labels)
+
+
+def test_no_row_has_a_part_in_the_weights_that_it_is_blended_with(labels):
+    folds = np.arange(len(labels)) % 3
+    stack = np.stack([noisy_logits(labels, 1.0, 1), noisy_logits(labels, 1.3, 2)])
+    _, before = cross_fit(stack, labels, folds, LOSSES["log_loss"], 3, 0)
+    flipped = np.where(folds == 1, 1 - labels, labels)
+    _, after = cross_fit(stack, flipped, folds, LOSSES["log_loss"], 3, 0)
+    assert np.array_equal(before[1], after[1])
+    assert not np.array_equal(before[0], after[0])
+
+
+def test_a_step_of_one_offset_is_the_best_of_all_offsets():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(4, size=60)
+    scores = generator.normal(size=(60, 4)).round(1)  # with ties
+    for metric in ("macro_f1", "accuracy"):
+        for c in range(4):
+            offset, value = best_offset(scores, labels, c, metric)
+            shifts = [scores + np.eye(4)[c] * shift for shift in np.arange(-8, 8, 0.05) + 0.0125]
+            assert value == pytest.approx(1 - min(LOSSES[metric](shifted, labels) for shifted in shifts))
+            assert 1 - LOSSES[metric](scores + np.eye(4)[c] * offset, labels) == pytest.approx(value)
+
+
+def test_offsets_help_a_rare_class_and_are_chosen_without_the_rows_that_they_are_added_to():
+    generator = np.random.default_rng(1)
+    labels = generator.choice(3, size=1200, p=[0.85, 0.1, 0.05])
+    logits = noisy_logits(labels, 1.0, 2, 3) + np.log([0.85, 0.1, 0.05])
+    folds = np.arange(len(labels)) % 4
+    shifted = cross_fit_offsets(logits, labels, folds, "macro_f1")
+    assert macro_f1_loss(shifted, labels) < macro_f1_loss(logits, labels) - 0.05
+    other = np.where(folds == 2, 0, labels)
+    again = cross_fit_offsets(logits, other, folds, "macro_f1")
+    assert np.array_equal(shifted[folds == 2], again[folds == 2])
+    offsets = tune_offsets(logits, labels, "macro_f1")
+    assert offsets[0] == 0 and offsets[2] > 0
+
+
+def test_for_two_classes_there_is_one_threshold(labels):
+    logits = noisy_logits(labels, 1.0, 1) + [2.0, 0.0]
+    offsets = tune_offsets(logits, labels, "accuracy")
+    assert offsets[0] == 0 and offsets[1] == pytest.approx(2, abs=0.5)
+
+
+def test_a_blend_of_a_good_and_a_bad_run_is_taken_and_submitted_in_the_tasks_format(
+    tmp_path, monkeypatch, labels, capsys
+):
+    runs = [
+        make_run(tmp_path / f"run{i}", "nsmc", labels, noisy_logits(labels, noise, i))
+        for i, noise in ((0, 0.7), (1, 3.0))
+    ]
+    sample = tmp_path / "sample.csv"
+    sample.write_text("Id,Predicted\n" + "".join(f"t{i},0\n" for i in reversed(range(9))))
+    out = tmp_path / "out"
+    run_blend(monkeypatch, ROOT / "nsmc", *runs, "--output_dir", out, "--sample_submission_file", sample, "--bags", 5)
+    printed = capsys.readouterr().out
+    record = json.loads((out / "blend.json").read_text())
+    assert "take the blend" in printed and record["takes"] == "blend"
+    weights = record["weights"]
+    assert weights[0] > 0.8
+    tests = [Logits.load(run / "test_logits.npz") for run in runs]
+    expected = weights[0] * tests[0].logits + weights[1] * tests[1].logits
+    lines = (out / "submission.csv").read_text().splitlines()
+    assert lines == ["Id,Predicted", *(f"t{i},{expected[i].argmax()}" for i in reversed(range(9)))]
+    report = (out / "report.md").read_text()
+    assert "run0" in report and (out / "plots" / "error_correlation.png").stat().st_size > 1000
+    assert f"--weights {weights[0]:.4f} {weights[1]:.4f}" in report
+
+
+def test_equal_runs_end_in_take_the_average_and_equal_weights(tmp_path, monkeypatch, labels, capsys):
+    runs = [make_run(tmp_path / f"run{i}", "nsmc", labels, noisy_logits(labels, 1.0, i)) for i in range(2)]
+    run_blend(monkeypatch, ROOT / "nsmc", *runs, "--output_dir", tmp_path / "out", "--bags", 3, "--tune_decision")
+    record = json.loads((tmp_path / "out" / "blend.json").read_text())
+    printed = capsys.readouterr().out
+    assert "take the average" in printed and record["weights"] == [0.5, 0.5]
+    assert "leave the decision as it is" in printed and record["offsets"] == [0, 0]
+
+
+@pytest.mark.parametrize("task", ["friends", "klue_re", "reon_face", "hand_signal"])
+def test_the_submission_has_the_format_of_each_task(task, tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    names = NAMES.get(task, ["a", "b", "c"])
+    labels = generator.choice(len(names), size=300)
+    runs = []
+    for i in range(2):
+        logits = noisy_logits(labels, 1.0, i, len(names)) + 4 * (np.arange(len(names)) == 1)
+        runs.append(make_run(tmp_path / f"run{i}", task, labels, logits, label_names=names))
+        (runs[-1] / "config.yaml").write_text("submission_format: klue\n")
+    out = tmp_path / "out"
+    run_blend(monkeypatch, ROOT / task, *runs, "--output_dir", out, "--bags", 2, "--tune_decision", "accuracy")
+    header, *rows = (out / "submission.csv").read_text().splitlines()
+    assert len(rows) == 9
+    assert header == {"friends": "Id,Expected", "klue_re": "id,pred_label,probs"}.get(task, "Id,Predicted,a,b,c")
+    offsets = np.array(json.loads((out / "blend.json").read_text())["offsets"])
+    assert offsets.any()  # the tuned labels are submitted, beside the probabilities as they are
+    logits = Logits.load(out / "test_logits.npz")
+    tuned = [names[c] for c in (logits.logits + offsets).argmax(axis=1)]
+    assert [row.split(",")[1] for row in rows] == tuned
+    if "probs" not in header and task != "friends":
+        written = np.array([row.split(",")[2:] for row in rows], dtype=float)
+        assert np.allclose(written, logits.probabilities(), atol=1e-6)
+
+
+def refused(monkeypatch, *argv):
+    with pytest.raises(InputError) as caught:
+        run_blend(monkeypatch, *argv)
+    return str(caught.value)
+
+
+def test_runs_of_other_rows_labels_folds_or_tasks_are_refused_by_name_before_anything_is_written(
+    tmp_path, monkeypatch, labels
+):
+    logits = noisy_logits(labels, 1.0, 1)
+    first = make_run(tmp_path / "first", "nsmc", labels, logits)
+    n = len(labels)
+    cases = {
+        "rows": ({"ids": [f"x{i}" for i in range(n)]}, "has other rows"),
+        "folds": ({"folds": np.arange(n) % 4}, "other folds"),
+        "labels": ({"labels": np.where(np.arange(n) == 7, 1 - labels, labels)}, "1 rows have another label"),
+        "names": ({"label_names": ["no", "yes"]}, "its labels are no, yes"),
+        "task": ({"task": "friends", "label_names": LABELS}, "is a run of friends"),
+        "test": ({"test": False}, "has no test_logits.npz"),
+    }
+    for name, (change, sentence) in cases.items():
+        other = make_run(tmp_path / name, **{"task": "nsmc", "labels": labels, "logits": logits, **change})
+        message = refused(monkeypatch, ROOT / "nsmc", first, other, "--output_dir", tmp_path / "out")
+        assert sentence in message and name in message, message
+    assert "given twice" in refused(monkeypatch, ROOT / "nsmc", first, first, "--output_dir", tmp_path / "out")
+    assert "is one run" in refused(monkeypatch, ROOT / "nsmc", first)
+    (first / "oof_logits.npz").unlink()
+    assert "num_folds" in refused(
+        monkeypatch, ROOT / "nsmc", first, tmp_path / "rows", "--output_dir", tmp_path / "out"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_may_be_numbered_otherwise_and_rows_stand_in_another_order(tmp_path, monkeypatch, labels):
+    n = len(labels)
+    logits = noisy_logits(labels, 1.0, 1)
+    first = make_run(tmp_path / "first", "nsmc", labels, logits)
+    turned = np.arange(n)[::-1]
+    ids = np.array([f"r{i}" for i in range(n)])
+    other = make_run(
+        tmp_path / "other", "nsmc", labels[turned], logits[turned], ids=ids[turned], folds=(turned + 1) % 3
+    )
+    out = tmp_path / "out"
+    run_blend(monkeypatch, ROOT / "nsmc", first, other, "--output_dir", out, "--bags", 2)
+    saved = Logits.load(out / "oof_logits.npz")
+    assert np.allclose(saved.logits, logits, atol=1e-5) and np.array_equal(saved.labels, labels)
