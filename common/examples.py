@@ -10,6 +10,7 @@ import numpy as np
 
 from common.console import InputError
 from common.guards.spelling import nfc
+from common.options.fields import PseudoArguments
 from common.targets.classes import known_rows
 
 LONGEST_TEXT = 10_000  # characters; more is a file that was read wrong, an open quote say
@@ -41,6 +42,10 @@ def read_files(args: Any, read: Callable[[str], Sequence]) -> dict[str, Sequence
         if path := getattr(args, f"{name}_file"):
             examples[name] = read(path)[:limit]
     check_files(args, examples)
+    if isinstance(args, PseudoArguments) and args.pseudo_file:
+        from common.tricks.pseudo import read_pseudo
+
+        examples["pseudo"] = read_pseudo(args, read, examples["train"])
     return examples
 
 

@@ -6,7 +6,7 @@ Folds are stratified by label, and rows of one group (dialogue, sentence, subjec
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from common.batches import read_column
 from common.console import InputError, print_once
 from common.examples import groups_of, labels_of
 from common.metrics import metric_of
-from common.options.fields import ImbalanceArguments
+from common.options.fields import ImbalanceArguments, TeacherArguments
 from common.targets import as_target
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Fold:
 
     training_args: with the fold's own seed. train_idx: row numbers of the training file, resampled; train_rows: these
     rows. to_predict: the rows that the model has not seen, by name: "held_out" of the training file, "eval", "test".
+    soft_labels: what teachers say of rows, by id (common/tricks/teacher.py).
     """
 
     run: "Run"
@@ -44,6 +45,7 @@ class Fold:
     train_rows: Any
     eval_rows: Any
     to_predict: dict[str, Any]
+    soft_labels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[Fold]:
@@ -67,7 +69,12 @@ def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator
         eval_rows = rows["eval"] if eval_idx is None else select(rows["train"], eval_idx)
         to_predict = parts if eval_idx is None else {**parts, "held_out": eval_rows}
         folder = run.fold_dir(number)
-        yield Fold(run, number, folder, args, training_args, train_idx, train_rows, eval_rows, to_predict)
+        fold = Fold(run, number, folder, args, training_args, train_idx, train_rows, eval_rows, to_predict)
+        if isinstance(args, TeacherArguments) and (args.teacher or "pseudo" in rows):
+            from common.tricks.teacher import with_soft_labels
+
+            fold = with_soft_labels(fold, rows)
+        yield fold
 
 
 def select(rows: Any, idx: np.ndarray) -> Any:
@@ -86,28 +93,20 @@ def make_splits(examples: dict[str, Sequence], label_names: Sequence[str], args:
     metric_of(args.metric, type(args).__module__, target)  # which may want two classes
     labels = labels_of(examples["train"])
     groups = groups_of(examples["train"])
-    if args.num_folds == 1 and "eval" in examples:
-        return [(np.arange(len(labels)), None)]
     if args.num_folds == 1:
-        return [hold_out(target.strata(labels), groups, args.fold_seed)]
-    splits = split_folds(target.strata(labels), groups, args.num_folds, args.fold_seed)
-    if target.kind not in ("classes", "ordered"):
-        return splits
-    rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
-    if rare:
-        names = ", ".join(rare)
-        print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {names}")
-    return splits
+        all_rows = np.arange(len(labels)), None
+        splits = [all_rows if "eval" in examples else hold_out(target.strata(labels), groups, args.fold_seed)]
+    else:
+        splits = split_folds(target.strata(labels), groups, args.num_folds, args.fold_seed)
+    if args.num_folds > 1 and target.kind in ("classes", "ordered"):
+        rare = [label_names[c] for c in np.unique(labels) if len(np.unique(groups[labels == c])) < args.num_folds]
+        if rare:
+            names = ", ".join(rare)
+            print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {names}")
+    if isinstance(args, TeacherArguments) and (args.teacher or "pseudo" in examples):
+        from common.tricks.teacher import check_soft_labels
 
-
-def without_rows(splits: Splits, dropped: np.ndarray, labels: np.ndarray, option: str) -> Splits:
-    """The splits with the dropped rows, (N,) bool, left out of training; they are still predicted.
-
-    option: what the user set, for the InputError where a fold is left with fewer than two classes.
-    """
-    splits = [(train_idx[~dropped[train_idx]], eval_idx) for train_idx, eval_idx in splits]
-    if any(len(np.unique(labels[train_idx])) < 2 for train_idx, _ in splits):
-        raise InputError(f"{option}: leaves a fold with fewer than two classes to train on")
+        check_soft_labels(args, examples, splits, label_names)
     return splits
 
 

@@ -205,6 +205,10 @@ def train_fold(
     longest_first = np.argsort(-row_lengths(fold.eval_rows), kind="stable")
     eval_rows = fold.eval_rows.select(longest_first)  # metrics do not depend on the order
 
+    if fold.soft_labels:
+        from common.tricks.teacher import taught
+
+        trainer_class = taught(trainer_class, fold.soft_labels)
     with fold.run.phase("train"):
         trainer_class.prepare(make_model, fold, collate, training_args)
         while True:

@@ -341,10 +341,13 @@ def collate(items: list[dict]) -> dict[str, Tensor]:
     for item in items:
         if isinstance(item["pixel_values"], InputError):
             return {"error": str(item["pixel_values"])}
-    return {
+    batch = {
         "pixel_values": torch.stack([item["pixel_values"] for item in items]),
         "labels": torch.tensor([item["labels"] for item in items]),
     }
+    if "soft" in items[0]:
+        batch["soft"] = torch.stack([item["soft"] for item in items])
+    return batch
 
 
 def make_loader(dataset: Dataset, batches: int | Sampler, num_workers: int) -> DataLoader:

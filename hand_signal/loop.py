@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import TorchDynamoPlugin, set_seed
@@ -63,6 +64,11 @@ class Loop:
         accumulation = args.gradient_accumulation_steps
         size = args.per_device_train_batch_size
         self.batches = ClipBatchSampler(len(train_set), size, args.seed, accumulation=accumulation, **who)
+        if fold.soft_labels:
+            from common.tricks.teacher import SoftRows
+
+            ids = [example.id for example in train_set.examples]
+            train_set = SoftRows(train_set, ids, fold.soft_labels, self.model.config.num_labels)
         loader = make_loader(FilledRows(train_set), self.batches, args.dataloader_num_workers)
         # as of one process, because Accelerate would fill up the last batches with rows that then count twice
         self.loader = prepare_data_loader(loader, self.accelerator.device, 1, 0, put_on_device=True)
@@ -103,6 +109,16 @@ class Loop:
         """(B, C) float32 of a training batch. labels: NO_ROW for a clip that fills a place."""
         count_rows(labels)
         return self.wrapped(pixel_values=pixel_values).logits.float()
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The sum over a batch's rows. targets: (B,) or mixup's (B, C). batch: `soft` where there are teachers."""
+        smoothing = self.args.label_smoothing_factor
+        if "soft" not in batch or batch["labels"][0] < 0:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+        from common.tricks.teacher import mixed_losses
+
+        hard = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        return mixed_losses(hard, logits, batch["soft"]).sum()
 
     def evaluate(self, eval_set: ClipDataset, label_names: list[str], train_loss: float) -> None:
         """Measure the model, averaged where ema_decay is on, after an epoch; log it, and keep its weights where they

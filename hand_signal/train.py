@@ -166,7 +166,6 @@ def train_fold(fold, make_model, train_set, eval_set, label_names):
 def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
     """One pass over the training clips: the mean loss of its rows."""
     import torch
-    import torch.nn.functional as F
     from accelerate.utils import set_seed
     from tqdm.auto import tqdm
 
@@ -189,8 +188,7 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
             pixel_values, targets = mixup(pixel_values, targets, mixup_alpha, num_labels)
         with accelerator.accumulate(loop.wrapped):
             logits = loop.logits(pixel_values, batch["labels"])
-            smoothing = args.label_smoothing_factor
-            loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+            loss = loop.loss(logits, targets, batch)
             # a step's gradient is the mean over its rows on all processes, also of a short last one
             accelerator.backward(loss * loop.shares / rows)
             if accelerator.sync_gradients and args.max_grad_norm > 0:

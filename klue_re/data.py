@@ -26,7 +26,7 @@ from common.console import InputError, print_once
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data, read_rows
 from common.guards.spelling import nfc, nfc_span
-from common.options import DATA_FIELDS, TextPredictArguments, TextTaskArguments
+from common.options import TextPredictArguments, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label, most_likely_number, probability_list
 
 COMPETITION_FILES = {
@@ -73,7 +73,7 @@ FORMAT_HELP = "pred (label numbers in the test file's order), or KLUE's id, pred
 class TaskArguments(TextTaskArguments):
     """Fields of train.py beside TrainingArguments."""
 
-    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "label_file", "label_fixes", "ner_file")
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*TextTaskArguments.DATA_FIELDS, "label_file", "label_fixes", "ner_file")
     LIMITS: ClassVar[dict] = {"indicator_words": (0, None), "dropout": (0, 1)}
 
     max_length: str = field(

@@ -25,7 +25,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     """Read, split, tokenize, train each fold, average and write."""
     # torch and transformers are imported only now: --help answers at once
     from common.examples import labels_of, read_files
-    from common.folds import folds_to_train, make_splits, without_rows
+    from common.folds import folds_to_train, make_splits
     from common.guards.first_pass import check_forward
     from common.inference import predict_fold
     from common.models import load_tokenizer
@@ -36,6 +36,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.text import Collator
     from common.text_trainer import TextTrainer
     from common.training import train_fold
+    from common.tricks.left_out import without_rows
 
     from entities import EntityFormat, find_max_length, mark_and_tokenize, marked_texts, tokenize
     from metrics import relation_metrics
@@ -73,8 +74,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
         max_length, is_long = find_max_length(marked, tokenizer, args.max_length)
         fate = "not trained on" if args.long_examples == "drop" else "cut to the text around both entities"
         if args.long_examples == "drop":
-            option = f"long_examples drop, max_length {max_length}"
-            splits = without_rows(splits, is_long, labels_of(examples["train"]), option)
+            splits = without_rows(splits, is_long, labels_of(examples["train"]), f"long_examples, length {max_length}")
         run.note(f"max_length {max_length}: {is_long.sum()} of {len(is_long)} training rows are longer, {fate}")
 
         def make_model():

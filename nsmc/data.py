@@ -148,7 +148,7 @@ def drop_duplicates(examples: list[TextExample], splits: "Splits") -> tuple["Spl
     Held-out rows stay: every row of the file is still predicted. Raises InputError where a fold is left with fewer than
     two classes.
     """
-    from common.folds import without_rows
+    from common.tricks.left_out import without_rows
 
     labels_of_text: dict[str, set[int]] = defaultdict(set)
     for example in examples:

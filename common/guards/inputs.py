@@ -18,6 +18,7 @@ LABEL_SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet")
 PARQUET_END = 2**20  # bytes
 # Options that may name a file or a folder that says how the model is made.
 WEIGHTS = ("model_name_or_path", "pretrained_weights", "start", "upscale")
+RUNS = ("teacher", "pseudo_run")  # options that name runs whose logits are read
 # What is read of a folder of weights; not what runs write beside them.
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".spm", ".vocab", ".onnx")
 OF_RUNS = ("fold.json", "run.json", "stage.json", "metrics.json", "features.json", "calibration.json")
@@ -83,10 +84,23 @@ def weights_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def logits_sha256(run_dir: str | Path) -> str:
+    """Hexadecimal SHA-256 of the names and bytes of a run's logits, its folds' included."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(run_dir).glob("**/*_logits.npz")):
+        digest.update(os.fsencode(f"{file.relative_to(run_dir)}\0{file.stat().st_size}\0"))
+        digest.update(bytes.fromhex(sha256(file)))
+    return digest.hexdigest()
+
+
 def weights_fingerprints(args: Any) -> dict[str, dict[str, Any]]:
     """Option -> path and sha256 of what it names here; of a model of the hub the commit that its cache has, where it
     tells."""
     found = {name: {"path": path, "sha256": weights_sha256(path)} for name, path in weights_paths(args)}
+    for option in RUNS:
+        named = getattr(args, option, None) or []
+        for path in named if isinstance(named, list) else [named]:
+            found[f"{option} {path}"] = {"path": path, "sha256": logits_sha256(path)}
     name = getattr(args, "model_name_or_path", None)
     if name and name != "scratch" and "model_name_or_path" not in found and (commit := hub_commit(name)):
         found["model_name_or_path"] = {"path": name, "sha256": commit}

@@ -5,6 +5,7 @@ what depends on other options. A task adds a LIMITS and a check() of its own in 
 """
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -100,7 +101,32 @@ class ModelArguments(DataArguments):
 
 
 @dataclass
-class StoppingArguments(DataArguments):
+class TeacherArguments(DataArguments):
+    """Soft labels of finished runs (common/tricks/teacher.py)."""
+
+    LIMITS: ClassVar[dict] = {"teacher_weight": (0, 1), "temperature": (0.01, None)}
+    MIXED: ClassVar[tuple[str, ...]] = ("mixup_alpha", "feature_oversample_ratio", "flip_pairs")  # rows or labels
+
+    teacher: list[str] | None = field(
+        default=None, metadata={"help": "finished runs with the same folds, whose out-of-fold logits are soft labels"}
+    )
+    teacher_weight: float = field(default=0.5, metadata={"help": "share of the soft labels in the loss"})
+    temperature: float = field(default=2.0, metadata={"help": "teacher: what logits are divided by, T"})
+
+    def check(self, training_args: Any) -> None:
+        super().check(training_args)
+        if self.teacher:
+            self.teacher = [os.path.abspath(path) for path in self.teacher]
+            self.refuse_mixed("teacher")
+
+    def refuse_mixed(self, option: str) -> None:
+        """Raise InputError where another option makes rows that no soft label belongs to."""
+        if mixed := [name for name in self.MIXED if vars(self).get(name)]:
+            raise InputError(f"{option}: a soft label belongs to one row as it is, so it cannot go with {mixed[0]}")
+
+
+@dataclass
+class StoppingArguments(TeacherArguments):
     """Which weights a fold ends with."""
 
     LIMITS: ClassVar[dict] = {"early_stopping_patience": (1, None), "ema_decay": (0, 1)}
@@ -182,6 +208,39 @@ class TextArguments(ModelArguments):
 
 
 @dataclass
+class PseudoArguments(TeacherArguments):
+    """Rows without labels that join training with a run's predictions (common/tricks/pseudo.py)."""
+
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "pseudo_file")
+    LIMITS: ClassVar[dict] = {"pseudo_min_probability": (0, 1)}
+
+    pseudo_file: str | None = field(
+        default=None,
+        metadata={"help": "rows that join training with the predictions of pseudo_run; labels are not read"},
+    )
+    pseudo_run: str | None = field(
+        default=None, metadata={"help": "finished run with the same folds and with pseudo_file as its test_file"}
+    )
+    pseudo_min_probability: float = field(
+        default=0.9, metadata={"help": "rows whose likeliest label is less probable are left out"}
+    )
+    pseudo_soft: bool = field(
+        default=False, metadata={"help": "train on the probabilities, not on the likeliest label"}
+    )
+
+    def check(self, training_args: Any) -> None:
+        super().check(training_args)
+        if (self.pseudo_file is None) != (self.pseudo_run is None):
+            raise InputError("pseudo_file and pseudo_run: the rows and the run that labels them go together")
+        if self.pseudo_run is not None:
+            self.pseudo_run = os.path.abspath(self.pseudo_run)
+            if self.pseudo_soft:
+                self.refuse_mixed("pseudo_soft")
+        elif self.pseudo_soft:
+            raise InputError("pseudo_soft: needs a pseudo_file and a pseudo_run")
+
+
+@dataclass
 class TrickArguments(TextArguments):
     """Optional pieces of TextTrainer; each is off at its default and imported only when on."""
 
@@ -240,7 +299,7 @@ class TrickArguments(TextArguments):
 
 
 @dataclass
-class TextTaskArguments(TrickArguments, ImbalanceArguments, StoppingArguments):
+class TextTaskArguments(PseudoArguments, TrickArguments, ImbalanceArguments, StoppingArguments):
     """Every field of a task that classifies texts."""
 
 

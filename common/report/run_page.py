@@ -62,6 +62,14 @@ def report_run(run: "Run", results: dict[str, Logits]) -> None:
         several = "each fold was chosen on its held-out rows: oof"
         rows = several if "oof" in metrics else "the model was chosen on the rows of eval: eval"
         notes.append(f"the checkpoint of {rows} is optimistic")
+    if run.config.get("teacher") and "oof" in metrics:
+        from common.tricks.teacher import OPTIMISTIC
+
+        notes.append(f"soft labels of {', '.join(run.config['teacher'])}: {OPTIMISTIC}")
+    if run.config.get("pseudo_file"):
+        from common.tricks.pseudo import count_notes
+
+        notes += count_notes(run.dir)
     scored = {name: results[name] for name in metrics}
     with run.phase("report"):
         write_report(

@@ -7,7 +7,8 @@ import pytest
 
 from common.console import InputError
 from common.examples import TextExample
-from common.folds import hold_out, make_splits, split_folds, without_rows
+from common.folds import hold_out, make_splits, split_folds
+from common.tricks.left_out import without_rows
 from common.tricks.sampling import resample, target_counts
 
 

@@ -333,7 +333,7 @@ STEPS = {
     "types": ([*DEMO, "--train_file", TRAIN], ["ner_file", "has no entity types"]),
     "long-rows": (
         [*DEMO, "--max_length", "8", "--long_examples", "drop"],
-        ["long_examples drop, max_length 8", "fewer than two classes"],
+        ["long_examples, length 8", "fewer than two classes"],
     ),
     "model": (
         ["--config", str(KLUE_RE / "configs" / "final.yaml"), *SMALL, "--train_file", TRAIN],
