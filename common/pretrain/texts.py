@@ -1,0 +1,63 @@
+"""A competition's texts as rows for language modelling: each once, end to end, in rows of one length."""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import datasets
+from transformers import PreTrainedTokenizerBase
+
+from common.console import InputError, print_once
+from common.examples import TextExample, check_examples
+from common.options.args import arguments_of
+
+
+def read_texts(data: ModuleType, paths: Sequence[str], model_name_or_path: str) -> list[str]:
+    """The main segment of every row, as the task's own read_examples() reads it with its default options; each text
+    once, in the order of the files. Says how many are repeated. Raises InputError as the task does."""
+    args = arguments_of(data)(model_name_or_path=model_name_or_path, train_file=paths[0])
+    preprocessing = data.make_preprocessing(args)
+    texts = []
+    for path in paths:
+        rows = data.read_examples(path, preprocessing)
+        check_examples(rows, path)
+        if not isinstance(rows[0], TextExample):
+            raise InputError(f"{path}: holds no texts; pretraining is for the folders of texts")
+        texts += [row.segments[row.main] for row in rows]
+    distinct = list(dict.fromkeys(texts))
+    print_once(f"{len(texts)} texts, {len(distinct)} different ones, which are read once each")
+    return distinct
+
+
+def pack(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, causal: bool) -> datasets.Dataset:
+    """Rows of max_length tokens: all texts with their special tokens, end to end; the last row is padded.
+
+    Columns for DataCollatorForLanguageModeling: input_ids, attention_mask and, unless causal, special_tokens_mask and
+    offset_mapping (max_length, 2), by which it finds words: tokens without a gap between them. A causal model has its
+    end token after each text. Nothing is left out: a text that is cut goes on in the next row.
+    """
+    encoded = tokenizer(list(texts), return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+    end = [tokenizer.eos_token_id] if causal and tokenizer.eos_token_id is not None else []
+    ids: list[int] = []
+    special: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    for row, marks, places in zip(
+        encoded["input_ids"], encoded["special_tokens_mask"], encoded["offset_mapping"], strict=True
+    ):
+        own = [] if end and row[-1:] == end else end
+        ids += row + own
+        special += marks + [1] * len(own)
+        offsets += [tuple(place) for place in places] + [(0, 0)] * len(own)
+    missing = -len(ids) % max_length
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    columns = {
+        "input_ids": ids + [pad] * missing,
+        "attention_mask": [1] * len(ids) + [0] * missing,
+        "special_tokens_mask": special + [1] * missing,
+        "offset_mapping": offsets + [(0, 0)] * missing,
+    }
+    if causal:
+        del columns["special_tokens_mask"], columns["offset_mapping"]
+    starts = range(0, len(ids) + missing, max_length)
+    return datasets.Dataset.from_dict(
+        {name: [values[start : start + max_length] for start in starts] for name, values in columns.items()}
+    )

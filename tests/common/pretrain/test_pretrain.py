@@ -1,0 +1,174 @@
+"""common.pretrain: packed rows, whole words, the same bits after a stop, and a folder that train.py takes."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import ByteLevelBPETokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    DataCollatorForLanguageModeling,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+)
+
+import common.pretrain.__main__ as command
+from common.options.args import load_data_module
+from common.pretrain.texts import pack, read_texts
+from common.tricks.scratch import scratch_config, train_tokenizer
+from tests.tools.scripts import ROOT, worker_of
+
+SAMPLE = ROOT / "friends" / "sample"
+FILES = ["--train_file", SAMPLE / "test.csv"]
+PRETRAIN = ROOT / "common" / "pretrain" / "__main__.py"
+SMALL = ["--torch_num_threads", "1", "--max_length", "64", "--learning_rate", "1e-3", "--num_train_epochs", "2"]
+TEXTS = ["unbelievably long words are split", "short", "another sentence about nothing whatsoever", "the end"] * 3
+
+worker = worker_of(ROOT / "friends")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["a b c d e f g h i j k l m n o p q r s t u v w x y z the end are"])
+
+
+def test_packed_rows_hold_every_token_of_every_text_once_and_are_full_but_the_last(tokenizer):
+    rows = pack(TEXTS, tokenizer, 32, causal=False)
+    expected = [token for text in TEXTS for token in tokenizer(text)["input_ids"]]
+    found = [t for row in rows for t, mask in zip(row["input_ids"], row["attention_mask"], strict=True) if mask]
+    assert found == expected
+    assert {len(values) for row in rows for values in row.values()} == {32}
+    assert all(all(row["attention_mask"]) for row in list(rows)[:-1])
+
+
+def test_words_are_masked_whole_and_special_tokens_and_padding_never(tokenizer):
+    rows = list(pack(TEXTS, tokenizer, 32, causal=False))
+    options = {"whole_word_mask": True, "mask_replace_prob": 1.0, "random_replace_prob": 0.0, "mlm_probability": 0.4}
+    torch.manual_seed(0)
+    batch = DataCollatorForLanguageModeling(tokenizer, **options)([dict(row) for row in rows])
+    masked = batch["labels"] != -100
+    assert 0.2 < masked.float().mean() < 0.6
+    split = 0
+    for number, row in enumerate(rows):
+        tokens = tokenizer.convert_ids_to_tokens(row["input_ids"])
+        for place, token in enumerate(tokens):
+            assert not (row["special_tokens_mask"][place] and masked[number, place])
+            if token.startswith("##") and place:
+                split += 1
+                assert masked[number, place] == masked[number, place - 1]
+    assert split > 50
+
+
+def test_texts_are_the_lines_themselves_and_each_is_read_once(tmp_path, capsys):
+    train = tmp_path / "train.csv"
+    lines = ["Hello there!", "Hello there!", "Bye now."]
+    rows = "".join(f"{i},0,{i},Ann,{line}\n" for i, line in enumerate(lines))
+    train.write_text("id,i_dialog,i_utterance,speaker,utterance\n" + rows)
+    assert read_texts(load_data_module(ROOT / "friends"), [str(train)], "scratch") == [
+        "Ann : Hello there!",
+        "Ann : Bye now.",
+    ]
+    assert "3 texts, 2 different ones" in capsys.readouterr().out
+
+
+def run(worker, folder, *argv, code=0):
+    found, errors = worker.run(folder, PRETRAIN, ROOT / "friends", *SMALL, *argv)
+    assert found == code, errors
+    return errors
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits_and_leaves_a_model_that_train_py_takes(worker, tmp_path):
+    shared = ["--model_name_or_path", "scratch", *FILES]
+    run(worker, tmp_path, *shared, "--output_dir", "whole")
+    run(worker, tmp_path, *shared, "--output_dir", "parts", "--stop_after_epoch", "1")
+    assert not (tmp_path / "parts" / "config.json").exists()
+    assert "another options" in run(
+        worker, tmp_path, *shared, "--output_dir", "parts", "--resume", "--seed", "1", code=2
+    )
+    run(worker, tmp_path, *shared, "--output_dir", "parts", "--resume")
+    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert not (tmp_path / "whole" / "checkpoints").exists()
+    losses = [
+        e["loss"] for e in json.loads((tmp_path / "whole" / "pretrain.json").read_text())["log_history"] if "loss" in e
+    ]
+    assert losses[1] < losses[0]
+    fold = [
+        "--num_folds",
+        "2",
+        "--fold",
+        "0",
+        "--max_train_samples",
+        "40",
+        "--num_train_epochs",
+        "1",
+        "--max_length",
+        "64",
+    ]
+    found, errors = worker.run(
+        tmp_path,
+        "train.py",
+        "--model_name_or_path",
+        "whole",
+        *FILES[:2],
+        *fold,
+        "--torch_num_threads",
+        "1",
+        "--output_dir",
+        "run",
+    )
+    assert found == 0, errors
+
+
+def test_a_pooler_stays_as_it_was_while_the_encoder_learns(worker, tmp_path, tokenizer):
+    model = BertForSequenceClassification(scratch_config(tokenizer))
+    model.save_pretrained(tmp_path / "start")
+    tokenizer.save_pretrained(tmp_path / "start")
+    run(worker, tmp_path, "--model_name_or_path", "start", *FILES, "--output_dir", "out", "--num_train_epochs", "1")
+    left, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert {key.split(".")[0] for key in info["missing_keys"]} == {"classifier"}
+    assert torch.equal(left.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
+    assert not torch.equal(
+        left.bert.encoder.layer[0].output.dense.weight, model.bert.encoder.layer[0].output.dense.weight
+    )
+
+
+def test_a_decoder_learns_causally_with_an_end_after_each_text(worker, tmp_path):
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(TEXTS, vocab_size=300, special_tokens=["<eos>"])
+    bpe.save(str(tmp_path / "bpe.json"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "bpe.json"), eos_token="<eos>")
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=0, bos_token_id=0
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
+    tokenizer.save_pretrained(tmp_path / "gpt")
+    rows = pack(TEXTS, tokenizer, 16, causal=True)
+    assert sum(row["input_ids"].count(0) for row in rows) >= len(TEXTS) and "offset_mapping" not in rows.column_names
+    run(worker, tmp_path, "--model_name_or_path", "gpt", *FILES, "--output_dir", "out", "--num_train_epochs", "1")
+    assert json.loads((tmp_path / "out" / "pretrain.json").read_text())["kind"] == "causal"
+    _, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert info["missing_keys"] == {"score.weight"}
+
+
+def test_what_cannot_be_trained_on_is_one_sentence(worker, tmp_path, tokenizer):
+    T5EncoderModel(
+        T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    ).save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    for argv, sentence in [
+        (["--model_name_or_path", "t5", *FILES], "has no language modelling head"),
+        (["--model_name_or_path", "nowhere", *FILES], "nowhere"),
+        (["--model_name_or_path", "scratch", "--train_file", "absent.json"], "no such file"),
+        (["--model_name_or_path", "scratch", *FILES, "--max_length", "4096"], "max_length"),
+        (["--model_name_or_path", "scratch", *FILES, "--mlm_probability", "1.5"], "mlm_probability"),
+    ]:
+        errors = run(worker, tmp_path, *argv, "--output_dir", "out", code=2)
+        assert sentence in errors.splitlines()[-1] and "Traceback" not in errors
+        assert not (tmp_path / "out").exists()
+    assert command.make_parser().prog == "python -m common.pretrain"
