@@ -50,7 +50,15 @@ BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "fold_memory.py": "nsmc"}
 BENCHMARK_OPTIONS = {
     "kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]
 }  # that it gives train.py itself
-FILES = ("--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--ner_file", "--label_file", "--pseudo_file")
+FILES = (
+    "--train_file",
+    "--eval_file",
+    "--test_file",
+    "--sample_submission_file",
+    "--ner_file",
+    "--label_file",
+    "--pseudo_file",
+)
 # prints what a script's own parser leaves to train.py, and stops there
 PARSE_ONLY = """
 import argparse, json, runpy, sys

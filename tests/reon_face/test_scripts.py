@@ -350,3 +350,15 @@ def test_the_readmes_demo_is_far_above_chance_and_writes_the_competitions_submis
         label_columns=["Predicted"],
         probability_columns=True,
     )
+
+
+def test_a_teacher_of_weight_0_changes_nothing_and_one_of_weight_1_what_is_learned(worker, data, trained, tmp_path):
+    options = [*TINY, "--train_file", data / "train", "--fold", "0", "--teacher", trained]
+    for weight in ("0", "1"):
+        succeed(worker, tmp_path, "train.py", *options, "--teacher_weight", weight, "--output_dir", weight)
+    before, same, other = (
+        Logits.load(run / "fold0" / "held_out_logits.npz").logits for run in (trained, tmp_path / "0", tmp_path / "1")
+    )
+    assert np.allclose(before, same, atol=1e-4) and not np.allclose(before, other, atol=1e-3)
+    code, errors = worker.run(tmp_path, "train.py", *options, "--fold_seed", "7", "--output_dir", "refused")
+    assert code == 2 and "none of its folds held out just the rows" in errors and not (tmp_path / "refused").exists()
