@@ -41,6 +41,8 @@ def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
     for path in map(Path, paths):
         check_task(path, task)
         part = Logits.load(oof_file(path))
+        if part.label_names.kind != "classes":
+            raise InputError(f"{path}: predicts {part.label_names.kind}; blends are of one of several classes a row")
         if parts:
             part = like_first(part, parts[0], path, paths[0])
         fold = fold_of_rows(path, part.ids)

@@ -28,6 +28,7 @@ from common.examples import labels_of
 from common.folds import Fold, Splits
 from common.guards.spelling import nfc
 from common.logits import Logits, average
+from common.targets import as_target
 
 SoftLabels = dict[str, np.ndarray]  # id -> (2 + C,) float32: weight, temperature, logits
 
@@ -61,7 +62,11 @@ def check_teachers(args: Any, examples: Sequence, splits: Splits, label_names: S
 
 
 def check_soft_labels(args: Any, examples: dict[str, Sequence], splits: Splits, label_names: Sequence[str]) -> None:
-    """Raise InputError as check_teachers() and check_pseudo() do, as far as they are on."""
+    """Raise InputError as check_teachers() and check_pseudo() do, as far as they are on; and for a target that is not
+    one of several classes a row."""
+    if (kind := as_target(label_names).kind) != "classes":
+        option = "teacher" if args.teacher else "pseudo_file"
+        raise InputError(f"{option}: soft labels and pseudo-labels are of one of several classes a row, not of {kind}")
     if args.teacher:
         check_teachers(args, examples["train"], splits, label_names)
     if "pseudo" in examples:

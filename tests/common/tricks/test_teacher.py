@@ -10,12 +10,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from common.blend.runs import load_runs
 from common.console import InputError
 from common.examples import TextExample
 from common.folds import Fold
 from common.logits import Logits
+from common.targets import Ordered, SeveralLabels
 from common.tricks.pseudo import add_pseudo_rows, check_pseudo, read_pseudo
-from common.tricks.teacher import SoftRows, check_teachers, mixed_losses, soft_rows, taught, teacher_labels
+from common.tricks.teacher import (
+    SoftRows,
+    check_soft_labels,
+    check_teachers,
+    mixed_losses,
+    soft_rows,
+    taught,
+    teacher_labels,
+)
 from tests.common.blend.test_blend import make_run
 from tests.tools.scripts import ROOT, succeed, worker_of
 
@@ -262,3 +272,16 @@ def test_a_changed_teacher_stops_the_resume_in_a_sentence(first_run, worker, tmp
     oof.save(teacher / "oof_logits.npz")
     code, errors = worker.run(tmp_path, "train.py", *options, "--resume")
     assert code == 2 and "has changed since the run" in errors and "Traceback" not in errors
+
+
+def test_targets_that_are_no_classes_are_refused_in_a_sentence(teacher):
+    args = SimpleNamespace(teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0)
+    for target in (SeveralLabels(LABELS), Ordered(LABELS)):
+        with pytest.raises(InputError, match="one of several classes a row"):
+            check_soft_labels(args, {"train": rows()}, splits_of(np.arange(30) % 3), target)
+        logits = Logits.load(teacher / "oof_logits.npz")
+        labels = np.eye(2, dtype=np.float32)[logits.labels] if target.kind == "several" else logits.labels
+        Logits(logits.ids, logits.logits[:, : len(target)], labels, target).save(teacher / "oof_logits.npz")
+        with pytest.raises(InputError, match="one of several classes a row"):
+            load_runs([teacher], "nsmc")
+        logits.save(teacher / "oof_logits.npz")
