@@ -136,6 +136,7 @@ class Run:
             **launch_record(self.training_args, self.state.num_processes),
             "threads": torch.get_num_threads(),
             "starts": before.get("starts", 0) + 1,
+            **({"fold_threads": before["fold_threads"]} if "fold_threads" in before else {}),
         }
         if self.state.is_main_process:
             remove_stale(self.record_dir)

@@ -18,7 +18,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,20 @@ class Lock:
             except FileNotFoundError:
                 continue
         raise Busy(described(self.path))
+
+    def change(self, shared: bool) -> None:
+        """Share the folder with runs of one fold from now on, or hold it alone again. Raises Busy."""
+        if self.by_name:
+            if shared:
+                self.path.unlink(missing_ok=True)
+            else:
+                self.take_by_name()
+        else:
+            try:
+                fcntl.flock(self.descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(described(self.path)) from None
+        self.shared = shared
 
     def is_held(self) -> bool:
         """Whether the lock file is still there and ours: not where the folder was deleted, moved or made anew."""
@@ -213,6 +228,27 @@ def share(folder: Path) -> None:
         raise InputError(f"{folder}: is in use: {busy}; name another --output_dir") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+
+
+@contextmanager
+def shared_with_folds(folder: Path) -> Iterator[None]:
+    """Let the folds of a folder that this process holds be trained by other processes, each of which holds its own.
+    Raises InputError where one of them is still trained at the end."""
+    (lock,) = (lock for lock in HELD if lock.folder == folder)
+    lock.change(shared=True)
+    yield
+    try:
+        lock.change(shared=False)
+    except Busy as busy:
+        raise InputError(f"{folder}: is in use: {busy}; --resume collects the folds when it has ended") from None
+
+
+def hold_fold(folder: Path) -> None:
+    """Hold one more fold of a folder that is shared. Raises InputError where another process trains it."""
+    try:
+        Lock(folder)
+    except Busy as busy:
+        raise InputError(f"{folder}: is in use: {busy}; wait for its end") from None
 
 
 def refuse_busy_folds(folder: Path) -> None:

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from common.console import InputError
 from common.guards.options import TEXTS, TRAINER
+from common.guards.processes import are_several
 from common.targets import Classes
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
-START_FIELDS = ("config", "output_dir", "resume", "fold", "stop_after_epoch")
+START_FIELDS = ("config", "output_dir", "resume", "fold", "fold_workers", "stop_after_epoch")
 # What the evaluations of a fold measure, so what metric_for_best_model can name.
 WATCHED = Classes.watched
 MAX_SEED = 2**32 - 1  # NumPy's
@@ -56,6 +57,10 @@ class DataArguments:
         default=None,
         metadata={"help": "train only this fold (0-based), write only fold<k>/; collect later with --resume"},
     )
+    fold_workers: str = field(
+        default="auto",
+        metadata={"help": "folds that are trained at the same time; auto: as many as GPUs or cores, where it pays"},
+    )
     fold_seed: int = field(default=42, metadata={"help": "seed of the split into folds"})
     resume: bool = field(default=False, metadata={"help": "go on where the run in output_dir stopped"})
     stop_after_epoch: int | None = field(
@@ -82,12 +87,29 @@ class DataArguments:
             raise InputError(
                 f"fold: {self.fold} is not between 0 and {self.num_folds - 1} (num_folds {self.num_folds})"
             )
+        check_fold_workers(self)
         if self.stop_after_epoch is None:
             return
         if self.num_folds > 1 and self.fold is None:
             raise InputError("stop_after_epoch: stops one fold, so with num_folds above 1 name it with --fold")
         if (strategy := training_args.save_strategy.value) != "epoch":
             raise InputError(f"stop_after_epoch: needs save_strategy epoch to go on later, it is {strategy}")
+
+
+def check_fold_workers(args: DataArguments) -> None:
+    """Raise InputError where --fold_workers is no number, or has nothing to share out."""
+    number = args.fold_workers
+    if number != "auto" and not (number.isascii() and number.isdecimal() and int(number) > 0):
+        raise InputError(f"fold_workers: {number} is neither auto nor a number above 0")
+    if number in ("auto", "1"):
+        return
+    if args.fold is not None:
+        raise InputError(f"fold_workers: {number} folds at a time, but --fold {args.fold} trains one; give one of both")
+    if args.num_folds == 1:
+        raise InputError(f"fold_workers: {number} folds at a time, but num_folds is 1")
+    if are_several():
+        several = "several processes of a launcher share each fold (for a model or a batch too large for one GPU)"
+        raise InputError(f"fold_workers: {number} trains a fold in each process, while {several}; give one of both")
 
 
 @dataclass

@@ -1,9 +1,6 @@
 """What train.py does for a trial: whole runs, and runs at a constant rate that stop after an epoch and go on."""
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +8,7 @@ from common.console import DIVERGED, InputError
 from common.files import read_json
 from common.options.checks import task_target
 from common.search.space import EPOCHS, Space, as_options
+from common.workers.process import Child
 
 WORST = {1: 0.0, -1: 10.0}  # the score of a run that diverged: an accuracy or an F1, nats
 
@@ -30,7 +28,7 @@ class Runs:
         self.lock = lock
         self.task_args, self.training_args = defaults
         self.watched = task_target(self.task_args).watched  # what a run measures anyway
-        self.child: subprocess.Popen | None = None
+        self.child: Child | None = None
 
     def folder(self, stage: str, number: int) -> Path:
         return self.dir / f"{stage}-{number}"
@@ -87,11 +85,8 @@ class Runs:
         log = folder.with_suffix(".log")
         log.touch()
         if self.child is None:
-            command = [sys.executable, "-m", "common.search.child"]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": [self.lock.fileno()]}
-            self.child = subprocess.Popen(command, text=True, **pipes)
-        print(json.dumps({"log": str(log), "argv": argv}), file=self.child.stdin, flush=True)
-        code = int(self.child.stdout.readline() or self.child.wait())
+            self.child = Child(pass_fds=[self.lock.fileno()])
+        code = self.child.run(log, argv)
         if code == 0:
             return True
         last = ([*log.read_text(encoding="utf-8").strip().splitlines()] or ["it said nothing"])[-1]

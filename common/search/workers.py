@@ -14,7 +14,7 @@ class Workers:
     """This process among a search's workers, by a file of its own that stays locked while it, or what it started,
     lives.
 
-    flock belongs to the open file, which search_child inherits: after a kill of the search the child trains on to its
+    flock belongs to the open file, which the child that trains inherits: after a kill of the search it trains on to its
     stop, and until then nobody else takes its trial.
     """
 

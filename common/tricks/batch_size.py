@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from common.batches import row_lengths
 from common.console import InputError, print_once
+from common.workers import link
 
 LOW = (
     0.6  # share of the memory; the rule of the paper that the collection starts from (Park et al., Casual Grid Search)
@@ -37,7 +38,9 @@ def largest_batch(memory: Callable[[int], float], rows: int) -> int:
 
 def halve_batch(training_args: TrainingArguments) -> None:
     """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a
-    batch of one row."""
+    batch of one row, and where other folds are trained beside this one: fewer at a time come first."""
+    if link.LINK is not None and not link.LINK.alone:
+        raise InputError("out of memory beside other folds (fold_workers)")
     rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
     batch = training_args.per_device_train_batch_size // 2
     if batch == 0:

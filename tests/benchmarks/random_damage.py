@@ -40,7 +40,7 @@ TEXTS = (".json", ".csv", ".tsv", ".txt", ".yaml")
 # Runs the command lines that stdin holds as JSON, one after the other, and answers with their exit codes.
 WORKER = """
 import json, os, sys
-from common.search.child import run
+from common.workers.child import run
 answers = os.fdopen(os.dup(1), "w")
 for line in sys.stdin:
     job = json.loads(line)

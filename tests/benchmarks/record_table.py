@@ -13,13 +13,12 @@ training.
 
 import argparse
 import csv
-import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from common.files import atomic_write, read_json
+from common.workers.process import Child
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("accuracy", "macro_f1", "log_loss")
@@ -54,8 +53,7 @@ def main() -> None:
         *[x for x in rest if x != "--"],
     ]
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "common.search.child"]  # imports torch once for all runs
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = Child()  # imports torch once for all runs
     rows = []
     for seed in args.seeds:
         for rate in args.learning_rates:
@@ -65,8 +63,7 @@ def main() -> None:
                 argv = [
                     str(word) for word in [*shared, "--learning_rate", rate, "--seed", seed, "--output_dir", folder]
                 ]
-                print(json.dumps({"log": str(args.output_dir / "log.txt"), "argv": argv}), file=child.stdin, flush=True)
-                if child.stdout.readline() != "0\n":
+                if child.run(args.output_dir / "log.txt", argv) != 0:
                     sys.exit(f"{args.output_dir / 'log.txt'}: train.py failed")
                 (folder / "fold0" / "model.safetensors").unlink()
             shutil.copy(folder / "features.json", args.csv.with_suffix(".json"))

@@ -20,7 +20,7 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYT
 # traceback.
 WORKER = """
 import json, os, sys
-from common.search.child import run
+from common.workers.child import run
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
 for line in sys.stdin:

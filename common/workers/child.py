@@ -1,16 +1,17 @@
-"""The process of a search that trains: runs <task folder>/train.py for one command line after the other, so that torch
-is imported once.
+"""The process that trains for another one: runs <task folder>/train.py for one command line after the other, so that
+torch is imported once.
 
-Reads {"log": file, "argv": [train.py, option, ...]} from stdin, a line each, and answers with the exit code; ends with
-its stdin. A search that is killed leaves it to finish its command line: it holds the search's lock until then.
+Reads {"log": file, "argv": [train.py, option, ...]} from stdin, a line each, and answers {"code": exit code}; ends with
+its stdin. A parent that is killed leaves it to finish its command line; with --end_with_parent it ends at once.
 """
 
 import gc
-import json
 import os
 import runpy
 import sys
 import traceback
+
+from common.workers import link
 
 
 def run(argv: list[str]) -> int:
@@ -27,21 +28,19 @@ def run(argv: list[str]) -> int:
 
 
 def main() -> None:
+    link.LINK = parent = link.Link("--end_with_parent" in sys.argv[1:])
+
     import torch
 
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        job = json.loads(line)
-        log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
+    while (job := parent.next()) is not None:
+        link.write_to(job["log"])
+        parent.alone = job.get("alone", True)
         code = run(job["argv"])
         gc.collect()  # what the run held, before the next needs the memory
         torch.cuda.empty_cache()
         sys.stdout.flush()
         sys.stderr.flush()
-        print(code, file=answers, flush=True)
+        parent.say(code=code)
 
 
 if __name__ == "__main__":
