@@ -49,8 +49,7 @@ class Fold:
 
 
 def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[Fold]:
-    """The folds that are not done yet (with --fold only that one), each with rows resampled and seed + its number. None
-    of them where other processes have trained them beside each other (--fold_workers).
+    """The folds that are still to be trained here (numbers_here()), each with rows resampled and seed + its number.
 
     rows: by "train", "eval" and "test", data sets or lists.
     """
@@ -78,7 +77,7 @@ def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator
 
 
 def numbers_here(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[int]:
-    """The folds that this process trains, one after the other."""
+    """The folds that are not done yet (with --fold only that one); none where --fold_workers has trained them."""
     left = [n for n in range(len(splits)) if run.args.fold in (None, n) and not run.is_done(n)]
     if len(splits) == 1 or run.args.fold_workers == "1" or not left:
         return iter(left)

@@ -19,7 +19,7 @@ from transformers.hf_argparser import HfArgumentParser, string_to_bool
 from common.console import ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
-from common.guards.options import check_options
+from common.guards.options import FIELDS, check_options, refusal
 from common.metrics import metric_of
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
@@ -181,6 +181,9 @@ def parse_train_args(
     config, given = parse_given(argv, parser)
     config, why = choose_preset(config, task_dir, competition_files, given)
     preset = resolve_preset(read_preset(config), task_dir, task_arguments.DATA_FIELDS)
+    if config.name == "config.yaml":  # of a run: what its loop does not read, TrainingArguments has put there
+        unread = {key for key in FIELDS & preset.keys() if refusal(key, task_arguments.LOOP)}
+        preset = {key: value for key, value in preset.items() if key not in unread}
     if "train_file" in given:  # another training set: the preset's other files do not belong to it
         preset = {key: value for key, value in preset.items() if key not in task_arguments.DATA_FIELDS}
     elif "test_file" in given:

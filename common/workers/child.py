@@ -29,15 +29,13 @@ def run(argv: list[str]) -> int:
 
 def main() -> None:
     link.LINK = parent = link.Link("--end_with_parent" in sys.argv[1:])
-
-    import torch
-
     while (job := parent.next()) is not None:
         link.write_to(job["log"])
         parent.alone = job.get("alone", True)
         code = run(job["argv"])
         gc.collect()  # what the run held, before the next needs the memory
-        torch.cuda.empty_cache()
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()
         sys.stdout.flush()
         sys.stderr.flush()
         parent.say(code=code)
