@@ -29,8 +29,8 @@ SCRATCH = 1_000_000
 OTHERS = (".bin", ".pt", ".pth", ".ckpt", ".pyth")
 # Operations from which folds are worth processes of their own, which take some ten seconds to start: half a minute to a
 # minute of one process.
-WORTH = 2e13
-POSITIONS = {"images": 49, "clips": 500}  # how often a weight is used for a row; for texts: tokens
+WORTH = 1e13
+POSITIONS = {"images": 49, "clips": 150}  # how often a weight is used for a row; for texts: tokens
 
 
 @dataclass
