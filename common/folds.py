@@ -49,13 +49,19 @@ class Fold:
 
 
 def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[Fold]:
-    """The folds that are still to be trained here (numbers_here()), each with rows resampled and seed + its number.
+    """The folds that are not done yet (with --fold only that one), each with rows resampled and seed + its number; none
+    where other processes have trained them (--fold_workers).
 
     rows: by "train", "eval" and "test", data sets or lists.
     """
     args = run.args
     parts = {name: rows[name] for name in ("eval", "test") if name in rows}
-    for number in numbers_here(run, splits, rows):
+    left = [n for n in range(len(splits)) if args.fold in (None, n) and not run.is_done(n)]
+    if len(splits) > 1 and args.fold_workers != "1":
+        from common.workers.folds import numbers_beside
+
+        left = numbers_beside(run, splits, rows, left)
+    for number in left:
         train_idx, eval_idx = splits[number]
         if isinstance(args, ImbalanceArguments) and (args.oversample_ratio or args.undersample_ratio):
             from common.tricks.sampling import resample
@@ -74,16 +80,6 @@ def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator
 
             fold = with_soft_labels(fold, rows)
         yield fold
-
-
-def numbers_here(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[int]:
-    """The folds that are not done yet (with --fold only that one); none where --fold_workers has trained them."""
-    left = [n for n in range(len(splits)) if run.args.fold in (None, n) and not run.is_done(n)]
-    if len(splits) == 1 or run.args.fold_workers == "1" or not left:
-        return iter(left)
-    from common.workers.folds import numbers_beside
-
-    return numbers_beside(run, splits, rows, left)
 
 
 def select(rows: Any, idx: np.ndarray) -> Any:

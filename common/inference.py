@@ -20,6 +20,7 @@ from common.guards.launcher import precision_of_run, wants_cpu
 from common.logits import Logits, average
 from common.metrics import metric_of
 from common.models import labels_of_config
+from common.options.fields import TextPredictArguments
 from common.results import TaskMetrics, all_metrics
 from common.run import finished_folds, read_config
 from common.submission import Submission
@@ -113,6 +114,11 @@ class Ensemble:
         pairs = zip(self.runs, run_weights, strict=True)
         self.weights = [weight / len(folds) for folds, weight in pairs for _ in folds]
         self.parts: list[Logits] = []
+        self.int8 = None
+        if isinstance(args, TextPredictArguments) and args.int8:
+            from common.tricks.int8 import Int8
+
+            self.int8 = Int8(self)
         self.cache = TemporaryDirectory()
 
     def cache_file(self) -> Path:
@@ -124,7 +130,8 @@ class Ensemble:
     ) -> None:
         """add() predict_logits() of the next fold's model."""
         label_names = labels_of_config(model.config)
-        self.add(predict_logits(model, rows, collate, self.accelerator, label_names, tokens_per_batch))
+        how = rows, collate, self.accelerator, label_names, tokens_per_batch
+        self.add(self.int8(predict_logits, model, *how) if self.int8 else predict_logits(model, *how))
 
     def add(self, logits: Logits) -> None:
         """What the next fold says; folds in the order of runs."""

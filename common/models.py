@@ -120,6 +120,5 @@ def unavailable(name_or_path: str, error: Exception) -> InputError:
     sample = f", or run the bundled sample: python {sys.argv[0]} --config {demo}" if demo.exists() else ""
     return InputError(
         f"model_name_or_path: {name_or_path} is no folder with a model and could not be had from the hub ({reason}); "
-        "bring it "
-        f"from a machine with a network (python -m common.offline) or name its folder{sample}"
+        f"bring it from a machine with a network (python -m common.offline) or name its folder{sample}"
     )

@@ -367,6 +367,10 @@ class TextPredictArguments(PredictArguments):
         default=None,
         metadata={"help": "tokens per batch and device, padding included; default: 16384, on a CPU 1024"},
     )
+    int8: bool = field(
+        default=False,
+        metadata={"help": "8-bit weights on a CPU: faster, other logits; what it changes is printed where labels are"},
+    )
     prior_correction: bool = field(
         default=False,
         metadata={

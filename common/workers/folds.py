@@ -35,21 +35,26 @@ def numbers_beside(run: "Run", splits: list[tuple], rows: dict[str, Any], left: 
     """Train the folds that are left in processes of their own, and yield none; or yield those that are to be trained
     here: with several processes of a launcher, with --fold, in a child, or where one at a time is all that pays."""
     if run.args.fold is not None:
-        yield from left if link.LINK is None or not link.LINK.ends_with_parent else served(run, left)
+        yield from left if not left or link.LINK is None or not link.LINK.ends_with_parent else served(run, left)
         return
-    if run.state.num_processes > 1:
+    if not left or run.state.num_processes > 1:
         yield from left
         return
     plan = make_plan(run.args, run.training_args, splits, rows)
     if run.args.torch_num_threads is None:
-        plan.threads = run.record.get("fold_threads", plan.threads)
+        if "fold_threads" in run.record:  # of an earlier start
+            plan.threads = run.record["fold_threads"]
+        elif any(run.dir.glob("fold*/checkpoints/*")) or any(
+            run.dir.glob("fold*/fold.json")
+        ):  # of --fold, or of before
+            plan = Plan(1, [torch.get_num_threads()] * len(splits), [])
+    run.record |= {"fold_workers": plan.workers, "fold_threads": plan.threads}
+    run.write_record("running")
     if plan.workers == 1 or len(left) == 1:
         for number in left:
             torch.set_num_threads(plan.threads[number])
             yield number
         return
-    run.record |= {"fold_workers": plan.workers, "fold_threads": plan.threads}
-    run.write_record("running")
     steps = {number: steps_of(run.training_args, splits[number][0]) for number in left}
     with run.phase("train"), shared_with_folds(run.dir):
         Pool(run, plan, steps).train()
