@@ -49,8 +49,7 @@ class Fold:
 
 
 def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator[Fold]:
-    """The folds that are not done yet (with --fold only that one), each with rows resampled and seed + its number; none
-    where other processes have trained them (--fold_workers).
+    """The folds that are still to be trained, here (--fold_workers), each with rows resampled and seed + its number.
 
     rows: by "train", "eval" and "test", data sets or lists.
     """

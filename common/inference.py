@@ -114,11 +114,11 @@ class Ensemble:
         pairs = zip(self.runs, run_weights, strict=True)
         self.weights = [weight / len(folds) for folds, weight in pairs for _ in folds]
         self.parts: list[Logits] = []
-        self.int8 = None
+        self.predict_logits = predict_logits
         if isinstance(args, TextPredictArguments) and args.int8:
             from common.tricks.int8 import Int8
 
-            self.int8 = Int8(self)
+            self.predict_logits = Int8(self, predict_logits)
         self.cache = TemporaryDirectory()
 
     def cache_file(self) -> Path:
@@ -130,8 +130,7 @@ class Ensemble:
     ) -> None:
         """add() predict_logits() of the next fold's model."""
         label_names = labels_of_config(model.config)
-        how = rows, collate, self.accelerator, label_names, tokens_per_batch
-        self.add(self.int8(predict_logits, model, *how) if self.int8 else predict_logits(model, *how))
+        self.add(self.predict_logits(model, rows, collate, self.accelerator, label_names, tokens_per_batch))
 
     def add(self, logits: Logits) -> None:
         """What the next fold says; folds in the order of runs."""

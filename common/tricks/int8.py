@@ -40,21 +40,23 @@ class Int8Model(torch.nn.Module):
 class Int8:
     """Predicts with int8 models, and says at the last one what that changes, on the first labelled rows.
 
-    ensemble: its parts are those before, in the order of its weights. Raises InputError on a GPU.
+    ensemble: its parts are those before, in the order of its weights. predict: predict_logits(). Raises InputError on a
+    GPU.
     """
 
-    def __init__(self, ensemble: Any):
+    def __init__(self, ensemble: Any, predict: Callable[..., Logits]):
         if ensemble.device.type != "cpu":
             raise InputError("int8: is for CPUs; on a GPU predict.py uses the precision of the run, bf16 or fp16")
         self.ensemble = ensemble
+        self.predict = predict
         self.exact: list[Logits] = []
 
-    def __call__(self, predict: Callable[..., Logits], model: torch.nn.Module, rows: Dataset, *how: Any) -> Logits:
-        """predict(model, rows, *how), predict_logits() say, with the model in int8."""
-        logits = predict(Int8Model(model), rows, *how)
+    def __call__(self, model: torch.nn.Module, rows: Dataset, *how: Any) -> Logits:
+        """predict(model, rows, *how) with the model in int8."""
+        logits = self.predict(Int8Model(model), rows, *how)
         labelled = np.flatnonzero(read_column(rows, "labels") >= 0)[:COMPARED]
         if len(labelled):
-            self.exact.append(predict(model, rows.select(labelled), *how))
+            self.exact.append(self.predict(model, rows.select(labelled), *how))
             if len(self.exact) == len(self.ensemble.weights):
                 self.say_change([*self.ensemble.parts, logits], self.ensemble.weights)
         return logits

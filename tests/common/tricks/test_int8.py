@@ -53,9 +53,9 @@ def test_linear_layers_are_rounded_to_256_values_in_a_copy_of_the_model():
 def predict_all(rows, folds):
     """What so many folds of one model say."""
     ensemble = SimpleNamespace(device=torch.device("cpu"), weights=[1 / folds] * folds, parts=[])
-    int8 = Int8(ensemble)
+    int8 = Int8(ensemble, predict)
     for _ in range(folds):
-        ensemble.parts.append(int8(predict, Classifier().eval(), rows))
+        ensemble.parts.append(int8(Classifier().eval(), rows))
     return ensemble.parts
 
 
@@ -74,4 +74,4 @@ def test_without_labels_nothing_is_compared(rows, capsys):
 
 def test_a_gpu_is_refused():
     with pytest.raises(InputError, match="int8: is for CPUs"):
-        Int8(SimpleNamespace(device=torch.device("cuda")))
+        Int8(SimpleNamespace(device=torch.device("cuda")), predict)

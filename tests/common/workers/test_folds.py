@@ -125,9 +125,8 @@ def test_no_process_outlives_its_parent(make_pool, tmp_path, number):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], env=env, stderr=subprocess.DEVNULL)
     files = [tmp_path / "0.process", tmp_path / "1.process"]
-    for _ in range(600):
-        if all(path.exists() and path.read_text() for path in files):
-            break
+    while not all(path.exists() and path.read_text() for path in files):
+        assert parent.poll() is None
         time.sleep(0.1)
     parent.send_signal(number)
     assert all(ended(path) for path in files)
