@@ -26,6 +26,7 @@ from common.run import finished_folds, read_config
 from common.submission import Submission
 from common.targets import as_target
 from common.targets.classes import known_rows
+from common.workers.threads import in_threads
 
 if TYPE_CHECKING:
     from common.training import FoldTrainer
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 TOKENS_PER_BATCH = {"cpu": 1024, "gpu": 16384}
 
 
-@torch.inference_mode()
 def predict_logits(
     model: torch.nn.Module,
     dataset: datasets.Dataset,
@@ -58,15 +58,15 @@ def predict_logits(
     batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
     model.eval()
     target = as_target(label_names)
-    rows: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    for batch in batches[accelerator.process_index :: accelerator.num_processes]:
-        inputs = collate([dataset[int(i)] for i in batch])
+    rows = batches[accelerator.process_index :: accelerator.num_processes]
+
+    def logits_of(inputs: dict[str, torch.Tensor]) -> np.ndarray:
         inputs.pop("labels")
         with accelerator.autocast():
             outputs = model(**{key: value.to(accelerator.device) for key, value in inputs.items()})
-        rows.append(batch)
-        values.append(target.to_logits(outputs.logits.float()).cpu().numpy())
+        return target.to_logits(outputs.logits.float()).cpu().numpy()
+
+    values = in_threads(lambda rows: collate([dataset[int(i)] for i in rows]), logits_of, rows, accelerator.device)
     logits = gather_rows(rows, values, len(dataset), len(label_names))
     return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), target)
 
