@@ -348,14 +348,15 @@ def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
 
 
 def set_threads(num_threads: int | None, use_cpu: bool) -> None:
-    """accelerate launch and torchrun set OMP_NUM_THREADS=1; on a CPU that leaves the other cores idle."""
+    """accelerate launch and torchrun set OMP_NUM_THREADS=1; on a CPU that leaves the other cores idle. Torch's own number
+    is set, too: then MKL takes no fewer threads for small matrices, now and after a change of the number, and the bits
+    are those of --torch_num_threads."""
     import torch
 
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
     if num_threads is None and use_cpu and launched and os.environ.get("OMP_NUM_THREADS") == "1":
         num_threads = max(1, os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    torch.set_num_threads(num_threads or torch.get_num_threads())
 
 
 def relative(path: Path) -> Path:
