@@ -348,9 +348,9 @@ def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
 
 
 def set_threads(num_threads: int | None, use_cpu: bool) -> None:
-    """accelerate launch and torchrun set OMP_NUM_THREADS=1; on a CPU that leaves the other cores idle. Torch's own number
-    is set, too: then MKL takes no fewer threads for small matrices, now and after a change of the number, and the bits
-    are those of --torch_num_threads."""
+    """accelerate launch and torchrun set OMP_NUM_THREADS=1; on a CPU that leaves the other cores idle. Torch's own
+    number is set, too: then MKL takes no fewer threads for small matrices, now and after a change of the number, and
+    the bits are those of --torch_num_threads."""
     import torch
 
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
