@@ -26,6 +26,7 @@ from common.run import finished_folds, read_config
 from common.submission import Submission
 from common.targets import as_target
 from common.targets.classes import known_rows
+from common.workers.rows import rows_of_fold
 from common.workers.threads import in_threads
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def predict_logits(
     """
     lengths = row_lengths(dataset)
     order = np.argsort(-lengths, kind="stable")[::-1]
-    if tokens_per_batch is None:
-        tokens_per_batch = TOKENS_PER_BATCH["cpu" if accelerator.device.type == "cpu" else "gpu"]
+    tokens_per_batch = tokens_per_batch or TOKENS_PER_BATCH["cpu" if accelerator.device.type == "cpu" else "gpu"]
     sizes = token_budget_sizes(lengths[order], tokens_per_batch)
     batches = np.split(order, np.cumsum(sizes)[:-1]) if sizes else []
     model.eval()
@@ -110,8 +110,7 @@ class Ensemble:
         self.runs = [finished_folds(run_dir) for run_dir in args.run_dir]
         self.accelerator = start_accelerator(read_config(args.run_dir[0]))
         self.device = self.accelerator.device
-        run_weights = args.weights or [1.0] * len(self.runs)
-        pairs = zip(self.runs, run_weights, strict=True)
+        pairs = zip(self.runs, args.weights or [1.0] * len(self.runs), strict=True)
         self.weights = [weight / len(folds) for folds, weight in pairs for _ in folds]
         self.parts: list[Logits] = []
         self.predict_logits = predict_logits
@@ -122,8 +121,8 @@ class Ensemble:
         self.cache = TemporaryDirectory()
 
     def cache_file(self) -> Path:
-        """Where the tokenized rows of the run whose folds come next are kept until write()."""
-        return Path(self.cache.name) / f"{len(self.parts)}.arrow"
+        """Where the tokenized rows of the fold that comes next are kept until write(); of a run before with its own."""
+        return rows_of_fold(Path(self.cache.name), sum(self.runs, [])[len(self.parts)])
 
     def predict(
         self, model: PreTrainedModel, rows: datasets.Dataset, collate: Callable, tokens_per_batch: int | None = None

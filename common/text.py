@@ -118,10 +118,10 @@ def tokenize(
     cache_file: str | Path | None = None,
 ) -> datasets.Dataset | list[dict]:
     """Rows of id, labels and what the tokenizer has, as write_rows() keeps them; Collator pads them."""
-    pieces = tokenize_segments(examples, tokenizer)
-    pair_format = PairFormat.of(tokenizer)
 
     def rows() -> Iterator[dict]:
+        pieces = tokenize_segments(examples, tokenizer)
+        pair_format = PairFormat.of(tokenizer)
         for example in examples:
             segments = [pieces[segment] for segment in example.segments]
             room = max_length - pair_format.num_special(len(segments))
@@ -135,11 +135,12 @@ def write_rows(rows: Iterable[dict], cache_file: str | Path | None) -> datasets.
     """The rows, memory-mapped from cache_file (Arrow); a list without one."""
     if cache_file is None:
         return list(rows)
-    Path(cache_file).parent.mkdir(parents=True, exist_ok=True)
-    with datasets.arrow_writer.ArrowWriter(path=str(cache_file), writer_batch_size=5000) as writer:
-        for row in rows:
-            writer.write(row)
-        writer.finalize()
+    if not Path(cache_file).with_suffix(".whole").exists():  # else of a fold or process before (workers/rows.py)
+        Path(cache_file).parent.mkdir(parents=True, exist_ok=True)
+        with datasets.arrow_writer.ArrowWriter(path=str(cache_file), writer_batch_size=5000) as writer:
+            for row in rows:
+                writer.write(row)
+            writer.finalize()
     return datasets.Dataset.from_file(str(cache_file))
 
 

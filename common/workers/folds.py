@@ -24,6 +24,7 @@ from common.guards.lock import hold_fold, shared_with_folds
 from common.workers import link
 from common.workers.plan import Plan, make_plan, steps_of
 from common.workers.process import Child
+from common.workers.rows import hand_on
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -106,6 +107,7 @@ class Pool:
         self.places[child] = place
         fold = self.waiting.pop(0)
         self.at[child] = fold
+        hand_on(self.run.dir / "rows", self.run.dir / f"fold{fold}" / "rows")
         threading.Thread(target=self.listen, args=(child,), daemon=True).start()
         child.send(log=str(self.log(fold)), argv=self.command(fold), alone=self.limit == 1)
 
