@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from common.batches import read_column
 from common.console import InputError, print_once
 from common.logits import Logits, average
 from common.metrics import compute_metrics
+from common.targets.classes import known_rows
 
 COMPARED = 1000  # labelled rows that are predicted a second time, with the weights as they are
 
@@ -54,7 +54,7 @@ class Int8:
     def __call__(self, model: torch.nn.Module, rows: Dataset, *how: Any) -> Logits:
         """predict(model, rows, *how) with the model in int8."""
         logits = self.predict(Int8Model(model), rows, *how)
-        labelled = np.flatnonzero(read_column(rows, "labels") >= 0)[:COMPARED]
+        labelled = np.flatnonzero(known_rows(logits.labels))[:COMPARED]
         if len(labelled):
             self.exact.append(self.predict(model, rows.select(labelled), *how))
             if len(self.exact) == len(self.ensemble.weights):
@@ -67,12 +67,13 @@ class Int8:
         ours = average(parts, weights)
         known = np.isin(ours.ids, exact.ids)
         ours = Logits(ours.ids[known], ours.logits[known], ours.labels[known], ours.label_names)
-        before, after = (compute_metrics(part.logits, part.labels, part.label_names) for part in (exact, ours))
-        right = [part.logits.argmax(axis=1) == part.labels for part in (exact, ours)]
-        difference = right[1].astype(float) - right[0]
-        error = difference.std() / np.sqrt(len(difference))
-        print_once(
-            f"int8: accuracy {after['accuracy']:.4f}, without {before['accuracy']:.4f} "
-            f"(difference {difference.mean():+.4f} ± {error:.4f}), log loss {after['log_loss']:.4f}, "
-            f"without {before['log_loss']:.4f}, on {len(difference)} labelled rows"
-        )
+        target = exact.label_names
+        before, after = (compute_metrics(part.logits, part.labels, target) for part in (exact, ours))
+        names = dict.fromkeys((target.metric, target.loss))
+        cells = [f"{name} {after[name]:.4f}, without {before[name]:.4f}" for name in names]
+        if target.kind == "classes":
+            right = [part.logits.argmax(axis=1) == part.labels for part in (exact, ours)]
+            difference = right[1].astype(float) - right[0]
+            error = difference.std() / np.sqrt(len(difference))
+            cells[0] += f" (difference {difference.mean():+.4f} ± {error:.4f})"
+        print_once(f"int8: {'; '.join(cells)}; on {len(exact.ids)} labelled rows")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -39,8 +40,9 @@ def weights(folder, *shapes):
 
 
 @pytest.fixture(autouse=True)
-def two_cores(monkeypatch):
+def two_cores_and_100_gb(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(plan, "free_memory", lambda devices: 100e9)
 
 
 def test_threads_are_shared_out_among_the_folds_that_are_trained_at_the_same_time():
@@ -70,6 +72,11 @@ def test_a_model_for_which_memory_is_too_small_is_trained_by_fewer_or_refused(tm
     args.fold_workers = "2"
     with pytest.raises(InputError, match="fold_workers: 2 folds at a time need 48001.5 GB each, .* GB are free"):
         plan.make_plan(args, CPU, SPLITS, CLIPS)
+
+
+def test_free_memory_is_some_of_the_machines(monkeypatch):
+    monkeypatch.undo()
+    assert 0 < plan.free_memory([]) < psutil.virtual_memory().total
 
 
 def test_of_a_run_with_folds_one_model_counts(tmp_path):
