@@ -27,17 +27,21 @@ from common.folds import Fold
 class WordsInUse:
     """Cuts a model's word embeddings (V, H) to the rows of these ids, in place, until put_back().
 
-    ids: (R,) int64, ascending. Whatever has the same weight and is an embedding, too, is cut with it. Raises IndexError
-    when the model is given another id.
+    ids: (R,) int64, ascending. Other embeddings of the same weight are cut with it. Raises ValueError where an output
+    layer has it, too, because a softmax over some of the words is another loss; and IndexError when the model is given
+    another id.
     """
 
     def __init__(self, model: PreTrainedModel, ids: np.ndarray):
         weight = model.get_input_embeddings().weight
+        sharing = [m for m in model.modules() if any(p is weight for p in m.parameters(recurse=False))]
+        if not all(isinstance(module, nn.Embedding) for module in sharing):
+            raise ValueError("an output layer has the weight of the word embeddings")
+        self.modules = sharing
         self.whole = weight.detach()
         self.ids = torch.from_numpy(ids)
         self.row_of = torch.full((len(weight),), -1)
         self.row_of[self.ids] = torch.arange(len(ids))
-        self.modules = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
         self.paddings = [module.padding_idx for module in self.modules]
         self.hooks = [module.register_forward_pre_hook(self.renumber) for module in self.modules]
         paddings = [None if padding is None else int(self.row_of[padding]) for padding in self.paddings]

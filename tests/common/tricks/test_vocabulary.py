@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
+    BartConfig,
     BertConfig,
+    BertForMaskedLM,
     DebertaV2Config,
     ElectraConfig,
     Qwen2Config,
@@ -19,10 +21,11 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from common.console import Stopped
+from common.console import InputError, Stopped
 from common.folds import Fold
 from common.inference import predict_fold
 from common.options import TextTaskArguments
+from common.run import Run
 from common.text_trainer import TextTrainer
 from common.training import train_fold
 from common.tricks.vocabulary import WordsInUse, ids_in_use
@@ -41,6 +44,8 @@ FAMILIES = {
     "electra": ElectraConfig(**TINY, embedding_size=8),
     "qwen2": Qwen2Config(**TINY, num_key_value_heads=1, pad_token_id=60),  # an id that no row holds
 }
+BART = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "num_labels": 3}
+BART |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": VOCABULARY}
 OPTIONS = {
     "fgm": {"fgm_epsilon": 0.5},
     "awp": {"awp_epsilon": 0.05},
@@ -113,6 +118,13 @@ def initial_words(config):
     return words(make_model(config))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The logits without any optional piece."""
+    torch.set_num_threads(1)
+    return train(tmp_path_factory.mktemp("plain"), FAMILIES["bert"], {}, weight_decay=0.0)[1]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_those_of_the_full_vocabulary_and_rows_that_never_occur_are_pretrained_to_the_bit(family, tmp_path):
     config = FAMILIES[family]
@@ -136,11 +148,10 @@ def test_logits_are_those_of_the_full_vocabulary_and_rows_that_never_occur_are_p
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_logits_are_those_of_the_full_vocabulary_with_each_optional_piece(name, tmp_path):
+def test_logits_are_those_of_the_full_vocabulary_with_each_optional_piece(name, plain, tmp_path):
     # without weight decay, because AWP's step follows the norm of all rows, also of those that only decay
     wanted = train(tmp_path / "full", FAMILIES["bert"], {**OPTIONS[name], "full_vocabulary": True}, weight_decay=0.0)[1]
     logits = train(tmp_path / "part", FAMILIES["bert"], OPTIONS[name], weight_decay=0.0)[1]
-    plain = train(tmp_path / "plain", FAMILIES["bert"], {}, weight_decay=0.0)[1]
     np.testing.assert_allclose(logits, wanted, atol=2e-6, rtol=0)
     assert np.abs(logits - plain).max() > 1e-3
 
@@ -199,12 +210,39 @@ def test_a_cut_model_gives_the_same_logits_and_refuses_an_id_that_it_was_cut_wit
             model(input_ids=torch.tensor([[2, 79, 3]]))
 
 
+def test_an_embedding_that_is_the_output_layer_too_is_not_cut():
+    model = BertForMaskedLM(FAMILIES["bert"])
+    with pytest.raises(ValueError, match="output layer"):
+        WordsInUse(model, np.arange(10))
+    assert len(words(model)) == VOCABULARY
+
+
+def test_embeddings_of_one_weight_are_cut_and_put_back_together():
+    model = make_model(BartConfig(**BART, scale_embedding=True)).eval()
+    batch = {"input_ids": torch.tensor([[3, 9, 11, 2], [3, 12, 2, 1]])}
+    with torch.no_grad():
+        before = model(**batch).logits
+        in_use = WordsInUse(model, np.array([1, 2, 3, 9, 11, 12]))
+        assert len(in_use.modules) > 1
+        assert torch.equal(model(**batch).logits, before)
+        in_use.put_back()
+        assert torch.equal(model(**batch).logits, before)
+    assert len({id(module.weight) for module in in_use.modules}) == 1
+
+
+def test_a_run_that_was_started_before_there_was_the_option_is_not_gone_on_with(tmp_path):
+    (tmp_path / "config.yaml").write_text("num_folds: 2\n")
+    run = SimpleNamespace(args=TextTaskArguments(), config={"num_folds": 2, "full_vocabulary": False})
+    with pytest.raises(InputError, match="full_vocabulary None, now it is False"):
+        Run.compare(run, tmp_path / "config.yaml")
+
+
 def test_gradients_are_those_of_the_whole_embedding():
     torch.manual_seed(0)
     model = make_model(FAMILIES["roberta"]).eval()
     batch = collator(1)(list(make_rows(TRAINED, 8, 0)))
     model(**batch).loss.backward()
-    whole = words(model).new_tensor(model.get_input_embeddings().weight.grad)
+    whole = model.get_input_embeddings().weight.grad.clone()
     model.zero_grad()
     in_use = WordsInUse(model, np.union1d(batch["input_ids"].unique().numpy(), [33]))
     model(**batch).loss.backward()
