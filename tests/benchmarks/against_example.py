@@ -11,9 +11,9 @@ the preset tune, bf16 and batch 32. ours_full: that, with --full_vocabulary. our
 batch 8 and float32. Same texts (a row's own one, without a context), labels, model, learning rate and schedule, epochs
 and threads. Each training is a process of its own; the recipes take turns, `--rounds` times with other seeds.
 
-Prints a Markdown table: rows per second of training and of CPU time of the whole process (which other processes of the
-machine disturb less), accuracy on eval_file, resident memory, and ratios to both of the example's. Each cell is a median
-and the range over the rounds. --sizes: only the bytes of a checkpoint and of a finished fold, with and without.
+Prints a Markdown table of Trainer.train(): rows per second and per second of CPU time (which other processes of the machine
+disturb less), and their ratios to the example's; accuracy on eval_file, and the peak resident memory of the process. Each
+cell is a median and the range over the rounds. --sizes: only the bytes of a checkpoint and of a finished fold, with and without.
 """
 
 import argparse
@@ -32,6 +32,23 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("example", "example_best", "ours", "ours_full", "ours_8")
+# Runs a script as `python SCRIPT ...` does, and writes how long its Trainer.train() takes.
+TIMED = """import json, os, runpy, sys, time
+from transformers import Trainer
+path, *sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+train = Trainer.train
+
+def timed(*args, **kwargs):
+    wall, cpu = time.perf_counter(), time.process_time()
+    output = train(*args, **kwargs)
+    with open(path, "w") as file:
+        json.dump({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}, file)
+    return output
+
+Trainer.train = timed
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 METRIC = """import datasets
 import evaluate
 
@@ -86,6 +103,7 @@ def write_rows(args: argparse.Namespace, folder: Path) -> None:
             writer.writerow(["sentence", "label"])
             writer.writerows([row.segments[row.main], row.label] for row in rows)
     (folder / "accuracy.py").write_text(METRIC)
+    (folder / "timed.py").write_text(TIMED)
 
 
 def task_arguments(data, path):
@@ -106,7 +124,7 @@ def ours(args: argparse.Namespace, *options: str) -> list[str]:
 
 
 def train(args: argparse.Namespace, folder: Path, recipe: str, seed: int) -> dict[str, float]:
-    """Train in a process of its own: rows per second, of training and of CPU time, accuracy, and the peak memory in GB."""
+    """Train in a process of its own: rows per second and per CPU second, accuracy, and the peak memory in GB."""
     out = folder / f"{recipe}-{seed}"
     shutil.rmtree(out, ignore_errors=True)
     same = ["--num_train_epochs", "1", "--save_strategy", "no", "--seed", str(seed), "--output_dir", str(out)]
@@ -133,16 +151,16 @@ def train(args: argparse.Namespace, folder: Path, recipe: str, seed: int) -> dic
         command += ["--per_device_train_batch_size", "32"]
     command += ["--bf16"] if recipe not in ("example", "ours_8") else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(args.threads), "HF_HUB_OFFLINE": "1"}
-    usage = run(command, environment)
+    times = folder / "times.json"
+    usage = run([sys.executable, str(folder / "timed.py"), str(times), *command[1:]], environment)
+    seconds = json.loads(times.read_text())
     if recipe.startswith("ours"):
-        metrics = json.loads((out / "metrics.json").read_text())
-        speed, accuracy = metrics["train_samples_per_second"], metrics["eval"]["accuracy"]
+        accuracy = json.loads((out / "metrics.json").read_text())["eval"]["accuracy"]
     else:
-        speed = args.rows / json.loads((out / "train_results.json").read_text())["train_runtime"]
         accuracy = json.loads((out / "eval_results.json").read_text())["eval_accuracy"]
     shutil.rmtree(out)
-    cpu = args.rows / (usage.ru_utime + usage.ru_stime)
-    return {"speed": speed, "cpu": cpu, "accuracy": accuracy, "memory": usage.ru_maxrss / 1e6}
+    speeds = {"speed": args.rows / seconds["wall"], "cpu": args.rows / seconds["cpu"]}
+    return {**speeds, "accuracy": accuracy, "memory": usage.ru_maxrss / 1e6}
 
 
 def run(command: list[str], environment: dict[str, str]):
@@ -159,14 +177,16 @@ def run(command: list[str], environment: dict[str, str]):
 def table(found: dict[str, list[dict[str, float]]]) -> str:
     """Markdown; medians and ranges over the rounds."""
     of_example = [recipe for recipe in ("example", "example_best") if recipe in found]
-    names = ["recipe", "rows/s", "rows/CPU s", "accuracy", "GB", *(f"x {recipe}" for recipe in of_example)]
+    names = ["recipe", "rows/s", "rows/CPU s", "accuracy", "GB"]
+    names += [f"x {recipe}, {unit}" for recipe in of_example for unit in ("seconds", "CPU seconds")]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for recipe, results in found.items():
         columns = {key: np.array([result[key] for result in results]) for key in results[0]}
         cells = [spread(columns["speed"], 1), spread(columns["cpu"], 1), spread(columns["accuracy"], 3)]
         cells.append(f"{columns['memory'].max():.2f}")
         for other in of_example:
-            cells.append(spread(columns["speed"] / [result["speed"] for result in found[other]], 2))
+            for unit in ("speed", "cpu"):
+                cells.append(spread(columns[unit] / [result[unit] for result in found[other]], 2))
         lines.append(f"| {recipe} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
