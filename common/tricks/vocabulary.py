@@ -40,18 +40,20 @@ class WordsInUse:
         self.modules = sharing
         self.whole = weight.detach()
         self.ids = torch.from_numpy(ids)
-        self.row_of = torch.full((len(weight),), -1)
-        self.row_of[self.ids] = torch.arange(len(ids))
+        row_of = torch.full((len(weight),), -1)
+        row_of[self.ids] = torch.arange(len(ids))
+        self.row_of = {row_of.device: row_of}  # (V,) on each device that looks words up
         self.paddings = [module.padding_idx for module in self.modules]
         self.hooks = [module.register_forward_pre_hook(self.renumber) for module in self.modules]
-        paddings = [None if padding is None else int(self.row_of[padding]) for padding in self.paddings]
-        self.replace(nn.Parameter(self.whole[self.ids]), paddings)
+        known = {None: None} | dict(zip(ids.tolist(), range(len(ids)), strict=True))
+        self.replace(nn.Parameter(self.whole[self.ids]), [known.get(padding) for padding in self.paddings])
 
     def renumber(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         """Row numbers of the cut embedding in place of the ids."""
-        if self.row_of.device != inputs[0].device:
-            self.row_of = self.row_of.to(inputs[0].device)
-        return (self.row_of[inputs[0]],)
+        device = inputs[0].device
+        if device not in self.row_of:
+            self.row_of[device] = self.row_of[self.whole.device].to(device)
+        return (self.row_of[device][inputs[0]],)
 
     def replace(self, weight: nn.Parameter, paddings: Iterable[int | None]) -> None:
         for module, padding in zip(self.modules, paddings, strict=True):

@@ -249,3 +249,10 @@ def test_gradients_are_those_of_the_whole_embedding():
     assert torch.equal(model.get_input_embeddings().weight.grad, whole[in_use.ids])
     assert not whole[1].any()  # the padding's
     assert whole.any()
+
+
+def test_the_last_row_is_trained_where_the_padding_has_none():
+    model = make_model(FAMILIES["roberta"])
+    WordsInUse(model, np.array([2, 3, 9, 12]))
+    model(input_ids=torch.tensor([[2, 9, 12, 3]]), labels=torch.tensor([0])).loss.backward()
+    assert model.get_input_embeddings().weight.grad[3].any()
