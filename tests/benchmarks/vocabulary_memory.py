@@ -21,8 +21,6 @@ from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from common.tricks.vocabulary import WordsInUse
 
-SPARE = 3e9  # bytes, for activations and other processes
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,6 +28,7 @@ def main() -> None:
     shape |= {"intermediate_size": 4096, "rows": 8, "length": 128, "words": 4000, "threads": 1}
     for name, value in shape.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--spare", type=float, default=3.0, help="GB for activations and other processes")
     parser.add_argument("--way", choices=["whole", "in_use"], help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args()
     if args.way:
@@ -37,9 +36,10 @@ def main() -> None:
         return
     found = {}
     for way in ("whole", "in_use"):
-        output = subprocess.run(
-            [sys.executable, __file__, *sys.argv[1:], "--way", way], stdout=subprocess.PIPE, check=True
-        )
+        command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        if output.returncode:
+            raise SystemExit(output.returncode)
         found[way] = json.loads(output.stdout)
         print(f"{way}: {', '.join(f'{key} {value:.2f} GB' for key, value in found[way].items())}", flush=True)
     less = {key: found["whole"][key] - found["in_use"][key] for key in found["whole"]}
@@ -58,8 +58,9 @@ def step(args: argparse.Namespace) -> dict[str, float]:
     trained = count if args.way == "whole" else count - words + args.words * args.hidden_size
     waiting = 0 if args.way == "whole" else words
     available = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-    if int(available.split()[1]) * 1024 < 16 * trained + 4 * waiting + SPARE:
-        raise SystemExit(f"{available}: too little for {(16 * trained + 4 * waiting + SPARE) / 1e9:.1f} GB")
+    needed = (16 * trained + 4 * waiting) / 1e9 + args.spare
+    if int(available.split()[1]) * 1024 < 1e9 * needed:
+        raise SystemExit(f"{available}: too little for {needed:.1f} GB")
     model = XLMRobertaForSequenceClassification(config)
     ids = np.arange(args.words)
     if args.way == "in_use":
