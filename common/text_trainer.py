@@ -33,7 +33,8 @@ class TextTrainer(FoldTrainer):
         elif task.awp_epsilon > 0:
             from common.tricks.adversarial import AWP
 
-            self.attack = AWP(model, task.awp_epsilon, task.awp_learning_rate)
+            others = model.words_in_use.norm_of_others() if task.cuts_vocabulary else 0.0
+            self.attack = AWP(model, task.awp_epsilon, task.awp_learning_rate, others)
         if task.feature_oversample_ratio > 0:
             from common.tricks.feature_space import FeatureSpaceOversampler
 
@@ -42,13 +43,18 @@ class TextTrainer(FoldTrainer):
             self.oversampler = FeatureSpaceOversampler(model, counts, *how)
 
     @classmethod
-    def adapt(cls, model: PreTrainedModel, task: Any) -> torch.nn.Module:
-        """The model with LoRA's adapters, where they are on."""
-        if task.lora_r == 0:
-            return model
-        from common.tricks.lora import add_lora
+    def adapt(cls, model: PreTrainedModel, fold: Fold, collate: Callable) -> torch.nn.Module:
+        """The model with LoRA's adapters, where they are on, or with the word vectors that the fold's rows read."""
+        task = fold.args
+        if task.lora_r > 0:
+            from common.tricks.lora import add_lora
 
-        return add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout)
+            return add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout)
+        if task.cuts_vocabulary:
+            from common.tricks.vocabulary import WordsInUse, ids_in_use
+
+            model.words_in_use = WordsInUse(model, ids_in_use(fold, collate, model))
+        return model
 
     @classmethod
     def prepare(cls, make_model: Callable, fold: Fold, collate: Callable, training_args: TrainingArguments) -> None:
@@ -62,7 +68,7 @@ class TextTrainer(FoldTrainer):
         from common.tricks.batch_size import fit_batch_size
 
         passes = 2 if task.rdrop_alpha > 0 else 1
-        fit_batch_size(lambda: cls.adapt(make_model(), task), fold.train_rows, collate, training_args, passes)
+        fit_batch_size(lambda: cls.adapt(make_model(), fold, collate), fold.train_rows, collate, training_args, passes)
 
     @classmethod
     def halve_batch(cls, task: Any, training_args: TrainingArguments, error: RuntimeError) -> None:
@@ -132,8 +138,10 @@ class TextTrainer(FoldTrainer):
             self.oversampler.load_state_dict(load_file(Path(checkpoint) / name))
 
     def finish(self) -> None:
-        """Also take the oversampler off and fold LoRA's updates into the encoder."""
+        """Also take the oversampler off, fold LoRA's updates into the encoder, and put all word vectors back."""
         super().finish()
+        if self.task.cuts_vocabulary:
+            self.model.words_in_use.put_back()
         if self.oversampler:
             self.oversampler.remove()
         if self.task.lora_r > 0:

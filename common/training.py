@@ -67,7 +67,7 @@ class FoldTrainer(Trainer):
         self.add_callback(WholeCheckpoints(self))
 
     @classmethod
-    def adapt(cls, model: PreTrainedModel, task: Any) -> torch.nn.Module:
+    def adapt(cls, model: PreTrainedModel, fold: Fold, collate: Callable) -> torch.nn.Module:
         """The model as it is trained."""
         return model
 
@@ -215,7 +215,7 @@ def train_fold(
             gc.collect()  # what the fold before, or the try that ran out of memory, held
             torch.cuda.empty_cache()
             set_seed(training_args.seed)
-            model = trainer_class.adapt(make_model(), task)
+            model = trainer_class.adapt(make_model(), fold, collate)
             label_names = labels_of_config(model.config)
             label_names.fit(labels)
             if settings := label_names.settings():

@@ -227,6 +227,13 @@ class TextArguments(ModelArguments):
     freeze_word_embeddings: bool = field(
         default=False, metadata={"help": "do not train the word embeddings: less memory, faster on CPUs"}
     )
+    full_vocabulary: bool = field(
+        default=False,
+        metadata={
+            "help": "train with the word vectors of tokens that no row has, too, which only weight decay changes; off: "
+            "those are left out until the fold is saved, and stay as they were"
+        },
+    )
 
 
 @dataclass
@@ -304,6 +311,11 @@ class TrickArguments(TextArguments):
     awp_learning_rate: float = field(
         default=0.1, metadata={"help": "AWP: step, relative to the norm of a weight matrix"}
     )
+
+    @property
+    def cuts_vocabulary(self) -> bool:
+        """Whether word embeddings are trained, and only those of tokens that occur (common/tricks/vocabulary.py)."""
+        return not (self.full_vocabulary or self.freeze_word_embeddings or self.lora_r)
 
     def check(self, training_args: Any) -> None:
         super().check(training_args)

@@ -75,11 +75,13 @@ class AWP:
     w' = clip(w + learning_rate * grad / |grad| * |w|, w - epsilon * abs(w), w + epsilon * abs(w)), |.| the Frobenius
     norm. Wu et al. 2020 "Adversarial Weight Perturbation Helps Robust Generalization", section 4, in the one-step form
     used for text on Kaggle: the gradient is that of the clean loss and the limit holds for each element. Biases and
-    norm scales (one axis) do not move.
+    norm scales (one axis) do not move. norm_of_other_words: of rows of the word embeddings that the model
+    lacks while it is trained (common/tricks/vocabulary.py), which count as its own in |w|.
     """
 
-    def __init__(self, model: nn.Module, epsilon: float, learning_rate: float):
+    def __init__(self, model: nn.Module, epsilon: float, learning_rate: float, norm_of_other_words: float = 0.0):
         self.weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        self.others = {model.get_input_embeddings().weight: norm_of_other_words} if norm_of_other_words else {}
         self.epsilon = epsilon
         self.learning_rate = learning_rate
 
@@ -89,7 +91,10 @@ class AWP:
 
         def perturb(weight: nn.Parameter, norm: float) -> None:
             limit = self.epsilon * weight.abs()
-            step = (weight.grad / norm).to(weight.dtype) * (self.learning_rate * torch.linalg.vector_norm(weight))
+            size = torch.linalg.vector_norm(weight)
+            if weight in self.others:
+                size = torch.hypot(size, size.new_tensor(self.others[weight]))
+            step = (weight.grad / norm).to(weight.dtype) * (self.learning_rate * size)
             weight.add_(step.clamp(-limit, limit))
 
         weights = [weight for weight in self.weights if weight.grad is not None]

@@ -14,6 +14,7 @@ from common.models import load_fold
 from common.text import Collator
 from common.tricks.lora import add_lora, merge_lora
 from common.tricks.scratch import train_tokenizer
+from common.tricks.vocabulary import WordsInUse
 from klue_re.data import Entity, RelationExample, TaskArguments
 from klue_re.entities import EntityFormat, mark_and_tokenize, tokenize
 from klue_re.model import (
@@ -403,6 +404,23 @@ def test_word_embeddings_are_frozen_where_asked_for_and_nothing_else(encoders, f
         model = load_relation_model(args, LABELS, tokenizer, head_options(args, 0))
         fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         assert [name.split(".")[-2:] for name in fixed] == [["word_embeddings", "weight"]] * frozen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_with_the_word_vectors_in_use_gives_the_same_logits_also_with_added_types_and_markers(
+    encoders, tmp_path, family
+):
+    form = entity_format(ner_as="embedding", entity_representation="entity_marker")
+    model, tokenizer, form = load(encoders[family], form, num_ner_types=form.num_ner_types)
+    batch = batch_of(tokenizer, form, tmp_path)
+    whole = model.get_input_embeddings().weight.detach().clone()
+    with torch.no_grad():
+        before = model(**batch).logits
+        in_use = WordsInUse(model, batch["input_ids"].unique().numpy())
+        assert len(model.get_input_embeddings().weight) < len(whole)
+        assert torch.equal(model(**batch).logits, before)
+        in_use.put_back()
+    assert torch.equal(model.get_input_embeddings().weight, whole)
 
 
 def test_scratch_has_no_pretrained_pooler_which_is_said(capsys):
