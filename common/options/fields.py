@@ -132,6 +132,10 @@ class TeacherArguments(DataArguments):
     teacher: list[str] | None = field(
         default=None, metadata={"help": "finished runs with the same folds, whose out-of-fold logits are soft labels"}
     )
+    teacher_logits: Literal["out_of_fold", "own_fold"] = field(
+        default="out_of_fold",
+        metadata={"help": "own_fold: of the fold's own model, from a run with the training file as its test_file"},
+    )
     teacher_weight: float = field(default=0.5, metadata={"help": "share of the soft labels in the loss"})
     temperature: float = field(default=2.0, metadata={"help": "teacher: what logits are divided by, T"})
 

@@ -62,7 +62,7 @@ def report_run(run: "Run", results: dict[str, Logits]) -> None:
         several = "each fold was chosen on its held-out rows: oof"
         rows = several if "oof" in metrics else "the model was chosen on the rows of eval: eval"
         notes.append(f"the checkpoint of {rows} is optimistic")
-    if run.config.get("teacher") and "oof" in metrics:
+    if run.config.get("teacher") and run.config["teacher_logits"] == "out_of_fold" and "oof" in metrics:
         from common.tricks.teacher import OPTIMISTIC
 
         notes.append(f"soft labels of {', '.join(run.config['teacher'])}: {OPTIMISTIC}")

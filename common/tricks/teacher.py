@@ -8,7 +8,9 @@ model that did not train on it.
 What "the same folds" guarantees, and what not. The student of fold k never trains on a row of fold k, and no soft label
 is that of a model that had the row itself. But the model that speaks of a row of fold j has trained on the rows of fold
 k: through near copies, a little of their labels reaches the student that is measured on them. So out-of-fold scores of
-a student are optimistic against those of its teacher; rows that neither has seen (eval_file) tell what it is worth.
+a student are optimistic against those of its teacher (tests/benchmarks/teacher_leak.py); rows that neither has seen
+(eval_file) tell what it is worth. teacher_logits own_fold is free of it: the student of fold k gets what the teacher's
+own model of fold k says, which knows these rows from its training, and no row of fold k.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +60,10 @@ def check_teachers(args: Any, examples: Sequence, splits: Splits, label_names: S
                 why = f"none of its folds held out just the rows that fold {fold} holds out here"
                 how = "give the num_folds, fold_seed and max_train_samples of the teacher, or an eval_file"
                 raise InputError(f"teacher {path}: {why}, so they would leak; {how}")
+        if args.teacher_logits == "own_fold":
+            check_own_folds(path, ids, splits)
+    if args.teacher_logits == "own_fold":
+        return
     print_once(f"soft labels of {len(args.teacher)} run(s) for {len(ids)} rows; {OPTIMISTIC}")
 
 
@@ -81,9 +87,30 @@ OPTIMISTIC = (
 )
 
 
-def teacher_labels(args: Any) -> SoftLabels:
+def own_fold_file(path: str | Path, fold: int, num_folds: int) -> Path:
+    """Where a run keeps what a fold's model, without folds the average of all, says of its test_file."""
+    return Path(path) / (f"fold{fold}/test_logits.npz" if num_folds > 1 else "test_logits.npz")
+
+
+def check_own_folds(path: Path, ids: Sequence[str], splits: Splits) -> None:
+    """Raise InputError where a teacher's fold k held out other rows than fold k here, or does not speak of a row."""
+    held = held_out_ids(path)
+    for fold, (_, eval_idx) in enumerate(splits):
+        if eval_idx is not None and set(held.get(fold, ())) != {ids[i] for i in eval_idx}:
+            raise InputError(f"teacher {path}: its fold {fold} held out other rows than here (teacher_logits own_fold)")
+        file = own_fold_file(path, fold, len(splits))
+        spoken_of = set(map(nfc, Logits.load(file).ids.tolist())) if file.is_file() else set()
+        if missing := [row_id for row_id in ids if row_id not in spoken_of]:
+            what = f"has no logits of {len(missing)} training rows (first: id {missing[0]})"
+            raise InputError(f"teacher {file}: {what}; a run whose --test_file is the train_file was expected")
+
+
+def teacher_labels(args: Any, fold: int) -> SoftLabels:
     """What the mean logits of all teachers say of every row."""
-    mean = average([Logits.load(oof_file(Path(path))) for path in args.teacher])
+    files = [oof_file(Path(path)) for path in args.teacher]
+    if args.teacher_logits == "own_fold":
+        files = [own_fold_file(path, fold, args.num_folds) for path in args.teacher]
+    mean = average([Logits.load(file) for file in files])
     head = np.array([args.teacher_weight, args.temperature])
     values = np.column_stack([np.tile(head, (len(mean.ids), 1)), mean.logits]).astype(np.float32)
     return dict(zip(map(nfc, mean.ids.tolist()), values, strict=True))
@@ -91,7 +118,7 @@ def teacher_labels(args: Any) -> SoftLabels:
 
 def with_soft_labels(fold: Fold, rows: dict[str, Any]) -> Fold:
     """The fold with its teachers' soft labels and with its pseudo-labelled rows, as far as these are on."""
-    soft = teacher_labels(fold.args) if fold.args.teacher else {}
+    soft = teacher_labels(fold.args, fold.number) if fold.args.teacher else {}
     fold = replace(fold, soft_labels=soft)
     if "pseudo" in rows:
         from common.tricks.pseudo import add_pseudo_rows

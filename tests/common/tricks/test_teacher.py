@@ -99,7 +99,9 @@ def splits_of(folds):
 
 
 def test_a_teacher_of_other_folds_rows_or_labels_is_refused_by_name(teacher):
-    args = SimpleNamespace(teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0)
+    args = SimpleNamespace(
+        num_folds=3, teacher_logits="out_of_fold", teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0
+    )
     same = splits_of(np.arange(30) % 3)
     check_teachers(args, rows(), same, LABELS)
     check_teachers(args, rows(), same[::-1], LABELS)  # the numbers of the folds do not matter
@@ -124,8 +126,14 @@ def test_several_teachers_are_averaged_by_id(teacher, tmp_path):
     turned = np.arange(30)[::-1]
     ids = first.ids[turned]
     other = make_run(tmp_path / "other", "nsmc", labels[turned], -first.logits[turned], ids=ids, folds=turned % 3)
-    args = SimpleNamespace(teacher=[str(teacher), str(other)], teacher_weight=0.25, temperature=3.0)
-    soft = teacher_labels(args)
+    args = SimpleNamespace(
+        num_folds=3,
+        teacher_logits="out_of_fold",
+        teacher=[str(teacher), str(other)],
+        teacher_weight=0.25,
+        temperature=3.0,
+    )
+    soft = teacher_labels(args, 0)
     assert np.allclose(np.stack(list(soft.values())), [[0.25, 3, 0, 0]] * 30)
 
 
@@ -275,7 +283,9 @@ def test_a_changed_teacher_stops_the_resume_in_a_sentence(first_run, worker, tmp
 
 
 def test_targets_that_are_no_classes_are_refused_in_a_sentence(teacher):
-    args = SimpleNamespace(teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0)
+    args = SimpleNamespace(
+        num_folds=3, teacher_logits="out_of_fold", teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0
+    )
     for target in (SeveralLabels(LABELS), Ordered(LABELS)):
         with pytest.raises(InputError, match="one of several classes a row"):
             check_soft_labels(args, {"train": rows()}, splits_of(np.arange(30) % 3), target)
@@ -285,3 +295,22 @@ def test_targets_that_are_no_classes_are_refused_in_a_sentence(teacher):
         with pytest.raises(InputError, match="one of several classes a row"):
             load_runs([teacher], "nsmc")
         logits.save(teacher / "oof_logits.npz")
+
+
+def test_own_fold_takes_what_the_model_of_the_same_fold_says_and_refuses_other_folds(teacher):
+    args = SimpleNamespace(
+        num_folds=3, teacher_logits="own_fold", teacher=[str(teacher)], teacher_weight=0.5, temperature=2.0
+    )
+    same = splits_of(np.arange(30) % 3)
+    with pytest.raises(InputError, match="has no logits of 30 training rows"):
+        check_teachers(args, rows(), same, LABELS)
+    oof = Logits.load(teacher / "oof_logits.npz")
+    for k in range(3):
+        Logits(oof.ids[::-1], np.full((30, 2), k), oof.labels[::-1], LABELS).save(
+            teacher / f"fold{k}" / "test_logits.npz"
+        )
+    check_teachers(args, rows(), same, LABELS)
+    for k in range(3):
+        assert np.allclose(np.stack(list(teacher_labels(args, k).values())), [[0.5, 2, k, k]] * 30)
+    with pytest.raises(InputError, match="its fold 0 held out other rows"):  # whose model has seen these
+        check_teachers(args, rows(), same[::-1], LABELS)
