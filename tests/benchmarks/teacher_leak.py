@@ -6,8 +6,8 @@ The soft label of a row of fold j comes from a model that has trained on fold k;
 learns from it. Teacher and student are here naive Bayes and nearest neighbours over TF-IDF of the rows' own texts, which
 take seconds. What a student gains over its teacher out of fold is set against what it gains on the eval_file, where
 both are trained on all rows; and the same with the labels permuted among the training rows, where nothing is to be
-learned: there a student above the majority has been told. own_fold: what the model of the student's own fold, which has not seen
-the rows that it is measured on, says of the rows that it was trained on.
+learned. own_fold: what the model of the student's own fold, which has not seen the rows that it is measured on, says of
+the rows that it was trained on. What out_of_fold gains out of fold, and not on the eval_file, it has been told.
 """
 
 from collections.abc import Callable
