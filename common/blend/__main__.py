@@ -16,7 +16,7 @@ import numpy as np
 
 from common.blend.decision import cross_fit_offsets, tune_offsets
 from common.blend.page import write_page
-from common.blend.runs import Runs, load_runs
+from common.blend.runs import Runs, load_runs, told_runs
 from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, paired_gain
 from common.blend.submit import expect_submission, test_logits
 from common.console import ArgumentParser, InputError, print_once, run_main
@@ -70,6 +70,8 @@ def main() -> None:
     chosen = candidates["blend" if takes_blend else "average"]
     notes = [verdict(table, args.metric, takes_blend), command_line(args, weights)]
 
+    if told := told_runs(args.runs):
+        notes.append(f"{', '.join(told)}: had out-of-fold soft labels, so their scores here and weights are optimistic")
     offsets = np.zeros(len(first.label_names))
     if args.tune_decision:
         logits = blend(runs.stack, weights)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.console import InputError
-from common.files import read_json
+from common.files import read_json, read_yaml
 from common.guards.manifest import check_fold
 from common.guards.spelling import nfc
 from common.logits import Logits
@@ -84,6 +84,14 @@ def like_first(part: Logits, first: Logits, path: str | Path, first_path: str | 
         what = f"{other.sum()} rows have another label than in {first_path}"
         raise InputError(f"{path}: {what} (first: id {part.ids[row]}, {names[0]} instead of {names[1]})")
     return part
+
+
+def told_runs(paths: Sequence[str | Path]) -> list[str]:
+    """The runs whose out-of-fold scores are optimistic because teachers told them of the rows (docs/blends.md)."""
+    configs = {str(path): read_yaml(Path(path) / "config.yaml") for path in paths}
+    return [
+        path for path, config in configs.items() if config.get("teacher") and config["teacher_logits"] != "own_fold"
+    ]
 
 
 def held_out_ids(run_dir: str | Path) -> dict[int, list[str]]:

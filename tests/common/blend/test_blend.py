@@ -143,9 +143,11 @@ def test_a_blend_of_a_good_and_a_bad_run_is_taken_and_submitted_in_the_tasks_for
 
 def test_equal_runs_end_in_take_the_average_and_equal_weights(tmp_path, monkeypatch, labels, capsys):
     runs = [make_run(tmp_path / f"run{i}", "nsmc", labels, noisy_logits(labels, 1.0, i)) for i in range(2)]
+    (runs[1] / "config.yaml").write_text("teacher: [x]\nteacher_logits: out_of_fold\n")
     run_blend(monkeypatch, ROOT / "nsmc", *runs, "--output_dir", tmp_path / "out", "--bags", 3, "--tune_decision")
     record = json.loads((tmp_path / "out" / "blend.json").read_text())
     printed = capsys.readouterr().out
+    assert f"{runs[1]}: had out-of-fold soft labels" in printed and f"{runs[0]}: had" not in printed
     assert "take the average" in printed and record["weights"] == [0.5, 0.5]
     assert "leave the decision as it is" in printed and record["offsets"] == [0, 0]
 
