@@ -150,18 +150,19 @@ def matrix_product_flops(precision: str, threads: int, size: int = 2048) -> floa
 def tokenized(args: argparse.Namespace, folder: Path) -> tuple:
     """(tokenizer, training rows, evaluated rows) as <task>/train.py makes them."""
     from common.models import load_tokenizer
+    from common.options import TextTaskArguments
     from common.text import tokenize
 
     data = importlib.import_module(f"{args.task}.data")
     parts = []
     for path, limit in ((args.train_file, args.rows), (args.eval_file, args.eval_rows)):
         if args.task == "nsmc":
-            parts.append(data.read_examples(path)[:limit])
+            parts.append(data.read_examples(path, {})[:limit])
         else:
             parts.append(
                 data.make_examples(data.read_utterances(path, repair=True)[:limit], "colon", "current_previous", None)
             )
-    tokenizer = load_tokenizer(args.model_name_or_path, [])
+    tokenizer = load_tokenizer(TextTaskArguments(model_name_or_path=args.model_name_or_path), [])
     return tokenizer, *(tokenize(rows, tokenizer, 128, folder / f"{i}.arrow") for i, rows in enumerate(parts))
 
 
@@ -178,6 +179,7 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 
     from common.models import load_model
+    from common.options import TextTaskArguments
 
     torch.set_num_threads(args.threads)
     set_seed(args.seed)
@@ -199,7 +201,7 @@ def train_plainly(args: argparse.Namespace) -> dict[str, float]:
             counts[:] += int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
             return batch
 
-        model = load_model(args.model_name_or_path, label_names, tokenizer)
+        model = load_model(TextTaskArguments(model_name_or_path=args.model_name_or_path), label_names, tokenizer)
         trainer = Trainer(
             model,
             TrainingArguments(
@@ -243,8 +245,9 @@ def tokens_for_steps(lengths: np.ndarray, steps: int) -> int:
 def ours(folder: Path, lengths: np.ndarray, batch_size: int, budget: int | None, seed: int) -> dict[str, float]:
     """What the run of train.py says of itself, and the padding of its batches. lengths: (N,) tokens of the training
     rows."""
-    from common.batches import LengthBatchSampler, TokenBudgetBatchSampler
+    from common.batches import LengthBatchSampler
     from common.files import read_json
+    from common.tricks.token_budget import TokenBudgetBatchSampler
 
     metrics = read_json(folder / "metrics.json")
     batches = (

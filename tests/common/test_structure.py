@@ -1,6 +1,7 @@
 """What may import what: a core, packages around it, and nothing in a circle."""
 
 import ast
+import importlib
 import subprocess
 import sys
 
@@ -40,6 +41,14 @@ def test_no_module_of_common_imports_itself_through_others():
 
     for name in arrows:
         visit(name, [])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_of_common_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "common":
+            module = importlib.import_module(node.module)
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)], node.module
 
 
 def test_common_knows_no_task_folder():
