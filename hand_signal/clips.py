@@ -54,6 +54,14 @@ class Preprocessing:
     num_clips: int
     num_crops: int
 
+    def dataset(self, examples: Sequence["ClipExample"], *how: Any) -> "ClipDataset":
+        """The clips as the model sees them. how: cache_dir, augmentation and seed of ClipDataset."""
+        return ClipDataset(examples, self, *how)
+
+    def augmentation(self, args: Any, label_names: Sequence[str], flip_map: list[int] | None) -> "Augmentation":
+        """What train.py's args say."""
+        return Augmentation(args.min_crop_scale, args.color_jitter, flip_map)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -65,8 +73,13 @@ class Augmentation:
     flip_map: list[int] | None
 
 
-def make_preprocessing(args: Any, architecture: "Architecture") -> Preprocessing:
-    """What train.py's args say, else what the architecture wants."""
+def make_preprocessing(args: Any, architecture: "Architecture", examples: Sequence["ClipExample"] = ()) -> Any:
+    """What train.py's args say, else what the architecture wants: Preprocessing, of a pose model PosePreprocessing for
+    the key points of the training examples."""
+    if architecture.kind.startswith("pose_"):
+        from pose_input import make_pose_preprocessing
+
+        return make_pose_preprocessing(args, architecture, examples)
     return Preprocessing(
         num_frames=args.num_frames or architecture.num_frames,
         frame_stride=architecture.frame_stride if args.frame_stride is None else args.frame_stride,
@@ -77,6 +90,15 @@ def make_preprocessing(args: Any, architecture: "Architecture") -> Preprocessing
         num_crops=args.num_crops,
         **architecture.normalization,
     )
+
+
+def read_preprocessing(saved: dict[str, Any]) -> Any:
+    """What a fold's config.json holds: Preprocessing, of a pose model PosePreprocessing."""
+    if "num_points" not in saved:
+        return Preprocessing(**saved)
+    from pose_input import PosePreprocessing
+
+    return PosePreprocessing(**saved)
 
 
 def choose_frames(

@@ -28,7 +28,7 @@ from common.files import natural, read_json_data, read_table
 from common.guards import listing
 from common.guards.options import OWN
 from common.guards.spelling import nfc
-from common.options import PredictArguments, StoppingArguments
+from common.options import DATA_FIELDS, PredictArguments, StoppingArguments
 from common.options.checks import check_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
 
@@ -38,6 +38,7 @@ SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label, "{label}": 
 VIDEO_SUFFIXES = (*listing.VIDEO_SUFFIXES, ".gif")
 IMAGE_SUFFIXES = tuple(suffix for suffix in listing.IMAGE_SUFFIXES if suffix != ".gif")
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
+AUTO = "auto"  # model_name_or_path: pose_tcn where clips have key points, else scratch
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
 
 
@@ -46,6 +47,7 @@ class TaskArguments(StoppingArguments):
     """Fields of train.py beside TrainingArguments."""
 
     LOOP: ClassVar[str] = OWN
+    DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "pose_file")
     LIMITS: ClassVar[dict] = {
         "num_frames": (1, None),
         "frame_stride": (0, None),
@@ -57,12 +59,18 @@ class TaskArguments(StoppingArguments):
         "color_jitter": (0, 1),
         "num_clips": (1, None),
         "group_by_number": (1, None),
+        "pose_rotation": (0, 180),
+        "pose_scale": (0, 0.9),
+        "pose_shear": (0, 1),
+        "pose_noise": (0, 1),
+        "pose_drop": (0, 0.9),
+        "pose_min_time": (0, 1),
     }
 
     model_name_or_path: str = field(
-        default="scratch",
+        default=AUTO,
         metadata={
-            "help": "slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, "
+            "help": "auto: pose_tcn where clips have key points, else scratch; pose_tcn, pose_gcn, pose_c3d; slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, "
             "slowfast_small (scratch), "
             "slow_small, timm/<model> for a classifier of frames, or the folder or hub id of a VideoMAE"
         },
@@ -116,6 +124,48 @@ class TaskArguments(StoppingArguments):
             "help": "turn horizontal flips on: a:b for labels that swap, a:a for one that stays (the others stay, too)"
         },
     )
+    flip_labels: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "the same for key points, which needs pose_names: a:b for labels that swap, a:a for one that stays; "
+            "only clips of these are flipped"
+        },
+    )
+    pose_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON of key points, clip -> size and 2d_pos, or a folder of such; default: in or beside clips"
+        },
+    )
+    pose_names: str | None = field(
+        default=None,
+        metadata={
+            "help": "what the key points are: coco17, blazepose33, openpose25, ntu25, or a JSON of names, parents"
+        },
+    )
+    pose_streams: list[str] | None = field(
+        default=None,
+        metadata={"help": "pose models: joint, bone and motion, a network for each, averaged; default: joint"},
+    )
+    pose_rotation: float = field(default=10.0, metadata={"help": "key points: largest random rotation in degrees"})
+    pose_scale: float = field(
+        default=0.15, metadata={"help": "key points: largest random change of size, and of place"}
+    )
+    pose_shear: float = field(default=0.1, metadata={"help": "key points: largest random shear"})
+    pose_noise: float = field(
+        default=0.03, metadata={"help": "key points: standard deviation of random noise, in sizes of the person"}
+    )
+    pose_drop: float = field(
+        default=0.1,
+        metadata={"help": "key points: share of points, and of clips but for a few frames, that is dropped"},
+    )
+    pose_min_time: float = field(
+        default=0.7,
+        metadata={"help": "key points: smallest share of a clip that training sees, which changes its speed"},
+    )
+    crop_to_person: bool = field(
+        default=False, metadata={"help": "models of frames: crop each frame to the person of the key points"}
+    )
     num_clips: int = field(default=2, metadata={"help": "temporal clips of a video that a prediction averages"})
     num_crops: int = field(default=1, metadata={"help": "crops of a frame that a prediction averages: 1 or 3"})
     cache_dir: str | None = field(
@@ -144,6 +194,11 @@ class TaskArguments(StoppingArguments):
             raise InputError("calibrate: needs out-of-fold rows, so a num_folds of 2 or more")
         if self.cache_dir is not None:
             check_folder(Path(self.cache_dir), "cache_dir")
+        if self.flip_labels is not None:
+            if self.flip_pairs is not None:
+                raise InputError("flip_labels: is another name of flip_pairs, only one of them can be given")
+            self.flip_pairs, self.flip_labels = self.flip_labels, None
+        check_pose_options(self)
 
 
 @dataclass
@@ -164,6 +219,10 @@ class TaskPredictArguments(PredictArguments):
     )
     cache_dir: str | None = field(
         default=None, metadata={"help": "keep decoded and resized frames here, memory-mapped"}
+    )
+    pose_file: str | None = field(
+        default=None,
+        metadata={"help": "JSON of the clips' key points, or a folder of such; default: in or beside clips"},
     )
     skip_broken: bool = field(
         default=False, metadata={"help": "give clips that cannot be decoded equal probabilities, and count them"}
@@ -186,6 +245,26 @@ def check_schedule(training_args: Any) -> None:
         raise InputError(f"num_train_epochs: {training_args.num_train_epochs} is not a whole number")
 
 
+def check_pose_options(args: TaskArguments) -> None:
+    """Raise InputError for what belongs to key points with a model of frames, and the other way round."""
+    name = args.model_name_or_path
+    reads = name == AUTO or name.startswith("pose_")
+    if args.crop_to_person and reads:
+        raise InputError(f"crop_to_person: {name} sees no frames, choose a model of frames")
+    unread = {"pose_streams": args.pose_streams}
+    if not args.crop_to_person:
+        unread |= {"pose_file": args.pose_file, "pose_names": args.pose_names}
+    for key, value in unread.items():
+        if value is not None and not reads:
+            raise InputError(f"{key}: {name} reads no key points, choose pose_tcn, pose_gcn or pose_c3d")
+    if name.startswith("pose_"):
+        unread = {"crop_size": args.crop_size, "cache_dir": args.cache_dir}
+        unread["upscale"] = None if args.upscale == "none" else args.upscale
+        for key, value in unread.items():
+            if value is not None:
+                raise InputError(f"{key}: {name} sees no frames, leave it out or choose a model of frames")
+
+
 def check_crops(num_crops: int | None) -> None:
     """Raise InputError for a number of crops that square_crops() does not make."""
     if num_crops not in (None, 1, 3):
@@ -197,7 +276,9 @@ class ClipExample:
     """One video: a file, or a folder and its images in order. label: -1 where unknown. group: clips of one group stay
     in one fold.
 
-    box: x1, y1, x2, y2 in pixels around the person in all frames, None where unknown.
+    box: x1, y1, x2, y2 in pixels around the person in all frames, None where unknown. pose: key points, a Pose of
+    poses.py, where something reads them. boxes: (F, 4) around these, where they crop the frames. pixels: whether
+    anything reads the frames.
     """
 
     id: str
@@ -206,6 +287,9 @@ class ClipExample:
     label: int = -1
     group: str = ""
     box: tuple[float, float, float, float] | None = None
+    pose: Any = None
+    boxes: np.ndarray | None = None
+    pixels: bool = True
 
 
 class Clips(list[ClipExample]):
@@ -221,9 +305,10 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
 
     Either the competition's layout, file_N/*.jpg (or file_N.mp4) with file_N.json in the folder or beside it; or
     <class>/<clip>, where a clip is a video file or a folder of images; or clips without a class. preprocessing:
-    label_names, those of the training folder, None: read that; group_by_number, see TaskArguments. Files with the same
-    beginning are one group. Hidden files are not seen. A folder of the sample is drawn first. Prints what was found,
-    and how many files of which endings are left out. Raises InputError that names the file.
+    label_names, those of the training folder, None: read that; group_by_number, see TaskArguments; poses, what
+    pose_wish() gives. Files with the same beginning are one group. Hidden files are not seen. A folder of the sample is
+    drawn first. Prints what was found, and how many files of which endings are left out. Raises InputError that names
+    the file.
     """
     path = Path(path)
     if not path.is_dir():
@@ -252,8 +337,42 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
     read = {*map(str, records), *(str(file) for clip in clips for file in clip.frames or [clip.path])}
     read |= {str(path / RECIPE), str(path / ACTIONS_FILE)}
+    if wish := preprocessing.get("poses"):
+        from poses import add_poses
+
+        read |= add_poses(clips, path, wish)
     listing.print_left_out(path, (file for file in listing.seen_files(path) if str(Path(file)) not in read))
     return Clips(clips, names)
+
+
+def pose_wish(args: Any) -> dict[str, Any] | None:
+    """What train.py's args want of key points, for add_poses() of poses.py; None: nothing."""
+    reads = args.model_name_or_path.startswith("pose_")
+    optional = args.model_name_or_path == AUTO and args.pose_file is None
+    if not (reads or args.model_name_or_path == AUTO or args.crop_to_person):
+        return None
+    wish = {"file": args.pose_file, "names": args.pose_names, "points": None}
+    return {**wish, "optional": optional, "pixels": args.crop_to_person, "boxes": args.crop_to_person}
+
+
+def wish_of_folds(args: Any, configs: Sequence[dict]) -> dict[str, Any] | None:
+    """What the runs of predict.py want of key points, by the config.json of a fold of each. Raises InputError for runs
+    of other numbers of points, and for a --pose_file that no run reads."""
+    saved = [config.get("preprocessing") or {} for config in configs]
+    points = {p["num_points"] for p in saved if "num_points" in p}
+    crops = any(p.get("crop_to_person") for p in saved)
+    if len(points) > 1:
+        counts = " and ".join(map(str, sorted(points)))
+        raise InputError(f"run_dir: the runs have {counts} key points a frame, expected the same of all")
+    if not points and not crops:
+        if args.pose_file is not None:
+            raise InputError("pose_file: none of the runs reads key points")
+        return None
+    if args.pose_file is not None and not os.path.exists(args.pose_file):
+        raise InputError(f"{args.pose_file}: no such file or folder (pose_file)")
+    pixels = any("num_points" not in p for p in saved)
+    wish = {"file": args.pose_file, "names": None, "points": next(iter(points), None)}
+    return {**wish, "optional": False, "pixels": pixels, "boxes": crops}
 
 
 def draw_sample(folder: Path) -> None:

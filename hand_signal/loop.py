@@ -106,12 +106,17 @@ class Loop:
         self.metric = Watched(keep_in_memory=True, cache_dir=str(self.folder / "metric"))
 
     def logits(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(B, C) float32 of a training batch. labels: NO_ROW for a clip that fills a place."""
+        """(B, C) float32 of a training batch, of streams of key points (S, B, C). labels: NO_ROW for a clip that fills
+        a place."""
         count_rows(labels)
-        return self.wrapped(pixel_values=pixel_values).logits.float()
+        output = self.wrapped(pixel_values=pixel_values)
+        return output.get("stream_logits", output.logits).float()
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The sum over a batch's rows. targets: (B,) or mixup's (B, C). batch: `soft` where there are teachers."""
+        """The sum over a batch's rows; of streams, which learn as if each were a model, their mean. targets: (B,) or
+        mixup's (B, C). batch: `soft` where there are teachers."""
+        if logits.ndim == 3:
+            return torch.stack([self.loss(stream, targets, batch) for stream in logits]).mean()
         smoothing = self.args.label_smoothing_factor
         if "soft" not in batch or batch["labels"][0] < 0:
             return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")

@@ -8,9 +8,10 @@ Here are the names, the other backbones, and the loading of weights (--pretraine
 
 import copy
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -62,6 +63,7 @@ ARCHITECTURES = {
     "slow_small": Architecture("slow", 4, 8, 112, SMALL),
 }
 SCRATCH = "slowfast_small"  # what model_name_or_path scratch means
+AUTO = "auto"  # pose_tcn where clips have key points, else scratch
 
 
 class VideoConfig(PretrainedConfig):
@@ -157,8 +159,15 @@ class VideoMAE(nn.Module):
 BACKBONES = {"slowfast": SlowFast, "slow": Slow, "frames": FrameClassifier, "videomae": VideoMAE}
 
 
+@dataclass
+class StreamOutput(ImageClassifierOutput):
+    """logits: the mean of stream_logits (S, B, C), which learn each by itself."""
+
+    stream_logits: Tensor | None = None
+
+
 class VideoClassifier(PreTrainedModel):
-    """One of BACKBONES with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) -> ImageClassifierOutput,
+    """One of BACKBONES, or of pose_streams.py, with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) -> ImageClassifierOutput,
     logits (B, C)."""
 
     config_class = VideoConfig
@@ -167,22 +176,38 @@ class VideoClassifier(PreTrainedModel):
 
     def __init__(self, config: VideoConfig):
         super().__init__(config)
-        self.backbone = BACKBONES[config.kind](config.num_labels, **config.options)
+        if config.kind.startswith("pose_"):
+            from pose_streams import PoseStreams
+
+            self.backbone = PoseStreams(config.num_labels, config.kind, **config.options)
+        else:
+            self.backbone = BACKBONES[config.kind](config.num_labels, **config.options)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """The backbones have initialized themselves."""
 
     def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
-        return ImageClassifierOutput(logits=self.backbone(pixel_values))
+        """pixel_values: of a pose model (B, 3, T, K), see pose_input.py; it gives stream_logits (S, B, C), too."""
+        logits = self.backbone(pixel_values)
+        if logits.ndim == 3:
+            return StreamOutput(logits=logits.mean(0), stream_logits=logits)
+        return ImageClassifierOutput(logits=logits)
 
 
 def find_architecture(name: str) -> Architecture:
     """A name of ARCHITECTURES, `scratch`, timm/<model>, or a folder or hub id of a VideoMAE. Raises InputError."""
-    if name == "scratch":
+    if name in ("scratch", AUTO):
         name = SCRATCH
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    if name.startswith("pose_"):
+        from pose_streams import POSE_MODELS
+
+        if name not in POSE_MODELS:
+            raise InputError(f"model_name_or_path: {name!r} is none of the pose models {', '.join(POSE_MODELS)}")
+        num_frames, options = POSE_MODELS[name]
+        return Architecture(name, num_frames, 0, 0, options)
     if name.startswith("timm/"):
         return timm_architecture(name.removeprefix("timm/"))
     try:
@@ -199,6 +224,32 @@ def find_architecture(name: str) -> Architecture:
             "expected"
         )
     return Architecture("videomae", config.num_frames, 4, config.image_size, {"config": config.to_dict()}, IMAGENET)
+
+
+def choose_model(name: str, examples: Sequence) -> str:
+    """What AUTO stands for with these clips; any other name as it is."""
+    if name != AUTO:
+        return name
+    return "scratch" if examples[0].pose is None else "pose_tcn"
+
+
+def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing: Any) -> Callable[[], VideoClassifier]:
+    """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with its weights."""
+    keys = ("num_frames", "alpha", "beta", "temporal_head", "dropout", "pretrained_weights")
+    options = {key: getattr(args, key) for key in keys}
+    if name.startswith("pose_"):
+        from pose_streams import check_streams
+
+        streams = check_streams(args.pose_streams, preprocessing.parents)
+        graph = {"num_points": preprocessing.num_points, "parents": preprocessing.parents}
+        options["pose"] = {**graph, "streams": streams}
+
+    def make_model() -> VideoClassifier:
+        model = load_video_model(name, label_names, **options)
+        model.config.preprocessing = asdict(preprocessing)
+        return model
+
+    return make_model
 
 
 def timm_architecture(name: str) -> Architecture:
@@ -223,15 +274,17 @@ def load_video_model(
     temporal_head: str | None = None,
     dropout: float | None = None,
     pretrained_weights: str | None = None,
+    pose: dict | None = None,
 ) -> VideoClassifier:
     """A classifier in float32. None: as the architecture has it. Raises InputError where an option does not belong to
     the model.
 
     pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all
-    but the classifier must fit. `hub`: what timm has for this model. A VideoMAE brings its own.
+    but the classifier must fit. `hub`: what timm has for this model. A VideoMAE brings its own. pose: num_points,
+    parents and streams of a pose model.
     """
     architecture = find_architecture(model_name_or_path)
-    options = copy.deepcopy(architecture.options)
+    options = {**copy.deepcopy(architecture.options), **(pose or {})}
     belongs = {"alpha": "slowfast", "beta": "slowfast", "temporal_head": "frames"}
     for key, value in {"alpha": alpha, "beta": beta, "temporal_head": temporal_head, "dropout": dropout}.items():
         if value is not None and architecture.kind != belongs.get(key, architecture.kind):
@@ -286,12 +339,17 @@ def check_last_batch(model: VideoClassifier, num_rows: Sequence[int], batch_size
     size of a clip.
     """
     frames = model.config.preprocessing["num_frames"]
-    pixels = model.config.preprocessing["crop_size"]
-    check_pixels(model, 1, 3, frames, pixels, pixels)
+    if "num_points" in model.config.preprocessing:
+        pixels = model.config.preprocessing["num_points"]
+        shape = 1, 3, frames, pixels
+    else:
+        pixels = model.config.preprocessing["crop_size"]
+        shape = 1, 3, frames, pixels, pixels
+    check_pixels(model, *shape)
     if all(smallest_batch(rows, batch_size, *shared) > 1 for rows in num_rows):
         return
     try:
-        model.train()(pixel_values=torch.zeros(1, 3, frames, pixels, pixels))
+        model.train()(pixel_values=torch.zeros(shape))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.console import InputError, print_once, run_main
 from common.options import parse_predict_args
 
-from data import TaskPredictArguments, read_examples, submission_format
+from data import TaskPredictArguments, read_examples, submission_format, wish_of_folds
 
 
 def main(args: TaskPredictArguments) -> None:
@@ -23,15 +23,17 @@ def main(args: TaskPredictArguments) -> None:
     from common.inference import Ensemble
 
     from calibration import read_temperature, scale
-    from clips import ClipDataset, Preprocessing, check_upscale, predict_clips, with_broken
+    from clips import check_upscale, predict_clips, read_preprocessing, with_broken
     from decode import find_broken
     from model import load_fold
 
     temperatures = [read_temperature(run_dir) if args.calibrate else 1.0 for run_dir in args.run_dir]
     ensemble = Ensemble(args)
     # the labels of the first model; load_fold() wants the same of all others
-    label_names = list(read_json(ensemble.runs[0][0] / "config.json").get("id2label", {}).values())
-    examples = cut_test_rows(args, read_examples(args.test_file, {"label_names": label_names, "group_by_number": 1}))
+    configs = [read_json(folds[0] / "config.json") for folds in ensemble.runs]
+    label_names = list(configs[0].get("id2label", {}).values())
+    layout = {"label_names": label_names, "group_by_number": 1, "poses": wish_of_folds(args, configs)}
+    examples = cut_test_rows(args, read_examples(args.test_file, layout))
     submission = submission_format(examples).expect(args, examples, label_names)
     ids = [row.id for row in examples]
     broken = broadcast_object_list([find_broken(examples, args.skip_broken)])[0]
@@ -47,9 +49,9 @@ def main(args: TaskPredictArguments) -> None:
     for folds, temperature in zip(ensemble.runs, temperatures, strict=True):
         for fold in folds:
             model = load_fold(fold, ensemble.device, label_names)
-            preprocessing = replace(Preprocessing(**model.config.preprocessing), **views)
+            preprocessing = replace(read_preprocessing(model.config.preprocessing), **views)
             check_upscale(preprocessing.upscale)
-            dataset = ClipDataset(readable, preprocessing, args.cache_dir)
+            dataset = preprocessing.dataset(readable, args.cache_dir)
             logits = predict_clips(model, dataset, ensemble.accelerator, label_names, *batches)
             ensemble.add(with_broken(scale(logits, temperature), ids))
     ensemble.write(submission)

@@ -17,7 +17,7 @@ import numpy as np
 from common.console import DIVERGED, InputError, run_main
 from common.options import parse_train_args
 
-from data import COMPETITION_FILES, TaskArguments, flip_map, read_examples, submission_format
+from data import COMPETITION_FILES, TaskArguments, flip_map, pose_wish, read_examples, submission_format
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -35,15 +35,15 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.run import Run
 
     from calibration import calibrate_run, scale
-    from clips import Augmentation, ClipDataset, check_upscale, make_preprocessing, predict_clips, with_broken
-    from model import check_last_batch, find_architecture, load_video_model
+    from clips import check_upscale, make_preprocessing, predict_clips, with_broken
+    from model import check_last_batch, choose_model, find_architecture, model_maker
 
     run = Run(args, training_args, TASK_DIR)
 
     # Read. Everything that can be wrong with the input is wrong here, before anything is written.
     with run.phase("read"):
         check_upscale(args.upscale)
-        layout = {"label_names": None, "group_by_number": args.group_by_number}
+        layout = {"label_names": None, "group_by_number": args.group_by_number, "poses": pose_wish(args)}
 
         def read(path):
             rows = read_examples(path, layout)
@@ -61,17 +61,11 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     splits = make_splits(examples, label_names, args)
 
     # Decode: what the model will see of a clip, each time that it is read.
-    preprocessing = make_preprocessing(args, find_architecture(args.model_name_or_path))
+    model_name = choose_model(args.model_name_or_path, examples["train"])
+    preprocessing = make_preprocessing(args, find_architecture(model_name), examples["train"])
     one_view = dataclasses.replace(preprocessing, num_clips=1, num_crops=1)  # while a fold trains
-    augmentation = Augmentation(args.min_crop_scale, args.color_jitter, flip_map(args.flip_pairs, label_names))
-    model_options = ("num_frames", "alpha", "beta", "temporal_head", "dropout", "pretrained_weights")
-
-    def make_model():
-        options = {key: getattr(args, key) for key in model_options}
-        model = load_video_model(args.model_name_or_path, label_names, **options)
-        # what predict.py must do to a clip travels with the weights
-        model.config.preprocessing = dataclasses.asdict(preprocessing)
-        return model
+    augmentation = preprocessing.augmentation(args, label_names, flip_map(args.flip_pairs, label_names))
+    make_model = model_maker(args, model_name, label_names, preprocessing)
 
     # before anything is written, because damaged weights are bad input, too
     num_rows = [len(train_idx) for train_idx, _ in splits]
@@ -83,14 +77,14 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     for fold in folds_to_train(run, splits, examples):
         with run.phase("train"):
             seed = fold.training_args.seed
-            train_set = ClipDataset(fold.train_rows, preprocessing, args.cache_dir, augmentation, seed)
-            eval_set = ClipDataset(fold.eval_rows, one_view, args.cache_dir)
+            train_set = preprocessing.dataset(fold.train_rows, args.cache_dir, augmentation, seed)
+            eval_set = one_view.dataset(fold.eval_rows, args.cache_dir)
             accelerator, model, info = train_fold(fold, make_model, train_set, eval_set, label_names)
         with run.phase("predict"):
             batches = training_args.per_device_eval_batch_size, training_args.dataloader_num_workers
             logits = {}
             for name, rows in fold.to_predict.items():
-                dataset = ClipDataset(rows, preprocessing, args.cache_dir)
+                dataset = preprocessing.dataset(rows, args.cache_dir)
                 logits[name] = predict_clips(model, dataset, accelerator, label_names, *batches)
             if "test" in logits:
                 logits["test"] = with_broken(logits["test"], test_ids)
