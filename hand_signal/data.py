@@ -70,7 +70,8 @@ class TaskArguments(StoppingArguments):
     model_name_or_path: str = field(
         default=AUTO,
         metadata={
-            "help": "auto: pose_tcn where clips have key points, else scratch; pose_tcn, pose_gcn, pose_c3d; slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, "
+            "help": "auto: pose_tcn where clips have key points, else scratch; pose_tcn, pose_gcn, pose_c3d; "
+            "slowfast_r50_4x16, slowfast_r50_8x8, slowfast_r101_8x8, slowfast_r101_16x8, slow_r50_8x8, "
             "slowfast_small (scratch), "
             "slow_small, timm/<model> for a classifier of frames, or the folder or hub id of a VideoMAE"
         },
@@ -127,41 +128,35 @@ class TaskArguments(StoppingArguments):
     flip_labels: list[str] | None = field(
         default=None,
         metadata={
-            "help": "the same for key points, which needs pose_names: a:b for labels that swap, a:a for one that stays; "
-            "only clips of these are flipped"
+            "help": "the same for key points, which needs pose_names: a:b for labels that swap, a:a for one that "
+            "stays; only clips of these are flipped"
         },
     )
     pose_file: str | None = field(
         default=None,
-        metadata={
-            "help": "JSON of key points, clip -> size and 2d_pos, or a folder of such; default: in or beside clips"
-        },
+        metadata={"help": "JSON of key points, clip -> size and 2d_pos, or a folder of them; default: beside clips"},
     )
     pose_names: str | None = field(
         default=None,
-        metadata={
-            "help": "what the key points are: coco17, blazepose33, openpose25, ntu25, or a JSON of names, parents"
-        },
+        metadata={"help": "names of the key points: coco17, blazepose33, openpose25, ntu25, or a JSON file"},
     )
     pose_streams: list[str] | None = field(
         default=None,
         metadata={"help": "pose models: joint, bone and motion, a network for each, averaged; default: joint"},
     )
     pose_rotation: float = field(default=10.0, metadata={"help": "key points: largest random rotation in degrees"})
-    pose_scale: float = field(
-        default=0.15, metadata={"help": "key points: largest random change of size, and of place"}
-    )
+    pose_scale: float = field(default=0.15, metadata={"help": "key points: largest random change of size and place"})
     pose_shear: float = field(default=0.1, metadata={"help": "key points: largest random shear"})
     pose_noise: float = field(
         default=0.03, metadata={"help": "key points: standard deviation of random noise, in sizes of the person"}
     )
     pose_drop: float = field(
         default=0.1,
-        metadata={"help": "key points: share of points, and of clips but for a few frames, that is dropped"},
+        metadata={"help": "key points: share of points, and of clips but for a few frames, that is hidden"},
     )
     pose_min_time: float = field(
         default=0.7,
-        metadata={"help": "key points: smallest share of a clip that training sees, which changes its speed"},
+        metadata={"help": "key points: smallest share of a clip that training sees; changes its speed"},
     )
     crop_to_person: bool = field(
         default=False, metadata={"help": "models of frames: crop each frame to the person of the key points"}
@@ -222,7 +217,7 @@ class TaskPredictArguments(PredictArguments):
     )
     pose_file: str | None = field(
         default=None,
-        metadata={"help": "JSON of the clips' key points, or a folder of such; default: in or beside clips"},
+        metadata={"help": "JSON of the clips' key points, or a folder of them; default: beside clips"},
     )
     skip_broken: bool = field(
         default=False, metadata={"help": "give clips that cannot be decoded equal probabilities, and count them"}

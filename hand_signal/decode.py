@@ -214,8 +214,8 @@ def same_size(path: Path, size: tuple[int, int], others: tuple[int, int] | None)
 def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[str]:
     """The ids of clips that cannot be decoded. Raises InputError with the first where none may be skipped.
 
-    Clips of which only the key points are read are not looked at. The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame,
-    because a clip that fails later ends the run.
+    The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame,
+    because a clip that fails later ends the run. Clips of which only key points are read are not looked at.
     """
     choose = range if skip_broken else lambda total: sorted({0, total // 2, total - 1})
     broken = []

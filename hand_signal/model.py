@@ -167,8 +167,8 @@ class StreamOutput(ImageClassifierOutput):
 
 
 class VideoClassifier(PreTrainedModel):
-    """One of BACKBONES, or of pose_streams.py, with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) -> ImageClassifierOutput,
-    logits (B, C)."""
+    """One of BACKBONES, or PoseStreams, with save_pretrained and from_pretrained: pixel_values (B, 3, T, H, W) ->
+    ImageClassifierOutput, logits (B, C)."""
 
     config_class = VideoConfig
     base_model_prefix = "backbone"
@@ -234,7 +234,7 @@ def choose_model(name: str, examples: Sequence) -> str:
 
 
 def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing: Any) -> Callable[[], VideoClassifier]:
-    """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with its weights."""
+    """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with it."""
     keys = ("num_frames", "alpha", "beta", "temporal_head", "dropout", "pretrained_weights")
     options = {key: getattr(args, key) for key in keys}
     if name.startswith("pose_"):

@@ -188,9 +188,9 @@ def normalised(pose: Pose, preprocessing: PosePreprocessing) -> np.ndarray:
 def person(xy: np.ndarray, use: np.ndarray, names: list[str] | None) -> tuple[np.ndarray | None, float | None]:
     """Centre (2,) and size of a person over a clip; None where too few points are to be used.
 
-    xy: (F, K, 2), use: (F, K) bool. With the names of shoulders and hips: the middle of the four and their mean distance
-    from it. Else the median of all points and their median distance from it: medians over frames, because a frame in
-    which somebody else was found would move a mean.
+    xy: (F, K, 2), use: (F, K) bool. With the names of shoulders and hips: the middle of the four, and how far they are
+    from it. Else the median of all points, and their distance from it (root mean square). Medians over frames, because
+    a frame in which somebody else was found would move a mean.
     """
     if names is not None and set(TORSO) <= set(names):
         torso = [names.index(name) for name in TORSO]

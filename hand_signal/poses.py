@@ -84,7 +84,8 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
 
 
 def check_points(poses: Sequence[Pose], wanted: int | None) -> int:
-    """How many points a frame has. Raises InputError where a clip has another number of points than the names, the trained model, or the others."""
+    """How many points a frame has. Raises InputError where a clip has another number of them than the names, the
+    trained model, or the others."""
     counts = Counter(pose.points.shape[1] for pose in poses if pose.points.shape[1])
     if not counts and not wanted:
         raise InputError(f"{poses[0].source}: nobody is found in any frame of any of the {len(poses)} clips")
