@@ -53,6 +53,7 @@ class Preprocessing:
     upscale: str
     num_clips: int
     num_crops: int
+    crop_to_person: bool = False
 
     def dataset(self, examples: Sequence["ClipExample"], *how: Any) -> "ClipDataset":
         """The clips as the model sees them. how: cache_dir, augmentation and seed of ClipDataset."""
@@ -88,6 +89,7 @@ def make_preprocessing(args: Any, architecture: "Architecture", examples: Sequen
         upscale=args.upscale if args.upscale in ("none", "bicubic") else str(Path(args.upscale).resolve()),
         num_clips=args.num_clips,
         num_crops=args.num_crops,
+        crop_to_person=args.crop_to_person,
         **architecture.normalization,
     )
 
@@ -247,7 +249,7 @@ class ClipDataset(Dataset):
     def num_crops(self) -> int:
         """Crops of a frame: of the square around a person there is but one."""
         boxed = self.preprocessing.person_box and all(example.box is not None for example in self.examples)
-        return 1 if boxed else self.preprocessing.num_crops
+        return 1 if boxed or self.preprocessing.crop_to_person else self.preprocessing.num_crops
 
     def __getitem__(self, row: int) -> dict:
         example = self.examples[row]
@@ -325,6 +327,13 @@ class ClipDataset(Dataset):
 
     def prepared(self, example: "ClipExample", choose: Choose) -> np.ndarray:
         p = self.preprocessing
+        if p.crop_to_person:
+            from person_crop import Cropper
+
+            resize = lambda frames: prepare_frames(frames, None, p.upscale, p.crop_size)  # noqa: E731
+            cropper = Cropper(example.boxes, example.pose.size, resize)
+            frames = read_frames(example.frames or example.path, cropper.choose_sorted(choose), cropper)
+            return cropper.restore(frames)
         box = example.box if p.person_box else None
         return read_frames(
             example.frames or example.path, choose, lambda frames: prepare_frames(frames, box, p.upscale, p.crop_size)
@@ -337,6 +346,8 @@ class ClipDataset(Dataset):
         files = [*(example.frames or [path]), *([] if p.upscale in ("none", "bicubic") else [Path(p.upscale)])]
         stats = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
         key = str((path, stats, example.box if p.person_box else None, p.upscale, p.crop_size))
+        if p.crop_to_person:
+            key += hashlib.sha256(example.boxes.tobytes()).hexdigest()
         # the beginning of the name is for people; a whole one could be too long with what is added to it
         return self.cache_dir / f"{path.stem[:40]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 

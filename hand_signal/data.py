@@ -88,7 +88,10 @@ class TaskArguments(StoppingArguments):
         metadata={"help": "frames from one to the next, 0: spread over the whole video; default: the architecture's"},
     )
     crop_size: int | None = field(
-        default=None, metadata={"help": "height and width in pixels; default: the architecture's"}
+        default=None,
+        metadata={
+            "help": "height and width in pixels, of pose_c3d those of its heat maps; default: the architecture's"
+        },
     )
     alpha: int | None = field(
         default=None, metadata={"help": "SlowFast: frames of the Fast pathway for one of the Slow"}
@@ -253,7 +256,7 @@ def check_pose_options(args: TaskArguments) -> None:
         if value is not None and not reads:
             raise InputError(f"{key}: {name} reads no key points, choose pose_tcn, pose_gcn or pose_c3d")
     if name.startswith("pose_"):
-        unread = {"crop_size": args.crop_size, "cache_dir": args.cache_dir}
+        unread = {"crop_size": None if name == "pose_c3d" else args.crop_size, "cache_dir": args.cache_dir}
         unread["upscale"] = None if args.upscale == "none" else args.upscale
         for key, value in unread.items():
             if value is not None:

@@ -240,9 +240,10 @@ def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing:
     if name.startswith("pose_"):
         from pose_streams import check_streams
 
-        streams = check_streams(args.pose_streams, preprocessing.parents)
+        streams = check_streams(name, args.pose_streams, preprocessing.parents)
         graph = {"num_points": preprocessing.num_points, "parents": preprocessing.parents}
-        options["pose"] = {**graph, "streams": streams}
+        size = {} if args.crop_size is None else {"heatmap_size": args.crop_size}
+        options["pose"] = {**graph, "streams": streams, **size}
 
     def make_model() -> VideoClassifier:
         model = load_video_model(name, label_names, **options)
@@ -281,7 +282,7 @@ def load_video_model(
 
     pretrained_weights: a file of weights (safetensors, or torch's without pickled code) of the same architecture; all
     but the classifier must fit. `hub`: what timm has for this model. A VideoMAE brings its own. pose: num_points,
-    parents and streams of a pose model.
+    parents and streams of a pose model, heatmap_size of pose_c3d.
     """
     architecture = find_architecture(model_name_or_path)
     options = {**copy.deepcopy(architecture.options), **(pose or {})}
@@ -326,6 +327,10 @@ def load_video_model(
         model.backbone.model = loaded
     elif pretrained_weights == HUB:
         load_from_hub(model, model_name_or_path)
+    elif pretrained_weights and architecture.kind.startswith("pose_"):
+        from pose_streams import load_pose_weights
+
+        load_pose_weights(model.backbone, read_weights(pretrained_weights), pretrained_weights)
     elif pretrained_weights:
         load_weights(model.backbone, pretrained_weights)
     return model

@@ -51,7 +51,7 @@ NTU25 = {
     "right_wrist": "right_elbow", "right_hand": "right_wrist", "left_hip": "spine_base", "left_knee": "left_hip",
     "left_ankle": "left_knee", "left_foot": "left_ankle", "right_hip": "spine_base", "right_knee": "right_hip",
     "right_ankle": "right_knee", "right_foot": "right_ankle", "spine_shoulder": "spine_shoulder",
-    "left_hand_tip": "left_thumb", "left_thumb": "left_hand", "right_hand_tip": "right_thumb",
+    "left_hand_tip": "left_hand", "left_thumb": "left_hand", "right_hand_tip": "right_hand",
     "right_thumb": "right_hand",
 }  # fmt: skip
 LAYOUTS = {"coco17": COCO17, "blazepose33": BLAZEPOSE33, "openpose25": OPENPOSE25, "ntu25": NTU25}

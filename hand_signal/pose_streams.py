@@ -8,17 +8,17 @@ its parent), motion (each point from where it was a moment before).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from common.console import InputError
+from common.guards.weights import check_fits, without_prefixes
 
 STREAMS = ("joint", "bone", "motion")
-# name -> moments of a clip, and the defaults of its options
-POSE_MODELS = {
-    "pose_tcn": (32, {}),
-}
+# name -> moments of a clip and options of the network; pyskl samples 100 moments for graphs, 48 for heat maps
+POSE_MODELS = {"pose_tcn": (32, {}), "pose_gcn": (32, {}), "pose_c3d": (32, {})}
 
 
 class PoseStreams(nn.Module):
@@ -27,8 +27,6 @@ class PoseStreams(nn.Module):
     Where no point of a clip was found, the logits are 0: nothing is known, so all labels are alike, and nothing is
     learned from such a clip. parents: (K,) as of pose_layouts.Layout. options: of the network.
     """
-
-    HEAD = "networks.joint.head."
 
     def __init__(
         self,
@@ -67,19 +65,50 @@ class PoseStreams(nn.Module):
 
 def network_class(name: str) -> type[nn.Module]:
     """The network of a model, from its own file."""
+    if name == "pose_gcn":
+        from pose_gcn import PoseGCN
+
+        return PoseGCN
+    if name == "pose_c3d":
+        from pose_c3d import PoseC3D
+
+        return PoseC3D
     from pose_tcn import PoseTCN
 
     return PoseTCN
 
 
-def check_streams(streams: Sequence[str] | None, parents: Sequence[int] | None) -> list[str]:
+def check_streams(name: str, streams: Sequence[str] | None, parents: Sequence[int] | None) -> list[str]:
     """The streams that an option names, joint alone by default. Raises InputError for one that is none, twice the same,
-    or bones without a graph."""
+    bones without a graph, and heat maps of what are no places."""
     streams = list(streams or ["joint"])
     if unknown := [stream for stream in streams if stream not in STREAMS]:
         raise InputError(f"pose_streams: {unknown[0]!r:.40} is none of {', '.join(STREAMS)}")
     if len(set(streams)) < len(streams):
         raise InputError(f"pose_streams: {' '.join(streams)} names one twice")
+    if name == "pose_c3d" and streams != ["joint"]:
+        raise InputError(f"pose_streams: {name} draws points as heat maps, so joint is its only stream")
     if "bone" in streams and parents is None:
         raise InputError("pose_streams: bone needs a graph, give --pose_names with parents")
     return streams
+
+
+def load_pose_weights(backbone: PoseStreams, state: dict[str, Tensor], path: str | Path) -> None:
+    """Put the weights that a file holds into the only stream's network, all but its classifier: of a fold of this folder, or of
+    pyskl (ST-GCN++ and PoseC3D). Raises InputError where they do not fit, or there are several streams."""
+    if len(backbone.streams) > 1:
+        raise InputError("pretrained_weights: a file has the weights of one stream, name one with --pose_streams")
+    (network,) = backbone.networks.values()
+    state = {pyskl_name(key): value for key, value in state.items()}
+    wanted = {key: value for key, value in network.state_dict().items() if not key.startswith(network.HEAD)}
+    state = without_prefixes(state, {*wanted, "head.weight", "head.bias"}, path)
+    state = {key: value for key, value in state.items() if not key.startswith(network.HEAD)}
+    check_fits(state, wanted, path)
+    network.load_state_dict(state, strict=False)
+
+
+def pyskl_name(key: str) -> str:
+    """A key of pyskl's checkpoints as the networks here have it; others as they are."""
+    if key.startswith("cls_head.fc_cls."):
+        return key.replace("cls_head.fc_cls.", "head.")
+    return key.removeprefix("backbone.") if not key.startswith("backbone.networks.") else key.split(".", 3)[3]

@@ -22,6 +22,7 @@ SIZE = 96
 FRAMES = 24
 FPS = 12
 RECIPE = "drawn.json"
+KEY_POINTS = "2d_pos"  # under sequence
 
 
 def draw_sample(folder: str | Path) -> None:
@@ -31,19 +32,24 @@ def draw_sample(folder: str | Path) -> None:
     recipe = read_json(folder / RECIPE)
     clips = order_clips(recipe["clips_per_signal"], recipe["seed"])
     numbers = range(recipe["first_number"], recipe["first_number"] + len(clips))
-    missing = [i for i, number in enumerate(numbers) if not (folder / f"file_{number}.json").exists()]
+    missing = [i for i, number in enumerate(numbers) if not is_drawn(folder / f"file_{number}.json")]
     if missing:
         print_once(f"{folder}: drawing {len(missing)} clips")
     for i in missing:
         signal, officer = clips[i]
-        frames, boxes = draw_clip(signal, np.random.default_rng([recipe["seed"], *officer]))
+        frames, boxes, points = draw_clip(signal, np.random.default_rng([recipe["seed"], *officer]))
         name = f"file_{numbers[i]}"
         write_video(folder / f"{name}.mp4", frames)
-        # the competition's file has the boxes as strings, too
+        # the competition's file has boxes and key points as strings, too
         sequence = {"bounding_box": [[str(value) for value in box] for box in boxes]}
-        write_json(
-            folder / f"{name}.json", {**({"action": signal} if recipe["labelled"] else {}), "sequence": sequence}
-        )
+        sequence[KEY_POINTS] = [[f"{value:.1f}" for point in frame for value in point] for frame in points]
+        record = {"sequence": sequence, "info": {"width": SIZE, "height": SIZE}}
+        write_json(folder / f"{name}.json", {**({"action": signal} if recipe["labelled"] else {}), **record})
+
+
+def is_drawn(record: Path) -> bool:
+    """Whether a clip's file_N.json is there, and holds key points: those of older versions did not."""
+    return record.exists() and KEY_POINTS in read_json(record)["sequence"]
 
 
 def order_clips(clips_per_signal: int, seed: int) -> list[tuple[int, tuple[int, int]]]:
@@ -71,8 +77,11 @@ def write_video(path: Path, frames: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
-def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
-    """Frames (T, H, W, 3) uint8 RGB of one officer, and the box x1, y1, x2, y2 around him in each."""
+def draw_clip(
+    signal: int, random: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[int, int, int, int]], list[list[tuple[float, float, float]]]]:
+    """Frames (T, H, W, 3) uint8 RGB of one officer; the box x1, y1, x2, y2 around him, and his key points (x, y, 1), in
+    each."""
     background = draw_background(random)
     height = random.uniform(0.62, 0.85) * SIZE
     officer = {
@@ -92,17 +101,21 @@ def draw_clip(signal: int, random: np.random.Generator) -> tuple[np.ndarray, lis
     noise = random.uniform(2, 6)
     frames = []
     boxes = []
+    points = []
     for time in np.arange(FRAMES) / FRAMES:
         frame = background.copy()
         dx, dy = sway * np.sin(2 * np.pi * (time + np.array([0.0, 0.3])))
-        boxes.append(draw_officer(frame, officer, hands(signal, (strokes * time + phase) % 1), dx, dy))
+        places = hands(signal, (strokes * time + phase) % 1)
+        boxes.append(draw_officer(frame, officer, places, dx, dy))
+        points.append(key_points(officer, places, dx, dy))
         frame = cv2.GaussianBlur(frame, (0, 0), blur) if blur > 0.3 else frame
         frame = frame * light + random.normal(0, noise, frame.shape)
         frames.append(frame.clip(0, 255).astype(np.uint8))
     if signal == LEFT_TO_RIGHT:  # drawn as right to left, played backwards
         frames = frames[::-1]
         boxes = boxes[::-1]
-    return np.stack(frames), boxes
+        points = points[::-1]
+    return np.stack(frames), boxes, points
 
 
 def hands(signal: int, phase: float) -> list[tuple[float, float]]:
@@ -169,6 +182,23 @@ def draw_officer(
         xs += [hand[0], paddle[0] - 0.1 * h, paddle[0] + 0.1 * h]
         ys += [hand[1], paddle[1] - 0.1 * h, paddle[1] + 0.1 * h]
     return tuple(int(np.clip(value, 0, SIZE)) for value in (min(xs) - 3, min(ys) - 3, max(xs) + 3, max(ys) + 3))
+
+
+def key_points(
+    officer: dict, places: list[tuple[float, float]], dx: float, dy: float
+) -> list[tuple[float, float, float]]:
+    """x, y and a confidence of 1 of what draw_officer() draws: head, neck, middle of the hips, then of the viewer's left
+    and right side each shoulder, elbow, hand, hip, foot."""
+    h = officer["height"]
+    x = officer["x"] + dx
+    top = officer["top"] + dy
+    points = [(x, top + 0.1 * h), (x, top + 0.2 * h), (x, top + 0.55 * h)]
+    for side, (sideways, upwards) in zip((-1, 1), places, strict=True):
+        shoulder = x + side * 0.11 * h, top + 0.24 * h
+        hand = shoulder[0] + sideways * officer["reach"], shoulder[1] - upwards * officer["reach"]
+        elbow = (shoulder[0] + hand[0]) / 2, (shoulder[1] + hand[1]) / 2
+        points += [shoulder, elbow, hand, (x + side * 0.05 * h, top + 0.55 * h), (x + side * 0.08 * h, top + h)]
+    return [(px, py, 1.0) for px, py in points]
 
 
 def draw_background(random: np.random.Generator) -> np.ndarray:

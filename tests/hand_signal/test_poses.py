@@ -1,0 +1,225 @@
+"""Key points of files -> arrays: three places, all forms of a frame, what is missing; names and graphs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.console import InputError
+from hand_signal.data import ClipExample, read_examples
+from hand_signal.pose_layouts import LAYOUTS, read_layout, swapped_pairs
+from hand_signal.poses import Finder, Pose, nearest_filled, person_boxes, read_pose
+from tests.tools.poses import PARENTS, POINTS, entry, person, write_json, write_posed_clips
+from tests.tools.videos import write_competition
+
+WISH = {"file": None, "names": None, "points": None, "optional": False, "pixels": False, "boxes": False}
+
+
+def read(folder, **wish):
+    return read_examples(folder, {"label_names": None, "group_by_number": 1, "poses": {**WISH, **wish}})
+
+
+@pytest.mark.parametrize("form", ["flat", "strings", "points", "flat-of-two"])
+def test_a_frame_is_a_flat_list_of_two_or_three_numbers_a_point_or_a_list_of_points(form):
+    points = np.round(person(0, 1)[:, :7], 2)
+    if form == "points":
+        frames = points.tolist()
+    elif form == "flat-of-two":
+        frames = points[..., :2].reshape(12, -1).tolist()
+    else:
+        frames = [[str(v) if form == "strings" else v for v in frame.ravel().tolist()] for frame in points]
+    pose = read_pose({"sequence": {"2d_pos": frames}}, "f")
+    assert pose.points.shape == (12, 7, 3) and np.allclose(pose.points[..., :2], points[..., :2])
+    if form == "flat-of-two":
+        assert np.isnan(pose.points[..., 2]).all() and pose.found.all()
+    else:
+        assert np.allclose(pose.points[..., 2], points[..., 2])
+
+
+def test_the_known_number_of_points_tells_two_numbers_from_three():
+    frame = [1.0] * 12
+    assert read_pose([frame], "f").points.shape[1] == 4
+    assert read_pose([frame], "f", wanted=6).points.shape[1] == 6
+
+
+def test_null_zeros_nan_and_confidence_0_are_missing_and_carried_from_the_nearest_frame():
+    frames = [[[k + 1.0, 5, 1], [9, k + 1.0, 1]] for k in range(6)]
+    frames[0] = None
+    frames[2][0] = [0, 0, 0.9]
+    frames[3][0] = [float("nan"), 5, 1]
+    frames[4][1] = [7, 7, 0]
+    frames[5][1] = None
+    pose = read_pose(frames, "f")
+    assert pose.found.tolist() == [
+        [False, False],
+        [True, True],
+        [False, True],
+        [False, True],
+        [True, False],
+        [True, False],
+    ]
+    filled = nearest_filled(pose.points[..., :2], pose.found)
+    assert filled[:, 0, 0].tolist() == [2, 2, 2, 5, 5, 6] and filled[:, 1, 1].tolist() == [2, 2, 3, 4, 4, 4]
+
+
+def test_a_point_that_no_frame_has_becomes_zero():
+    assert (nearest_filled(np.ones((3, 2, 2)), np.array([[True, False]] * 3))[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("key", ["k0/a.mp4", "k0/a", "a.mp4", "a", "./k0\\a.mp4"])
+def test_a_clip_is_found_under_its_id_with_or_without_suffix_or_by_its_name_alone(key):
+    assert Finder({key: ("it", "f")}).find("k0/a.mp4") == ("it", "f")
+    assert Finder({key: ("it", "f"), "other/b": ("no", "f")}).find("./k0\\a.mp4") == ("it", "f")
+
+
+def test_a_name_that_two_entries_have_finds_neither():
+    assert Finder({"x/a.mp4": 1, "y/a.mp4": 2}).find("a.mp4") is None
+
+
+def test_poses_come_from_a_file_of_all_clips_from_beside_each_and_from_the_competitions_json(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    write_json(tmp_path / "poses.json", entries)
+    one = read(tmp_path / "clips", file=str(tmp_path / "poses.json"))
+    for row in one:
+        write_json(row.path.with_suffix(".json"), entries[row.id])
+    two = read(tmp_path / "clips")
+    assert all(np.array_equal(a.pose.points, b.pose.points, equal_nan=True) for a, b in zip(one, two, strict=True))
+    assert [row.label for row in one] == [0, 1, 0, 1] and one[0].pose.size == (320, 240) and not one[0].pixels
+    write_competition(tmp_path / "dacon", [0, 1])
+    for number, pose in enumerate(list(entries.values())[:2]):
+        record = tmp_path / "dacon" / f"file_{number}" / f"file_{number}.json"
+        flat = [None if f is None else [f"{v:.2f}" for p in f for v in p] for f in pose["2d_pos"]]
+        write_json(record, {"action": number, "sequence": {"2d_pos": flat}})
+    three = read(tmp_path / "dacon")
+    assert np.allclose(three[1].pose.points, one[1].pose.points, atol=0.01)
+
+
+def test_a_folder_of_pose_files_is_read_whole(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    (tmp_path / "poses").mkdir()
+    for number, (key, value) in enumerate(entries.items()):
+        write_json(tmp_path / "poses" / f"{number}.json", {key: value})
+    assert all(row.pose is not None for row in read(tmp_path / "clips", file=str(tmp_path / "poses")))
+
+
+def test_a_clip_without_anybody_has_the_others_points_all_missing_and_is_named(tmp_path, capsys):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    entries["k0/k0_1.mp4"]["2d_pos"] = [None] * 12
+    rows = read(tmp_path / "clips", file=str(write_json(tmp_path / "p.json", entries)))
+    pose = next(row.pose for row in rows if row.id == "k0/k0_1.mp4")
+    assert pose.points.shape == (12, 9, 3) and not pose.found.any()
+    assert "12 of 48 frames have no key points" in (printed := capsys.readouterr().out) and "k0/k0_1.mp4" in printed
+
+
+BAD = {
+    "no-list": ({"2d_pos": [5]}, ["frame 0", "a list of key points"]),
+    "zero-frames": ({"2d_pos": []}, ["holds no frames"]),
+    "no-number": ({"2d_pos": [[[1, "x", 1]] * 9]}, ["frame 0, point 0", "'x' is no number"]),
+    "flat-no-number": ({"2d_pos": [[1, "x", 1] * 9]}, ["frame 0, number 1", "'x' is no number"]),
+    "a-bool": ({"2d_pos": [[[1, True, 1]] * 9]}, ["True is no number"]),
+    "another-count-in-a-frame": ({"2d_pos": [[[1, 2, 1]] * 9, [[1, 2, 1]] * 8]}, ["frame 1", "24 numbers", "27"]),
+    "another-count-in-a-clip": ({"2d_pos": [[[1, 2, 1]] * 8]}, ["8 key points", "3 of 4 clips have 9"]),
+    "points-of-four": ({"2d_pos": [[[1, 2, 3, 4]] * 9]}, ["2 or 3 numbers"]),
+    "a-prime-number": ({"2d_pos": [[1.0] * 25]}, ["25 numbers", "2 or 3 a point"]),
+    "size-of-one": ({"size": [3], "2d_pos": [[[1, 2, 1]] * 9]}, ["key size", "width and height"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_pose_is_one_sentence_that_names_clip_and_place(tmp_path, case):
+    content, fragments = BAD[case]
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    entries["k1/k1_1.mp4"] = content
+    path = write_json(tmp_path / "poses.json", entries)
+    with pytest.raises(InputError) as error:
+        read(tmp_path / "clips", file=str(path))
+    for fragment in ["poses.json", "k1/k1_1.mp4", *fragments]:
+        assert fragment in str(error.value)
+
+
+def test_clips_without_poses_among_clips_with_and_a_file_of_other_clips_are_refused(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    path = write_json(tmp_path / "p.json", {key: value for key, value in entries.items() if key != "k1/k1_0.mp4"})
+    with pytest.raises(InputError, match=r"k1_0.mp4: has no key points, 3 other clips have them \(1 have none\)"):
+        read(tmp_path / "clips", file=str(path))
+    with pytest.raises(InputError, match="holds the poses of other clips"):
+        read(tmp_path / "clips", file=str(write_json(tmp_path / "q.json", {"z/z.mp4": entries["k0/k0_0.mp4"]})))
+    with pytest.raises(InputError, match="no clip has key points"):
+        read(tmp_path / "clips")
+    with pytest.raises(InputError, match="clip -> size"):
+        read(tmp_path / "clips", file=str(write_json(tmp_path / "r.json", [1])))
+    assert read(tmp_path / "clips", optional=True)[0].pose is None
+
+
+def test_layouts_have_as_many_points_as_their_names_say_pairs_and_one_tree():
+    for name in LAYOUTS:
+        layout = read_layout(name)
+        assert name.endswith(str(len(layout.names)))
+        assert sum(i == parent for i, parent in enumerate(layout.parents)) == 1
+        assert all(layout.names[a][5:] == layout.names[b][6:] for a, b in layout.pairs)
+    assert len(read_layout("blazepose33").pairs) == 16 and len(read_layout("coco17").pairs) == 8
+
+
+GRAPHS = {
+    "circle": ({"names": POINTS, "parents": [1, 3, 0, 0, 2, 3, 4, 1, 2]}, "circle"),
+    "another-count": ({"names": POINTS, "parents": PARENTS[:-1]}, "8 parents for 9 names"),
+    "no-name": ({"names": POINTS, "parents": ["nobody", *PARENTS[1:]]}, "'nobody' of head"),
+    "beyond": ({"names": POINTS, "parents": [9, *PARENTS[1:]]}, "9 of head"),
+    "twice": (["a", "b", "a"], "'a' occurs twice"),
+    "no-names": ({"parents": [0]}, "a list of names"),
+}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_names_and_graphs_that_are_none_are_one_sentence(tmp_path, case):
+    content, fragment = GRAPHS[case]
+    with pytest.raises(InputError, match=fragment):
+        read_layout(str(write_json(tmp_path / "names.json", content)))
+    with pytest.raises(InputError, match="neither one of coco17"):
+        read_layout("coco18")
+
+
+def test_names_by_name_by_number_or_null_are_the_same_graph(tmp_path):
+    by_name = [None, *(POINTS[parent] for parent in PARENTS[1:])]
+    for parents in (PARENTS, by_name):
+        layout = read_layout(str(write_json(tmp_path / "n.json", {"names": POINTS, "parents": parents})))
+        assert layout.parents == PARENTS and layout.pairs == [(1, 2), (3, 4), (5, 6), (7, 8)]
+    assert read_layout(str(write_json(tmp_path / "n.json", POINTS))).parents is None
+
+
+def test_names_of_another_count_are_refused(tmp_path):
+    path = write_json(tmp_path / "p.json", write_posed_clips(tmp_path / "clips", [0, 1], 2))
+    with pytest.raises(InputError, match="has 9 key points in a frame, the model or the names have 17"):
+        read(tmp_path / "clips", file=str(path), names="coco17")
+
+
+def test_a_pair_in_the_wrong_order_is_seen_beside_the_others(tmp_path):
+    layout = read_layout(str(write_json(tmp_path / "n.json", POINTS)))
+    points = [person(0, seed) for seed in range(4)]
+    assert swapped_pairs(points, layout) == []
+    for clip in points:
+        clip[:, [7, 8]] = clip[:, [8, 7]]
+    assert swapped_pairs(points, layout) == ["left_hip and right_hip"]
+
+
+def test_the_persons_box_holds_all_points_with_a_margin_and_is_smooth():
+    points = person(2, 3, frames=30)
+    boxes = person_boxes(Pose(points.astype(np.float32), (320, 240), "f"))
+    xy = points[..., :2]
+    assert (boxes[15, :2] < xy[15].min(0)).all() and (boxes[15, 2:] > xy[15].max(0)).all()
+    assert np.abs(np.diff(boxes, axis=0)).max() < np.abs(np.diff(xy[:, 5], axis=0)).max()
+    with pytest.raises(InputError, match="no width and height"):
+        person_boxes(Pose(points.astype(np.float32), None, "f"))
+
+
+def test_a_row_without_a_pose_is_a_row_as_before():
+    row = ClipExample("a", Path("a.mp4"))
+    assert row.pose is None and row.boxes is None and row.pixels
+
+
+def test_an_entry_is_read_back_as_it_was_written():
+    points = person(1, 5)
+    points[3] = np.nan
+    pose = read_pose(json.loads(json.dumps(entry(points))), "f")
+    assert np.allclose(pose.points, points, atol=0.01, equal_nan=True)
