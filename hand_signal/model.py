@@ -240,7 +240,7 @@ def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing:
     if name.startswith("pose_"):
         from pose_streams import check_streams
 
-        streams = check_streams(name, args.pose_streams, preprocessing.parents)
+        streams = check_streams(name, args.pose_streams)
         graph = {"num_points": preprocessing.num_points, "parents": preprocessing.parents}
         size = {} if args.crop_size is None else {"heatmap_size": args.crop_size}
         options["pose"] = {**graph, "streams": streams, **size}

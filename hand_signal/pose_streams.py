@@ -4,7 +4,8 @@ backbone = PoseStreams(6, "pose_tcn", num_points=33, streams=["joint", "motion"]
 backbone(torch.rand(2, 3, 32, 33))         # (2 streams, 2, 6)
 
 As in two-stream networks of skeletons (Shi et al. 2019, arXiv 1805.07694): joint (the points), bone (each point from
-its parent), motion (each point from where it was a moment before).
+its parent; without a graph from the middle of all points of that moment), motion (each point to where it is a moment
+later).
 """
 
 from collections.abc import Sequence
@@ -44,8 +45,7 @@ class PoseStreams(nn.Module):
         self.networks = nn.ModuleDict(
             {stream: make(num_labels, num_points=num_points, **graph, **options) for stream in streams}
         )
-        if "bone" in self.streams:
-            self.register_buffer("parents", torch.tensor(parents), persistent=False)
+        self.parents = parents
 
     def forward(self, x: Tensor) -> Tensor:
         seen = (x[:, 2] > 0).flatten(1).any(dim=1).to(x.dtype)  # (B,)
@@ -56,6 +56,10 @@ class PoseStreams(nn.Module):
         """(B, 3, T, K): x and y of the stream, and the confidence of the less certain end."""
         if name == "joint":
             return x
+        if name == "bone" and self.parents is None:
+            seen = (x[:, 2:] > 0).to(x.dtype)
+            middle = (x[:, :2] * seen).sum(3, keepdim=True) / seen.sum(3, keepdim=True).clamp(min=1)
+            return torch.cat([x[:, :2] - middle, x[:, 2:]], dim=1)
         if name == "bone":
             ends = x[..., self.parents]
             return torch.cat([x[:, :2] - ends[:, :2], torch.minimum(x[:, 2:], ends[:, 2:])], dim=1)
@@ -78,9 +82,9 @@ def network_class(name: str) -> type[nn.Module]:
     return PoseTCN
 
 
-def check_streams(name: str, streams: Sequence[str] | None, parents: Sequence[int] | None) -> list[str]:
+def check_streams(name: str, streams: Sequence[str] | None) -> list[str]:
     """The streams that an option names, joint alone by default. Raises InputError for one that is none, twice the same,
-    bones without a graph, and heat maps of what are no places."""
+    and heat maps of what are no places."""
     streams = list(streams or ["joint"])
     if unknown := [stream for stream in streams if stream not in STREAMS]:
         raise InputError(f"pose_streams: {unknown[0]!r:.40} is none of {', '.join(STREAMS)}")
@@ -88,14 +92,12 @@ def check_streams(name: str, streams: Sequence[str] | None, parents: Sequence[in
         raise InputError(f"pose_streams: {' '.join(streams)} names one twice")
     if name == "pose_c3d" and streams != ["joint"]:
         raise InputError(f"pose_streams: {name} draws points as heat maps, so joint is its only stream")
-    if "bone" in streams and parents is None:
-        raise InputError("pose_streams: bone needs a graph, give --pose_names with parents")
     return streams
 
 
 def load_pose_weights(backbone: PoseStreams, state: dict[str, Tensor], path: str | Path) -> None:
-    """Put the weights that a file holds into the only stream's network, all but its classifier: of a fold of this folder, or of
-    pyskl (ST-GCN++ and PoseC3D). Raises InputError where they do not fit, or there are several streams."""
+    """Put the weights of a file (state) into the only stream's network, all but its classifier: of a fold of this
+    folder, or of pyskl (ST-GCN++, PoseC3D). Raises InputError where they do not fit, or there are several streams."""
     if len(backbone.streams) > 1:
         raise InputError("pretrained_weights: a file has the weights of one stream, name one with --pose_streams")
     (network,) = backbone.networks.values()

@@ -187,8 +187,8 @@ def draw_officer(
 def key_points(
     officer: dict, places: list[tuple[float, float]], dx: float, dy: float
 ) -> list[tuple[float, float, float]]:
-    """x, y and a confidence of 1 of what draw_officer() draws: head, neck, middle of the hips, then of the viewer's left
-    and right side each shoulder, elbow, hand, hip, foot."""
+    """x, y and a confidence of 1 of what draw_officer() draws: head, neck, middle of the hips; then of each side, the
+    viewer's left first, shoulder, elbow, hand, hip, foot."""
     h = officer["height"]
     x = officer["x"] + dx
     top = officer["top"] + dy

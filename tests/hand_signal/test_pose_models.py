@@ -118,6 +118,8 @@ def test_streams_are_points_bones_and_motion():
     assert torch.equal(motion[:, :2, 0], x[:, :2, 1] - x[:, :2, 0]) and (motion[:, :2, -1] == 0).all()
     assert torch.equal(bone[:, 2, :, 5], torch.minimum(x[:, 2, :, 5], x[:, 2, :, 3]))
     assert model(x).shape == (3, 2, 3)
+    free = small("pose_tcn", ["bone"]).stream(x, "bone")
+    assert torch.allclose(free[:, :2].mean(3), torch.zeros(2, 2, 8), atol=1e-6) and torch.equal(free[:, 2], x[:, 2])
 
 
 def test_each_stream_learns_by_itself_and_the_logits_are_their_mean():
@@ -140,15 +142,14 @@ def test_a_clip_without_anybody_says_nothing_and_teaches_nothing(name):
 
 
 def test_bad_streams_are_one_sentence():
-    for streams, parents, fragment in [
-        (["bones"], None, "'bones' is none of joint, bone, motion"),
-        (["joint", "joint"], None, "names one twice"),
-        (["bone"], None, "needs a graph"),
+    for streams, fragment in [
+        (["bones"], "'bones' is none of joint, bone, motion"),
+        (["joint", "joint"], "names one twice"),
     ]:
         with pytest.raises(InputError, match=fragment):
-            check_streams("pose_gcn", streams, parents)
+            check_streams("pose_gcn", streams)
     with pytest.raises(InputError, match="joint is its only stream"):
-        check_streams("pose_c3d", ["joint", "motion"], PARENTS)
+        check_streams("pose_c3d", ["joint", "motion"])
     with pytest.raises(InputError, match="none of the pose models pose_tcn, pose_gcn, pose_c3d"):
         find_architecture("pose_tnc")
     assert set(POSE_MODELS) == set(SMALL)

@@ -57,7 +57,7 @@ def test_the_preset_learns_and_its_folds_say_how_to_read_a_clip(trained):
     oof = Logits.load(trained / "oof_logits.npz")
     assert (oof.logits.argmax(1) == oof.labels).mean() > 0.9
     model = VideoClassifier.from_pretrained(trained / "fold0")
-    assert model.backbone.streams == ["joint", "motion"] and model.config.preprocessing["num_points"] == 9
+    assert model.backbone.streams == ["joint", "bone"] and model.config.preprocessing["num_points"] == 9
     assert read_json(trained / "run.json")["data"]["pose_file"]["sha256"]
     assert 0 < read_json(trained / "calibration.json")["log_loss_cross_fitted"] < 0.5
 
@@ -86,7 +86,7 @@ def test_a_clip_with_few_frames_of_a_person_is_predicted_with_less_confidence(wo
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(worker, clips, tmp_path):
-    files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json", "--pose_streams", "joint", "bone"]
+    files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json", "--pose_streams", "motion", "bone"]
     files += ["--pose_names", clips / "names.json", "--flip_labels", "k0:k1", "--num_train_epochs", "3"]
     succeed(worker, tmp_path, "train.py", *TUNE, *files, "--output_dir", "whole")
     for fold in (0, 1):
@@ -203,7 +203,7 @@ REFUSED = {
     "a-pose-file-for-pixels": (["--model_name_or_path", "slowfast_small"], ["pose_file", "reads no key points"]),
     "no-such-file": (["--pose_file", "nowhere.json"], ["nowhere.json", "pose_file"]),
     "flips-without-names": (["--flip_labels", "k0:k1"], ["flip_labels", "--pose_names"]),
-    "bones-without-a-graph": (["--pose_streams", "bone"], ["pose_streams", "graph"]),
+    "no-such-stream": (["--pose_streams", "bones"], ["pose_streams", "'bones'"]),
     "names-of-another-count": (["--pose_names", "coco17"], ["9 key points", "have 17"]),
     "unknown-names": (["--pose_names", "coco18"], ["coco18", "coco17"]),
     "a-cache": (["--cache_dir", "c"], ["cache_dir", "sees no frames"]),
