@@ -99,6 +99,10 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
         if "test" in results:
             submission.write(run.dir / "submission.csv", scale(results["test"], temperature))
         report_run(run, results)
+        if model_name.startswith("pose_"):
+            from pose_report import report_poses
+
+            report_poses(run, examples, results, preprocessing)
     run.finish()
 
 

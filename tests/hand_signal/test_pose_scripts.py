@@ -62,6 +62,12 @@ def test_the_preset_learns_and_its_folds_say_how_to_read_a_clip(trained):
     assert 0 < read_json(trained / "calibration.json")["log_loss_cross_fitted"] < 0.5
 
 
+def test_the_report_shows_mean_poses_and_the_clips_with_most_loss(trained):
+    page = (trained / "report.md").read_text()
+    assert page.count("## Key points: oof") == 1 and "mean_poses.png" in page and "highest_loss.png" in page
+    assert all((trained / "plots" / f"{name}.png").stat().st_size > 5000 for name in ("mean_poses", "highest_loss"))
+
+
 def test_prediction_averages_the_folds_and_an_empty_clip_gets_equal_probabilities(worker, trained, clips, tmp_path):
     entries = json.loads((clips / "poses.json").read_text())
     entries["k1/k1_51.mp4"]["2d_pos"] = [None] * 12
