@@ -52,6 +52,7 @@ BENCHMARK_OPTIONS = {
 }  # that it gives train.py itself
 FILES = (
     "--train_file",
+    "--pose_file",
     "--eval_file",
     "--test_file",
     "--sample_submission_file",
@@ -175,7 +176,7 @@ def options_of(argv):
 def is_demo(folder, task, argv):
     """Whether train.py finds all that it needs in the task folder."""
     config = dict(options_of(argv)).get("--config", f"{task}/configs/demo.yaml")
-    return config.endswith("/demo.yaml") and (folder / config).exists() and "--train_file" not in argv
+    return config.endswith("demo.yaml") and (folder / config).exists() and "--train_file" not in argv
 
 
 def assert_one_sentence(code, errors):
