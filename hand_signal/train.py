@@ -3,6 +3,7 @@
 accelerate launch {task}/train.py                     # the competition's files in {task}/data/, else the drawn sample
 accelerate launch {task}/train.py --config {task}/configs/tune.yaml --train_file CLIPS --eval_file MORE_CLIPS
 accelerate launch {task}/train.py --config {task}/configs/final.yaml --bf16 --pretrained_weights SLOWFAST_8x8_R101.pyth
+accelerate launch {task}/train.py --config {task}/configs/pose_final.yaml --train_file CLIPS --pose_file POSES.json
 accelerate launch {task}/train.py --config {task}/configs/final.yaml --fold 0       # one fold; --resume collects all
 """
 
