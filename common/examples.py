@@ -25,6 +25,7 @@ class TextExample:
     label: Any = -1  # what the target calls unknown: -1 of classes
     group: str = ""  # rows of one group stay in one fold; default: each row is a group
     main: int = 0
+    template: str | None = None  # segments fill its fields, in order; None: they are joined as the tokenizer does
 
     def __post_init__(self) -> None:
         self.segments = [nfc(segment) for segment in self.segments]
@@ -74,8 +75,9 @@ def groups_of(examples: Sequence) -> np.ndarray:
 
 
 def texts_of(examples: Sequence[TextExample]) -> list[str]:
-    """Every segment of every row, in order."""
-    return [segment for example in examples for segment in example.segments]
+    """Every segment of every row, in order; behind a row's, the template around them."""
+    templates = [[example.template] if example.template else [] for example in examples]
+    return [text for example, own in zip(examples, templates, strict=True) for text in (*example.segments, *own)]
 
 
 def check_id(row_id: str, column: str, row: int, first_row: dict[str, int], path: str | Path) -> None:

@@ -19,11 +19,14 @@ from transformers import (
 )
 
 from common.console import InputError, first_line
+from common.decoders.family import fit_decoder
+from common.decoders.loading import options_of
 from common.guards.first_pass import empty_encoder, fit_model, fit_tokenizer
 from common.guards.foreign_code import refuse_code
 from common.guards.weights import load_pretrained, load_saved
 from common.targets import Classes, as_target, target_of
 
+LATER = {"prompt_template"}  # keys of preprocessing that folds of before do not have
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files; or a package is missing.
 BROKEN_FILES = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 BROKEN_FILES += (RuntimeError, ImportError, EOFError, pickle.UnpicklingError)
@@ -46,7 +49,11 @@ def load_tokenizer(args: Any, texts: Sequence[str], special_tokens: Sequence[str
             config = AutoConfig.from_pretrained(name, trust_remote_code=args.trust_remote_code)
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
-        fit_tokenizer(tokenizer, config, empty_encoder(config, args.trust_remote_code))
+        fit_tokenizer(tokenizer, config, encoder := empty_encoder(config, args.trust_remote_code))
+        if args.lora_target_modules:
+            from common.tricks.lora import check_targets
+
+            check_targets(encoder, args.lora_target_modules)
     tokenizer.add_tokens(list(special_tokens), special_tokens=True)
     return tokenizer
 
@@ -65,7 +72,8 @@ def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedToken
         model = BertForSequenceClassification(scratch_config(tokenizer, **labels))
     else:
         try:
-            model, _ = load_pretrained(AutoModelForSequenceClassification, name, args.trust_remote_code, **labels)
+            how = {**labels, **options_of(args)}
+            model, _ = load_pretrained(AutoModelForSequenceClassification, name, args.trust_remote_code, **how)
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
         fit_model(model, tokenizer)
@@ -96,13 +104,19 @@ def load_fold(
     config.preprocessing are others.
     """
     try:
-        model = load_saved(AutoModelForSequenceClassification, folder).to(device)
+        if (Path(folder) / "adapter_config.json").exists():
+            from common.decoders.adapters import load_adapters
+
+            model = load_adapters(folder, device)
+        else:
+            model = load_saved(AutoModelForSequenceClassification, folder).to(device)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         fit_tokenizer(tokenizer, model.base_model.config, model.base_model)
+        fit_decoder(model, tokenizer)
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     found = model.config.to_dict().get("preprocessing", {})
-    if set(found) != set(preprocessing):
+    if set(found) | LATER != set(preprocessing) | LATER:
         keys = ", ".join(found) or "none"
         what = f"has preprocessing for {keys}, expected {', '.join(preprocessing)}"
         raise InputError(f"{folder}: config.json {what}; is it another task's run?")

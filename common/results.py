@@ -45,7 +45,12 @@ def save_fold(
     if fold.run.state.is_main_process:
         from common.tricks.card import model_card
 
-        extract_model_from_parallel(model).save_pretrained(fold.dir)
+        whole = extract_model_from_parallel(model)
+        whole.save_pretrained(fold.dir)
+        if fold.run.config.get("lora_r"):
+            from common.decoders.adapters import complete
+
+            complete(whole, fold.dir, fold.run)
         if tokenizer is not None:
             tokenizer.save_pretrained(fold.dir)
         with atomic_write(fold.dir / "README.md") as file:
@@ -99,4 +104,8 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         own = {} if task_metrics is None else task_metrics(results[name])
         others = "".join(f"{key} {value:.4f}, " for key, value in own.items())
         print_once(f"{name}: {chosen(values, metric)}{target.summary(values)}, {others}{values['n']} rows")
+    if run.config.get("average_adapters"):
+        from common.decoders.average import average_adapters
+
+        average_adapters(run, results, task_metrics)
     return results

@@ -5,7 +5,6 @@ A row is one to three segments. They are joined as the tokenizer joins a pair: [
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
@@ -14,68 +13,11 @@ import torch
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from common.console import InputError
+from common.decoders.segments import PairFormat, truncate
 from common.examples import TextExample
 
 TOKENIZER_COLUMNS = {"input_ids", "attention_mask", "token_type_ids", "labels"}  # what a tokenizer pads
 LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" covers whole
-
-
-@dataclass
-class PairFormat:
-    """Token ids that a tokenizer puts around and between the two texts of a pair, and the token types."""
-
-    prefix: list[int]
-    between: list[int]
-    suffix: list[int]
-    types: list[int] | None  # of prefix, first text, between, second text, suffix
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "PairFormat":
-        first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "b"))
-        pair = tokenizer("a", "b")
-        ids = pair["input_ids"]
-        at = next(i for i in range(len(ids)) if ids[i : i + len(first)] == first)
-        end = at + len(first)
-        then = next(i for i in range(end, len(ids)) if ids[i : i + len(second)] == second)
-        types = None
-        if "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in pair:
-            kinds = pair["token_type_ids"]
-            types = [kinds[0], kinds[at], kinds[end], kinds[then], kinds[-1]]
-        return cls(ids[:at], ids[end:then], ids[then + len(second) :], types)
-
-    def num_special(self, segments: int) -> int:
-        """Special tokens in a row of that many segments."""
-        return len(self.prefix) + len(self.between) * (segments - 1) + len(self.suffix)
-
-    def join(self, segments: list[list[int]]) -> dict[str, list[int]]:
-        """input_ids, attention_mask and, where the tokenizer has them, token_type_ids of one row."""
-        ids = list(self.prefix)
-        kinds = self.types or [0] * 5
-        types = [kinds[0]] * len(self.prefix)
-        for number, segment in enumerate(segments):
-            if number:
-                ids += self.between
-                types += [kinds[2] if number == 1 else kinds[3]] * len(self.between)
-            ids += segment
-            types += [kinds[3] if number else kinds[1]] * len(segment)
-        ids += self.suffix
-        types += [kinds[4] if len(segments) > 1 else kinds[1]] * len(self.suffix)
-        row = {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        return row if self.types is None else {**row, "token_type_ids": types}
-
-
-def truncate(segments: list[list[int]], room: int, main: int) -> list[list[int]]:
-    """Cut segments at their ends to `room` tokens in all: the longest others first, `main` when they are used up."""
-    lengths = [len(segment) for segment in segments]
-    while (excess := sum(lengths) - room) > 0:
-        others = [i for i in range(len(lengths)) if i != main and lengths[i]]
-        if not others:
-            lengths[main] = max(0, room)
-            break
-        order = sorted(others, key=lambda i: -lengths[i])
-        below = lengths[order[1]] if len(order) > 1 else 0
-        lengths[order[0]] -= min(excess, max(1, lengths[order[0]] - below))
-    return [segment[:length] for segment, length in zip(segments, lengths, strict=True)]
 
 
 def tokenize_segments(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
@@ -90,11 +32,15 @@ def find_max_length(
     examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, max_length: str
 ) -> tuple[int, float]:
     """(tokens per row, share of the rows that are cut) for max_length, a number or `auto`, over the training rows."""
-    pieces = tokenize_segments(examples, tokenizer)
     pair_format = PairFormat.of(tokenizer)
-    lengths = np.array(
-        [sum(len(pieces[s]) for s in e.segments) + pair_format.num_special(len(e.segments)) for e in examples]
-    )
+    if examples and examples[0].template:
+        from common.decoders.template import row_lengths
+
+        lengths = row_lengths(examples, tokenizer)
+    else:
+        pieces = tokenize_segments(examples, tokenizer)
+        special = pair_format.num_special
+        lengths = np.array([sum(len(pieces[s]) for s in e.segments) + special(len(e.segments)) for e in examples])
     length = choose_max_length(lengths, tokenizer, max_length, pair_format.num_special(3))
     return length, float((lengths > length).mean())
 
@@ -118,14 +64,22 @@ def tokenize(
     cache_file: str | Path | None = None,
 ) -> datasets.Dataset | list[dict]:
     """Rows of id, labels and what the tokenizer has, as write_rows() keeps them; Collator pads them."""
+    if examples and examples[0].template:
+        from common.decoders.template import tokenized_rows
+
+        return write_rows(tokenized_rows(examples, tokenizer, max_length, truncate), cache_file)
 
     def rows() -> Iterator[dict]:
         pieces = tokenize_segments(examples, tokenizer)
         pair_format = PairFormat.of(tokenizer)
+        nothing = [tokenizer.bos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id]
         for example in examples:
             segments = [pieces[segment] for segment in example.segments]
             room = max_length - pair_format.num_special(len(segments))
-            row = pair_format.join(truncate(segments, room, example.main))
+            parts = truncate(segments, room, example.main)
+            if not any(parts) and not pair_format.num_special(1):
+                parts = [nothing]  # an empty text of a family without special tokens: one token there must be
+            row = pair_format.join(parts)
             yield {"id": example.id, **row, "labels": example.label}
 
     return write_rows(rows(), cache_file)

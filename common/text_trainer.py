@@ -49,7 +49,8 @@ class TextTrainer(FoldTrainer):
         if task.lora_r > 0:
             from common.tricks.lora import add_lora
 
-            return add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout)
+            how = task.lora_target_modules, task.use_dora, task.use_rslora
+            return add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout, *how)
         if task.cuts_vocabulary:
             from common.tricks.vocabulary import WordsInUse, ids_in_use
 
@@ -138,13 +139,13 @@ class TextTrainer(FoldTrainer):
             self.oversampler.load_state_dict(load_file(Path(checkpoint) / name))
 
     def finish(self) -> None:
-        """Also take the oversampler off, fold LoRA's updates into the encoder, and put all word vectors back."""
+        """Also take the oversampler off and put all word vectors back; LoRA's updates stay adapters, or are merged."""
         super().finish()
         if self.task.cuts_vocabulary:
             self.model.words_in_use.put_back()
         if self.oversampler:
             self.oversampler.remove()
         if self.task.lora_r > 0:
-            from common.tricks.lora import merge_lora
+            from common.decoders.adapters import finish_lora
 
-            self.model = merge_lora(self.accelerator.unwrap_model(self.model))
+            self.model = finish_lora(self.accelerator.unwrap_model(self.model), self.task)

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from common.console import InputError
+from common.decoders.template import fields_of
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data, read_rows
 from common.guards.spelling import nfc
-from common.options import TextTaskArguments
+from common.options import TEMPLATE_HELP, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label
 
 COMPETITION_FILES = {
@@ -33,7 +34,15 @@ COMPETITION_FILES = {
 }
 LABEL_NAMES = ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"]
 SUBMISSION = SubmissionFormat("Id", {"Expected": most_likely_label})
-PREPROCESSING = ("speaker_format", "context", "speakers", "special_tokens", "repair_text", "max_length")
+PREPROCESSING = (
+    "speaker_format",
+    "context",
+    "prompt_template",
+    "speakers",
+    "special_tokens",
+    "repair_text",
+    "max_length",
+)
 CSV_COLUMNS = ["id", "i_dialog", "i_utterance", "speaker", "utterance"]  # and `emotion` where the rows are labelled
 NO_NEIGHBOUR = "[None]"
 
@@ -46,6 +55,8 @@ CONTEXTS = {
     "previous_current_next": [-1, 0, 1],
     "previous2_previous_current": [-2, -1, 0],
 }
+# Fields of prompt_template -> the line's place; {speaker} is the line's own.
+TEMPLATE_PLACES = {"current": 0, "previous": -1, "previous2": -2, "next": 1}
 SPEAKER_FORMATS = {
     "colon": "{speaker} : {utterance}",
     "space": "{speaker} {utterance}",
@@ -60,12 +71,17 @@ class TaskArguments(TextTaskArguments):
     """Fields of train.py beside TrainingArguments."""
 
     LIMITS: ClassVar[dict] = {"min_speaker_share": (0, 1)}
+    TEMPLATE_FIELDS: ClassVar[tuple[str, ...]] = (*TEMPLATE_PLACES, "speaker")
 
     speaker_format: Literal[tuple(SPEAKER_FORMATS)] = field(
         default="colon", metadata={"help": "S : u, S u, [S] u, [S] [Says] u, or u"}
     )
     min_speaker_share: float = field(
         default=0.0, metadata={"help": "speakers of a smaller share of the training lines are left out of the text"}
+    )
+    prompt_template: str | None = field(
+        default=None,
+        metadata={"help": f"{TEMPLATE_HELP} {' '.join(f'{{{name}}}' for name in (*TEMPLATE_PLACES, 'speaker'))}"},
     )
     context: Literal[tuple(CONTEXTS)] = field(
         default="current_previous", metadata={"help": "which lines are a row's segments, in which order"}
@@ -76,6 +92,11 @@ class TaskArguments(TextTaskArguments):
     repair_text: bool = field(
         default=True, metadata={"help": "mend cp1252 control characters and the '?' that stand for apostrophes"}
     )
+
+    def check(self, training_args: Any) -> None:
+        super().check(training_args)
+        if self.prompt_template is not None and self.context != "current_previous":
+            raise InputError("context: is not read with a prompt_template, whose fields say which lines there are")
 
 
 @dataclass
@@ -101,16 +122,17 @@ def make_preprocessing(args: TaskArguments) -> dict:
         frequent = frequent_speakers(read_utterances(args.train_file, args.repair_text), args.min_speaker_share)
         speakers = frequent if args.min_speaker_share > 0 else None
         new_tokens = special_tokens(args.speaker_format, args.context, frequent) if args.add_special_tokens else []
-    values = {"speaker_format": args.speaker_format, "context": args.context, "repair_text": args.repair_text}
+    values = {name: getattr(args, name) for name in ("speaker_format", "context", "prompt_template", "repair_text")}
     return {**values, "speakers": speakers, "special_tokens": new_tokens}
 
 
 def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
     """One row per line of a file, in its order. Raises InputError that names file, row and field."""
     utterances = read_utterances(path, preprocessing["repair_text"])
-    return make_examples(
-        utterances, preprocessing["speaker_format"], preprocessing["context"], preprocessing["speakers"]
-    )
+    form, speakers = preprocessing["speaker_format"], preprocessing["speakers"]
+    if template := preprocessing.get("prompt_template"):
+        return fill_template(utterances, template, form, speakers)
+    return make_examples(utterances, form, preprocessing["context"], speakers)
 
 
 def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:
@@ -229,6 +251,25 @@ def make_examples(
             segments.append(lines[i + offset] if inside else NO_NEIGHBOUR)
         label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
         examples.append(TextExample(utterance.id, segments, label, utterance.dialogue, places.index(0)))
+    return examples
+
+
+def fill_template(
+    utterances: list[Utterance], template: str, speaker_format: str, speakers: list[str] | None
+) -> list[TextExample]:
+    """make_examples() with the template's fields as segments. What stands before a dialogue's first line is empty."""
+    lines = [line_text(utterance, speaker_format, speakers) for utterance in utterances]
+    fields = fields_of(template)
+    examples = []
+    for i, utterance in enumerate(utterances):
+        values = {"speaker": utterance.speaker}
+        for name, offset in TEMPLATE_PLACES.items():
+            inside = 0 <= i + offset < len(utterances) and utterances[i + offset].dialogue == utterance.dialogue
+            values[name] = lines[i + offset] if inside else ""
+        label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
+        segments = [values[name] for name in fields]
+        row = TextExample(utterance.id, segments, label, utterance.dialogue, fields.index("current"), template)
+        examples.append(row)
     return examples
 
 

@@ -75,6 +75,7 @@ class TaskArguments(TextTaskArguments):
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*TextTaskArguments.DATA_FIELDS, "label_file", "label_fixes", "ner_file")
     LIMITS: ClassVar[dict] = {"indicator_words": (0, None), "dropout": (0, 1)}
+    TEMPLATE_FIELDS: ClassVar[tuple[str, ...]] = ()
 
     max_length: str = field(
         default="128",
@@ -123,10 +124,11 @@ class TaskArguments(TextTaskArguments):
         default="mean",
         metadata={"help": "an entity's vector: mean of its tokens, its first token, or its opening marker"},
     )
-    cls_pooling: Literal["pooler", "first", "mean"] = field(
+    cls_pooling: Literal["pooler", "first", "last", "mean"] = field(
         default="first",
         metadata={
-            "help": "the sentence's vector: the encoder's pooler (where there is one), the first token, the mean"
+            "help": "the sentence's vector: the encoder's pooler (where there is one), the first token (of a decoder "
+            "the last), the last, the mean"
         },
     )
     indicator_words: int = field(

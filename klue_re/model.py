@@ -23,6 +23,8 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from common.console import print_once
+from common.decoders.family import is_decoder, last_state
+from common.decoders.loading import options_of
 from common.guards.first_pass import fit_model
 from common.guards.weights import load_pretrained
 from common.models import BROKEN_FILES, label_config, load_model, unavailable
@@ -43,10 +45,19 @@ CONCATENATIONS = {
 }
 
 
+# Of the states (B, T, H) and the attention mask (B, T).
+SENTENCE_VECTORS = {
+    "first": lambda states, mask: states[:, 0],
+    "last": last_state,
+    "mean": lambda states, mask: mean_over(states, mask),
+}
+
+
 class RBertConfig(PretrainedConfig):
     """The encoder's own configuration as a dict, and the options of the head; see RelationHead for these.
 
-    cls_pooling: pooler (the encoder's; it must have one), first or mean. num_ner_types: rows of an embedding of entity
+    cls_pooling: pooler (the encoder's; it must have one), first, last (of a decoder, whose first token sees nothing) or
+    mean. num_ner_types: rows of an embedding of entity
     types that is added to the word embeddings, beside row 0 for all other tokens; 0: there is none.
     """
 
@@ -175,13 +186,14 @@ class RBertForRelationExtraction(PreTrainedModel):
         if self.ner_embedding is None:
             inputs["input_ids"] = input_ids
         else:
-            inputs["inputs_embeds"] = self.encoder.get_input_embeddings()(input_ids) + self.ner_embedding(ner_ids)
+            words = self.encoder.get_input_embeddings()(input_ids)
+            inputs["inputs_embeds"] = words + self.ner_embedding(ner_ids).to(words.dtype)
         output = self.encoder(**inputs)
         states = output.last_hidden_state  # (B, T, H)
         if self.config.cls_pooling == "pooler":
             cls = output.pooler_output
         else:
-            cls = states[:, 0] if self.config.cls_pooling == "first" else mean_over(states, attention_mask)
+            cls = SENTENCE_VECTORS[self.config.cls_pooling](states, attention_mask)
         masks = [e1_mask, e2_mask] + ([indicator_mask] if self.config.head == "indicators" else [])
         return [cls, *(mean_over(states, mask) for mask in masks)]
 
@@ -236,6 +248,9 @@ def load_relation_model(
         fit_model(encoder, tokenizer)
         initialize_tokens(encoder, tokenizer, special_tokens)
         encoder_config = encoder.config
+    if not scratch and options.get("cls_pooling", "first") == "first" and is_decoder(encoder_config):
+        options = {**options, "cls_pooling": "last"}
+        print_once("cls_pooling: the first token of a decoder sees nothing but itself, going on with last")
     if options.get("cls_pooling") == "pooler" and not has_pretrained_pooler:
         options = {**options, "cls_pooling": "first"}
         print_once(f"cls_pooling: {args.model_name_or_path} has no pretrained pooler, going on with first")
@@ -252,7 +267,7 @@ def load_relation_model(
 def load_encoder(args: Any) -> tuple[PreTrainedModel, bool]:
     """(the encoder of args.model_name_or_path in float32, whether it has a pretrained pooler). Raises InputError."""
     try:
-        encoder, new = load_pretrained(AutoModel, args.model_name_or_path, args.trust_remote_code)
+        encoder, new = load_pretrained(AutoModel, args.model_name_or_path, args.trust_remote_code, **options_of(args))
     except BROKEN_FILES as error:
         raise unavailable(args.model_name_or_path, error) from error
     return encoder, has_pooler(encoder) and not new

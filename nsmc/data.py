@@ -38,7 +38,7 @@ COMPETITION_FILES = {
 }
 LABEL_NAMES = ["0", "1"]  # negative, positive
 SUBMISSION = SubmissionFormat("Id", {"Predicted": most_likely_label})
-PREPROCESSING = ("max_length",)
+PREPROCESSING = ("prompt_template", "max_length")
 NSMC_COLUMNS = ["id", "document"]  # and `label` where the rows are labelled
 KAGGLE_COLUMNS = ["Id", "Sentence"]
 
@@ -54,8 +54,8 @@ class TaskArguments(TextTaskArguments):
 
 
 def make_preprocessing(args: TaskArguments) -> dict:
-    """Nothing: a review is read as it is."""
-    return {}
+    """prompt_template: what stands around a review; None: nothing, it is read as it is."""
+    return {"prompt_template": args.prompt_template}
 
 
 def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
@@ -84,7 +84,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
             raise InputError(f"{where}, column label: {label[0]!r:.80} is not one of {', '.join(LABEL_NAMES)}")
         text = unicodedata.normalize("NFC", document if columns == KAGGLE_COLUMNS else unquote(unquote(document)))
         group = group_of.setdefault(same_text(text), row_id)
-        reviews.append(TextExample(row_id, [text], LABEL_NAMES.index(label[0]) if label else -1, group))
+        number = LABEL_NAMES.index(label[0]) if label else -1
+        reviews.append(TextExample(row_id, [text], number, group, template=preprocessing.get("prompt_template")))
     empty = sum(not review.segments[0].strip() for review in reviews)
     of_these = f", {empty} of them with an empty text" if empty else ""
     print_once(f"{path.name}: {len(reviews):,} rows, {encoding}{of_these}")

@@ -30,7 +30,7 @@ say = cache(print_once)  # once, not for every fold
 
 
 def load_pretrained(auto_class: Any, name: str, trust_remote_code: bool, **options: Any) -> tuple[PreTrainedModel, set]:
-    """(auto_class.from_pretrained(name, **options) in float32, the keys of what is new in it).
+    """(auto_class.from_pretrained(name, **options) in float32 where no dtype is given, the keys of what is new in it).
 
     New may be a classifier (missing, or of another number of labels) and a pooler, which is said. Raises InputError
     where another weight is missing or has another shape, and what from_pretrained raises.
@@ -39,7 +39,8 @@ def load_pretrained(auto_class: Any, name: str, trust_remote_code: bool, **optio
     model, info = load(auto_class, name, trust_remote_code=trust_remote_code, **options)
     if has_prefix(info["unexpected_keys"]) and (state := read_state(name)):
         state = without_prefixes(state, own_names(model), name)
-        model, info = load(type(model), None, config=model.config, state_dict=state)
+        how = {key: options[key] for key in ("dtype", "attn_implementation") if key in options}
+        model, info = load(type(model), None, config=model.config, state_dict=state, **how)
     refuse_adapters(name, model, info)
     new, wrong = judge(model, info)
     if wrong:
@@ -72,12 +73,12 @@ def load_saved(model_class: Any, folder: str | Path) -> PreTrainedModel:
 
 
 def load(model_class: Any, name: str | Path | None, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """(from_pretrained(name, **options) in float32, what it says of the keys), without its table on the terminal."""
+    """(from_pretrained(name, **options), float32 by default; what it says of the keys), with its table not shown."""
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(is_error)  # because a higher level makes it say other things
     how = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
-        return model_class.from_pretrained(name, **how, **options)
+        return model_class.from_pretrained(name, **{**how, **options})
     finally:
         logger.removeFilter(is_error)
 

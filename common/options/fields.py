@@ -337,11 +337,6 @@ class TrickArguments(TextArguments):
 
 
 @dataclass
-class TextTaskArguments(PseudoArguments, TrickArguments, ImbalanceArguments, StoppingArguments):
-    """Every field of a task that classifies texts."""
-
-
-@dataclass
 class PredictArguments:
     """Fields of every predict.py."""
 

@@ -45,7 +45,8 @@ class FeatureSpaceOversampler:
 
     def _capture(self, linear: nn.Linear, inputs: tuple[Tensor]) -> None:
         if linear.training:
-            self.vectors = inputs[0]
+            # over a decoder the last token's state stands at every place (common/decoders/family.py)
+            self.vectors = inputs[0] if inputs[0].ndim == 2 else inputs[0][:, 0]
 
     def loss(self, labels: Tensor, loss_fn: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, int]:
         """Sum of the losses of the synthetic rows (a float32 scalar) and their number; the batch's vectors then join

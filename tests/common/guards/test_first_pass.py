@@ -1,6 +1,7 @@
 """Two rows go through the model before anything is written: families of transformers, tiny and with random weights,
 each with a tokenizer that fits or does not."""
 
+import functools
 import inspect
 
 import pytest
@@ -207,9 +208,29 @@ def test_a_tokenizer_that_nothing_can_pad_is_refused(folder):
 
 
 def test_another_pad_token_than_the_model_looks_for_is_refused(folder):
-    path = folder("gpt2", plain_tokenizer(TEXTS, eos_token="<end>", pad_token="the"), pad_token_id=0)
+    """A model of the kind that looks for its last token by the pad token's id."""
+
+    def last_by_id(model):
+        forward = model.forward
+
+        @functools.wraps(forward)
+        def new(**kwargs):
+            output = forward(**kwargs)
+            output.logits = output.logits + (kwargs["input_ids"] != model.config.pad_token_id).sum(1, keepdim=True)
+            return output
+
+        model.forward = new
+        return model
+
+    path = folder("bert", plain_tokenizer(TEXTS, pad_token="the"), pad_token_id=0)
     with pytest.raises(InputError, match="the padding changes the logits"):
-        first_pass(path)
+        first_pass(path, change=last_by_id)
+
+
+def test_a_decoder_pads_with_its_tokenizers_token_whatever_its_configuration_says(folder):
+    path = folder("gpt2", plain_tokenizer(TEXTS, eos_token="<end>", pad_token="the"), pad_token_id=0)
+    model, tokenizer = first_pass(path)
+    assert model.config.pad_token_id == tokenizer.pad_token_id != 0
 
 
 def test_a_default_language_that_is_not_set_is_one_sentence(folder):

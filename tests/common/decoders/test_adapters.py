@@ -1,0 +1,213 @@
+"""Folds that are saved as adapters: what predicts, what loads them, what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from common.decoders import adapters, average
+from common.files import read_json
+from tests.tools.decoders import make_decoder
+from tests.tools.scripts import ROOT, predict, succeed, worker_of
+
+worker = worker_of(ROOT / "friends")
+SAMPLE = ROOT / "friends" / "sample"
+LORA = ["--lora_r", "4", "--lora_alpha", "32", "--learning_rate", "2e-2"]
+FEW = [
+    "--num_folds",
+    "2",
+    "--max_train_samples",
+    "60",
+    "--max_predict_samples",
+    "20",
+    "--num_train_epochs",
+    "1",
+    "--torch_num_threads",
+    "1",
+]
+
+
+def train(worker, folder, base, *options, name="run"):
+    demo = ["--config", ROOT / "friends/configs/demo.yaml", "--model_name_or_path", base, "--output_dir", folder / name]
+    succeed(worker, folder, "train.py", *demo, *FEW, *options)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_decoder("llama", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def runs(worker, base, tmp_path_factory):
+    """The same training with its folds saved as adapters, and merged."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        train(worker, folder, base, *LORA, *how, name=name)
+        for name, how in (("adapters", []), ("merged", ["--merge_adapters"]))
+    ]
+
+
+def logits_of(worker, folder, run, *options):
+    return predict(worker, folder, "--run_dir", run, "--test_file", SAMPLE / "test.csv", *options).logits
+
+
+def test_adapters_predict_what_merged_folds_do(worker, runs, tmp_path):
+    swapped, merged = (logits_of(worker, tmp_path, run) for run in runs)
+    assert np.abs(swapped - merged).max() < 1e-4
+    folds = [np.load(runs[0] / f"fold{k}" / "test_logits.npz")["logits"] for k in (0, 1)]
+    assert np.abs(folds[0] - folds[1]).max() > 1e-2  # so that a fold which is not swapped is seen
+    assert np.abs(swapped[:20] - np.mean(folds, axis=0)).max() < 1e-4
+
+
+def test_a_fold_holds_adapters_the_head_and_the_bases_name_and_fingerprint(runs, base):
+    fold = runs[0] / "fold0"
+    said = read_json(fold / "base.json")
+    assert said["model_name_or_path"] == str(base)
+    assert said["sha256"] == read_json(runs[0] / "run.json")["data"]["model_name_or_path"]["sha256"]
+    assert not list(fold.glob("model*.safetensors")) and (fold / "adapter_model.safetensors").exists()
+    assert list((runs[1] / "fold0").glob("model*.safetensors")) and not (runs[1] / "fold0" / "base.json").exists()
+
+
+@torch.no_grad()
+def test_from_pretrained_and_pipeline_load_a_fold_of_adapters(runs):
+    models = [AutoModelForSequenceClassification.from_pretrained(run / "fold1").eval() for run in runs]
+    tokenizer = AutoTokenizer.from_pretrained(runs[0] / "fold1")
+    ids = tokenizer("Joey : How are you?", return_tensors="pt")
+    assert torch.allclose(*(model(**ids).logits for model in models), atol=1e-4)
+    answers = [pipeline("text-classification", str(run / "fold1"))("Joey : How are you?")[0] for run in runs]
+    assert answers[0]["label"] == answers[1]["label"] and answers[0]["label"] in models[0].config.label2id
+
+
+def test_the_base_is_loaded_once_for_all_folds(runs, monkeypatch):
+    loads = []
+    load_base = adapters.load_base
+    monkeypatch.setattr(adapters, "load_base", lambda *args: loads.append(args) or load_base(*args))
+    adapters.LOADED.clear()
+    first, second = (adapters.load_adapters(runs[0] / f"fold{k}", torch.device("cpu")) for k in (0, 1))
+    assert first is second and len(loads) == 1
+    weights = {k: p.clone() for k, p in second.named_parameters()}
+    adapters.load_adapters(runs[0] / "fold0", torch.device("cpu"))
+    changed = {name for name, parameter in second.named_parameters() if not torch.equal(parameter, weights[name])}
+    assert changed and all("lora_" in name or "modules_to_save" in name for name in changed)
+
+
+@pytest.mark.parametrize(
+    "damage, part",
+    [("changed", "has changed since they were trained"), ("gone", "is not here"), ("key", "the fold is damaged")],
+)
+def test_a_base_that_has_changed_is_one_sentence(worker, base, tmp_path, damage, part):
+    own = tmp_path / "base"
+    shutil.copytree(base, own)
+    run = train(worker, tmp_path, own, *LORA, "--num_train_epochs", "1")
+    if damage == "changed":
+        content = json.loads((own / "config.json").read_text())
+        (own / "config.json").write_text(json.dumps(content | {"rms_norm_eps": 1e-3}))
+    elif damage == "gone":
+        shutil.rmtree(own)
+    else:
+        (run / "fold0" / "adapter_model.safetensors").write_bytes(b"no")
+        part = "adapter_model.safetensors: is damaged"
+    adapters.fingerprint.cache_clear()
+    code, errors = worker.run(tmp_path, "predict.py", "--run_dir", run, "--test_file", SAMPLE / "test.csv")
+    assert code == 2 and part in errors and len(errors.strip().splitlines()) == 1, errors
+
+
+def test_a_run_of_adapters_that_is_stopped_and_resumed_ends_with_the_same_bits(worker, base, runs, tmp_path):
+    how = [*LORA, "--save_strategy", "epoch", "--num_train_epochs", "2", "--num_folds", "2", "--fold", "0"]
+    whole = train(worker, tmp_path, base, *how, name="whole")
+    stopped = tmp_path / "stopped"
+    demo = [
+        "--config",
+        ROOT / "friends/configs/demo.yaml",
+        "--model_name_or_path",
+        base,
+        "--output_dir",
+        stopped,
+        *FEW,
+        *how,
+    ]
+    worker.run(tmp_path, "train.py", *demo, "--stop_after_epoch", "1")
+    assert not (stopped / "fold0" / "fold.json").exists()
+    succeed(worker, tmp_path, "train.py", *demo, "--resume")
+    files = [(run / "fold0" / "adapter_model.safetensors").read_bytes() for run in (whole, stopped)]
+    assert files[0] == files[1]
+
+
+SENTENCES = {
+    "no-such-layer": (["--lora_r", "4", "--lora_target_modules", "q_proj", "query"], "lora_target_modules: no layer is called 'query', expected some of"),
+    "without-lora": (["--use_dora"], "use_dora: belongs to LoRA, which is off"),
+    "trained-in-bf16": (["--model_dtype", "bfloat16"], "model_dtype: bfloat16 is for frozen weights below LoRA"),
+    "rounded": (["--quantization", "4bit"], "quantization: 4bit weights cannot be trained; give lora_r"),
+    "dora": (["--lora_r", "4", "--use_dora", "--average_adapters"], "average_adapters: DoRA"),
+    "no-line": (["--prompt_template", "Line: {previous}"], "prompt_template: has no {current}"),
+    "no-field": (["--prompt_template", "{current} {emotion}"], "{emotion} is no field of this task, expected some of {current}, {previous}"),
+    "context": (["--prompt_template", "{current}", "--context", "current"], "context: is not read with a prompt_template"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options, part", SENTENCES.values(), ids=SENTENCES)
+def test_what_cannot_be_is_one_sentence_before_anything_is_written(worker, base, tmp_path, options, part):
+    demo = [
+        "--config",
+        ROOT / "friends/configs/demo.yaml",
+        "--model_name_or_path",
+        base,
+        "--output_dir",
+        tmp_path / "run",
+    ]
+    code, errors = worker.run(tmp_path, "train.py", *demo, *FEW, *options)
+    assert code == 2 and part in errors and len(errors.strip().splitlines()) == 1, errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_average_of_products_is_one_of_the_summed_rank():
+    generator = torch.Generator().manual_seed(0)
+    states = [
+        {
+            "m.lora_A.weight": torch.randn(2, 5, generator=generator),
+            "m.lora_B.weight": torch.randn(7, 2, generator=generator),
+            "score.weight": torch.randn(3, 7, generator=generator),
+        }
+        for _ in range(3)
+    ]
+    mean = average.mean_state(states)
+    products = [state["m.lora_B.weight"] @ state["m.lora_A.weight"] for state in states]
+    assert mean["m.lora_A.weight"].shape == (6, 5) and mean["m.lora_B.weight"].shape == (7, 6)
+    assert torch.allclose(mean["m.lora_B.weight"] @ mean["m.lora_A.weight"], sum(products) / 3, atol=1e-6)
+    assert torch.allclose(mean["score.weight"], sum(state["score.weight"] for state in states) / 3)
+    factors = [sum(state[key] for state in states) / 3 for key in ("m.lora_B.weight", "m.lora_A.weight")]
+    assert not torch.allclose(factors[0] @ factors[1], sum(products) / 3, atol=1e-2)
+
+
+@pytest.mark.parametrize("rslora", [[], ["--use_rslora"]], ids=["lora", "rslora"])
+def test_averaged_adapters_are_a_run_whose_updates_are_the_folds_mean(worker, base, tmp_path, rslora):
+    run = train(
+        worker,
+        tmp_path,
+        base,
+        *LORA,
+        *rslora,
+        "--average_adapters",
+        "--eval_file",
+        SAMPLE / "train.json",
+        "--max_eval_samples",
+        "30",
+    )
+    folds = [AutoModelForSequenceClassification.from_pretrained(run / f"fold{k}") for k in (0, 1)]
+    mean = AutoModelForSequenceClassification.from_pretrained(run / "average" / "fold0")
+    layers = [model.model.layers[1].mlp.up_proj for model in (*folds, mean)]
+    updates = [layer.get_delta_weight("default") for layer in layers]
+    assert torch.allclose(updates[2], (updates[0] + updates[1]) / 2, atol=1e-6) and updates[2].abs().max() > 1e-3
+    said = read_json(run / "average.json")
+    assert said["eval"]["lost"] == pytest.approx(
+        said["eval"]["averaged_adapters"]["log_loss"] - said["eval"]["averaged_logits"]["log_loss"], abs=1e-5
+    )
+    assert said["test"]["rows"] == 20 and 0 <= said["test"]["same_prediction"] <= 1
+    logits = logits_of(worker, tmp_path, run / "average")
+    tokenizer = AutoTokenizer.from_pretrained(run / "average" / "fold0")
+    assert np.isfinite(logits).all() and tokenizer.padding_side == "right"
+    assert "average_adapters, eval: predicts as the averaged logits do" in (run / "report.md").read_text()
