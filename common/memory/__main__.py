@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--max_length", help="tokens of a row, in place of the preset's")
     parser.add_argument("--per_device_train_batch_size", type=int, help="in place of the preset's")
     parser.add_argument("--num_labels", type=int, default=8, help="outputs of the head (default: 8)")
-    parser.add_argument("--table", action="store_true", help="1.5 to 9 B at 256 and 1,024 tokens, as in docs/memory.md")
+    parser.add_argument(
+        "--table", action="store_true", help="1.5 to 9 B at 256 and 1,024 tokens, as in docs/decoders.md"
+    )
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -117,12 +119,8 @@ def step_of(preset: dict[str, Any], num_labels: int, source: Path) -> Any:
     return Step(batch, int(length), num_labels, half=half, **values)
 
 
-def largest_batch(config: Any, step: Any, size: float) -> int:
-    """The most rows that fit; 0: not even one. What a row needs beside the first does not depend on how many there
-    are."""
-    from common.memory.parts import memory_of
-
-    one, two = (memory_of(config, dataclasses.replace(step, batch_size=rows))["total"] for rows in (1, 2))
+def largest_batch(one: int, two: int, size: float) -> int:
+    """The most rows that fit, of the bytes of one and of two; 0: not even one."""
     room = (size - CONTEXT) / GAPS - one
     return 1 + int(room / (two - one)) if room >= 0 else 0
 
@@ -143,7 +141,8 @@ def table() -> str:
                     gradient_checkpointing=checkpointing,
                 )  # fmt: skip
                 parts = memory_of(config, step)
-                rows = [f"{largest_batch(config, step, size) or 'none'}" for size in CARDS.values()]
+                two = memory_of(config, dataclasses.replace(step, batch_size=2))["total"]
+                rows = [f"{largest_batch(parts['total'], two, size) or 'none'}" for size in CARDS.values()]
                 cells = [name, f"{length:,}", way, *(f"{parts[part] / 1e9:.2f}" for part in shown), *rows]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -211,3 +211,20 @@ def test_averaged_adapters_are_a_run_whose_updates_are_the_folds_mean(worker, ba
     tokenizer = AutoTokenizer.from_pretrained(run / "average" / "fold0")
     assert np.isfinite(logits).all() and tokenizer.padding_side == "right"
     assert "average_adapters, eval: predicts as the averaged logits do" in (run / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_tiny_decoder_learns_the_sample_ten_points_above_the_majority(worker, tmp_path):
+    lines = [line["utterance"] for dialogue in read_json(SAMPLE / "train.json") for line in dialogue]
+    base = make_decoder("llama", tmp_path / "base", lines)
+    demo = [
+        "--config",
+        ROOT / "friends/configs/demo.yaml",
+        "--model_name_or_path",
+        base,
+        "--output_dir",
+        tmp_path / "run",
+    ]
+    succeed(worker, tmp_path, "train.py", *demo, "--learning_rate", "3e-3", "--torch_num_threads", "1")
+    found = read_json(tmp_path / "run" / "metrics.json")["oof"]
+    assert found["accuracy"] > found["majority_share"] + 0.1
