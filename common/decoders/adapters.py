@@ -21,7 +21,7 @@ from common.console import InputError, print_once
 from common.decoders.loading import loading_options
 from common.files import read_json, write_json
 from common.guards.foreign_code import refuse_code
-from common.guards.inputs import hub_commit, weights_sha256
+from common.guards.inputs import hub_commit, weight_files, weights_sha256
 from common.guards.weights import has_prefix, load
 from common.options.decoders import check_bitsandbytes
 from common.tricks.lora import keep_head_float32, merge_lora
@@ -116,10 +116,18 @@ def complete(model: torch.nn.Module, folder: Path, run: "Run") -> None:
     )
 
 
-@functools.cache
 def fingerprint(name: str) -> str | None:
     """As run.json has it: of a folder its SHA-256, of a hub's repository its commit."""
-    return weights_sha256(name) if Path(name).is_dir() else hub_commit(name)
+    if not Path(name).is_dir():
+        return hub_commit(name)
+    times = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weight_files(Path(name))]
+    return folder_fingerprint(name, tuple(times))
+
+
+@functools.cache
+def folder_fingerprint(name: str, times: tuple) -> str:
+    """Read once for all folds, as long as no file is written anew."""
+    return weights_sha256(name)
 
 
 def check_base(folder: Path, base: dict[str, Any]) -> None:

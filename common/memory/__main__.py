@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--max_length", help="tokens of a row, in place of the preset's")
     parser.add_argument("--per_device_train_batch_size", type=int, help="in place of the preset's")
     parser.add_argument("--num_labels", type=int, default=8, help="outputs of the head (default: 8)")
-    parser.add_argument(
-        "--table", action="store_true", help="1.5 to 9 B at 256 and 1,024 tokens, as in docs/decoders.md"
-    )
+    parser.add_argument("--table", action="store_true", help="1.5 to 9 B at two lengths, as in docs/decoders.md")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("transformers").setLevel(logging.ERROR)
