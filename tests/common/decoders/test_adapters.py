@@ -97,7 +97,7 @@ def test_a_base_that_has_changed_is_one_sentence(worker, base, runs, tmp_path, d
     run, path = runs[0], base / "config.json"
     weights = run / "fold0" / "adapter_model.safetensors"
     path, part = {
-        "changed": (path, "has changed since they were trained; bring back what it was"),
+        "changed": (path, "has changed since they were trained"),
         "gone": (base / "model.safetensors", "is not here"),
         "damaged": (weights, f"{weights}: is damaged"),
     }[damage]
