@@ -12,7 +12,7 @@ import yaml
 
 from common.console import InputError
 from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config
-from common.options.fields import TextTaskArguments
+from common.options.decoders import TextTaskArguments
 from common.options.machine import git_commit
 from tests.tools.scripts import ENVIRONMENT
 
