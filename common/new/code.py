@@ -48,7 +48,7 @@ def data_py(plan: Plan) -> str:
         "",
         f"from dataclasses import dataclass{', field' if options else ''}",
         "",
-        "from common.examples import TextExample, check_id, check_text",
+        f"from common.examples import TextExample, {'check_id, ' if plan.roles.id else ''}check_text",
         *([] if plan.recipe == "nsmc" else ["from common.options import TextTaskArguments"]),
         f"from common.submission import {', '.join(sorted(['SubmissionFormat', *plan.answers]))}",
         "from common.tables import read_table",
@@ -138,8 +138,13 @@ def column_helpers(plan: Plan) -> list[str]:
     names |= {"labels": {"label_number"}, "ordered": {"label_number"}, "number": {"number_of"}, "several": set()}[
         plan.target.kind
     ]
-    names |= {"listed"} if plan.target.kind == "several" and len(plan.target.columns) == 1 else set()
+    names |= {list_helper(plan.target)} if plan.target.kind == "several" and len(plan.target.columns) == 1 else set()
     return sorted(names)
+
+
+def list_helper(target: Target) -> str:
+    """An empty cell is no label where the training file has such cells and --kind says so; else it is refused."""
+    return "listed" if target.may_be_empty else "some_labels"
 
 
 def label_lines(target: Target) -> list[str]:
@@ -156,11 +161,14 @@ def label_lines(target: Target) -> list[str]:
             '        names = [name for name in LABEL_NAMES if values.get(name) == "1"]',
             "        label = LABEL_NAMES.encode(names, where) if LABEL_NAMES[0] in values else LABEL_NAMES.unknown",
         ]
+    stated = "" if target.may_be_empty else ", where"
     separator = "" if target.separator == "," else f", {as_source(target.separator)}"
     return [
         "        label = LABEL_NAMES.unknown",
         f"        if {as_source(column)} in values:",
-        f"            label = LABEL_NAMES.encode(listed(values[{as_source(column)}]{separator}), {where})",
+        f"            where = {where}",
+        f"            names = {list_helper(target)}(values[{as_source(column)}]{stated}{separator})",
+        "            label = LABEL_NAMES.encode(names, where)",
     ]
 
 

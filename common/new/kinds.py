@@ -20,8 +20,8 @@ SEPARATORS = (",", ";", "|", " ")
 
 @dataclass
 class Target:
-    """kind: one of KINDS; names: the labels, or the column of a number; separator: between the labels of a cell; why:
-    the reason in words; counts: rows of each label."""
+    """kind: one of KINDS; names: the labels, or the column of a number; separator: between the labels of a cell;
+    may_be_empty: an empty cell is a row without a label; why: the reason in words; counts: rows of each label."""
 
     kind: str
     columns: list[str]
@@ -29,6 +29,7 @@ class Target:
     why: str
     counts: dict[str, int]
     separator: str = ","
+    may_be_empty: bool = False
 
     @property
     def registered(self) -> str:
@@ -106,7 +107,9 @@ def several_labels(column: Column, separator: str, kind: str | None) -> Target:
     names = in_order(counts)
     both = sum(len(listed(cell, separator)) > 1 for cell in column.values)
     why = "--kind says so" if kind else f"{both:,} cells hold several, separated by {separator!r}"
-    return Target("several", [column.name], names, why, {name: counts[name] for name in names}, separator)
+    return Target(
+        "several", [column.name], names, why, {name: counts[name] for name in names}, separator, bool(column.empty)
+    )
 
 
 def number(train: Table, column: Column, kind: str | None, metric: str | None) -> Target:

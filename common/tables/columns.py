@@ -99,3 +99,11 @@ def listed(value: str, separator: str = ",") -> list[str]:
         separator = ","
     parts = (part.strip().strip("'\"").strip() for part in (text.split(separator) if text else []))
     return [nfc(part) for part in parts if part]
+
+
+def some_labels(value: str, where: str, separator: str = ",") -> list[str]:
+    """listed(), of a cell that is not empty: `[]` says that there is no label. Raises InputError, which begins with
+    where."""
+    if not value.strip():
+        raise InputError(f"{where}: is empty, expected labels, or [] where there are none")
+    return listed(value, separator)
