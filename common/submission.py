@@ -17,21 +17,8 @@ from common.files import atomic_write, read_table
 from common.guards.cells import check_cell, check_label, kind_of
 from common.guards.spelling import nfc
 from common.logits import Logits
-from common.tables.answers import (  # noqa: F401  (data.py has them from here)
-    answer_kind,
-    check_list,
-    label_json,
-    label_list,
-    label_words,
-    most_likely_label,
-    most_likely_number,
-    number,
-    probability,
-    probability_list,
-    probability_of,
-    score,
-    yes_or_no,
-)
+from common.tables.answers import *  # noqa: F403  (data.py has them from here)
+from common.tables.answers import answer_kind, check_list, most_likely_label, probability
 
 SUM_TOLERANCE = 1e-4
 

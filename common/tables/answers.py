@@ -12,6 +12,20 @@ import numpy as np
 
 from common.console import InputError
 
+__all__ = [
+    "label_json",
+    "label_list",
+    "label_words",
+    "most_likely_label",
+    "most_likely_number",
+    "number",
+    "probability",
+    "probability_list",
+    "probability_of",
+    "score",
+    "yes_or_no",
+]
+
 Logits = Any  # common.logits imports nothing of here, but --help is to answer at once
 
 
