@@ -87,10 +87,9 @@ def data_py(plan: Plan) -> str:
 
 def head(plan: Plan) -> list[str]:
     """The names that are data and no code."""
+    files = ", ".join(f"{as_source(option)}: {as_source(name)}" for option, name in plan.files.items())
     return [
-        "COMPETITION_FILES = {",
-        *(f'    "{option}": {as_source(name)},' for option, name in plan.files.items()),
-        "}",
+        *wrapped(f"COMPETITION_FILES = {{{files}}}"),
         *wrapped(f"LABEL_NAMES = {target_source(plan.target)}"),
         f"METRIC = {as_source(plan.metric)}",
         f"SUBMISSION = {plan.submission}",

@@ -28,6 +28,8 @@ from common.tables.media import find_file
 
 FILE_NAMES = ("path", "file", "filename", "file_name", "image", "image_id", "img", "video", "clip", "id")
 OF_CLASSES = ("label_smoothing_factor", "mixup_alpha", "calibrate")  # options that other targets do not have
+# METRIC is looked for where TaskArguments stands
+OPTIONS_OF_TRAIN = ["", "", "class TaskArguments(RecipeArguments):", '    """Options of train.py."""']
 
 
 @dataclass
@@ -43,9 +45,9 @@ MEDIA = {
     "reon_face": Media(
         "images",
         IMAGE_SUFFIXES,
-        "CROP_RECORD, TaskArguments, compile_pattern, describe_groups, draw_sample, label_and_subject, list_files",
+        "CROP_RECORD, compile_pattern, describe_groups, draw_sample, label_and_subject, list_files",
     ),
-    "hand_signal": Media("clips", VIDEO_SUFFIXES, "TaskArguments, TaskPredictArguments, flip_map"),
+    "hand_signal": Media("clips", VIDEO_SUFFIXES, "TaskPredictArguments, flip_map"),
 }
 
 
@@ -152,8 +154,10 @@ def folder_code(plan: Plan, media: Media) -> str:
         f"from {module} import {media.exported.replace('list_files', 'list_files, read_examples')}  # noqa: F401"
         if is_face
         else f"from {module} import {media.exported}, read_examples  # noqa: F401",
+        f"from {module} import TaskArguments as RecipeArguments",
         "",
         *[line for line in head(plan) if not line.startswith("LABEL_NAMES")],
+        *OPTIONS_OF_TRAIN,
         *([] if is_face else ["", "", "def submission_format(examples):", "    return SUBMISSION"]),
     ]
     return "\n".join(shorten(lines)) + "\n"
@@ -200,9 +204,11 @@ def table_code(plan: Plan, media: Media, column: str) -> str:
         "",
         f"from {module} import {media.exported}  # noqa: F401",
         f"from {module} import {own}",
+        f"from {module} import TaskArguments as RecipeArguments",
         f"from {module} import read_examples as read_folder",
         "",
         *head(plan),
+        *OPTIONS_OF_TRAIN,
         "",
         "",
         *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
@@ -303,7 +309,7 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
     size = "image_size: 32\n" if recipe.name == "reon_face" else "num_frames: 4\nframe_stride: 0\ncrop_size: 32\n"
     presets["demo.yaml"] = (
         "# The sample, which is drawn and says nothing of the contest: a small model from scratch, no network, a CPU.\n"
-        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 8\n"
+        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 5\n"
     )
     for name, text in {"data.py": code, **{f"configs/{name}": text for name, text in presets.items()}}.items():
         with atomic_write(folder / name) as file:
