@@ -437,6 +437,7 @@ def describe_groups(examples: Faces) -> str:
         f"{len(examples):,} images in {len(np.unique(examples.groups)):,} groups (same person, same image) that "
         "stay in one fold"
     )
-    pairs = np.unique(np.stack([examples.groups, examples.labels]), axis=1)
+    labels = np.unique(examples.labels, axis=0, return_inverse=True)[1]  # a row may have several, or a number
+    pairs = np.unique(np.stack([examples.groups, labels]), axis=1)
     two = np.count_nonzero(np.unique(pairs[0], return_counts=True)[1] > 1)
     return text + (f"; {two} groups of identical images carry two labels" if two and not examples.has_subjects else "")

@@ -309,7 +309,7 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
     size = "image_size: 32\n" if recipe.name == "reon_face" else "num_frames: 4\nframe_stride: 0\ncrop_size: 32\n"
     presets["demo.yaml"] = (
         "# The sample, which is drawn and says nothing of the contest: a small model from scratch, no network, a CPU.\n"
-        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 5\n"
+        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 6\n"
     )
     for name, text in {"data.py": code, **{f"configs/{name}": text for name, text in presets.items()}}.items():
         with atomic_write(folder / name) as file:
