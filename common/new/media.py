@@ -76,6 +76,8 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         column = None
         target = folders_of_classes(Path(where))
         said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
+    if recipe.name == "hand_signal" and target.kind != "labels":
+        raise InputError(f"--target: is {target.kind}, hand_signal's loop learns one label a clip (--kind labels)")
     metric = find_metric_name(args.metric, target)
     submission, answers, why = find_submission(sample, target, args.id or column)
     roles = Roles(args.id or column, [], target.columns, {})
