@@ -10,12 +10,12 @@ from common.console import InputError
 from common.files import atomic_write
 from common.files import read_table as read_csv
 from common.new.answers import find_submission, order_of_sample
-from common.new.code import Plan, as_source, data_py
+from common.new.code import Plan, data_py
 from common.new.kinds import Target, find_target
 from common.new.looks import HTML, PERCENT, Column, columns_of, script_of
 from common.new.presets import text_presets
 from common.new.readme import readme
-from common.new.roles import Roles, find_roles
+from common.new.roles import find_roles
 from common.new.sample import make_rows, sample_submission, write_table
 from common.tables import Table, nearest, read_table
 from common.tables.columns import fill, same_text
@@ -245,6 +245,3 @@ def write_sample(folder: Path, plan: Plan, columns: dict[str, Column], sample: T
     text = sample_submission(names, id_column, ids, cell.get(plan.answers[0], "0.5"))
     with atomic_write(folder / "sample" / "sample_submission.csv") as file:
         file.write(text)
-
-
-__all__ = ["FOLDERS", "Roles", "as_source", "build"]

@@ -50,7 +50,7 @@ def data_py(plan: Plan) -> str:
         "",
         f"from common.examples import TextExample, {'check_id, ' if plan.roles.id else ''}check_text",
         *([] if plan.recipe == "nsmc" else ["from common.options import TextTaskArguments"]),
-        f"from common.submission import {', '.join(sorted(['SubmissionFormat', *plan.answers]))}",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
         f"from common.tables.columns import {', '.join(column_helpers(plan))}",
         *targets_import(plan.target),

@@ -34,21 +34,13 @@ OPTIONS_OF_TRAIN = ["", "", "class TaskArguments(RecipeArguments):", '    """Opt
 
 @dataclass
 class Media:
-    """What the two recipes differ in. exported: what the siblings of data.py want of it."""
+    """What the two recipes differ in: the option that names the files' folder, and their endings."""
 
     option: str
     suffixes: tuple[str, ...]
-    exported: str
 
 
-MEDIA = {
-    "reon_face": Media(
-        "images",
-        IMAGE_SUFFIXES,
-        "CROP_RECORD, compile_pattern, describe_groups, draw_sample, label_and_subject, list_files",
-    ),
-    "hand_signal": Media("clips", VIDEO_SUFFIXES, "TaskPredictArguments, flip_map"),
-}
+MEDIA = {"reon_face": Media("images", IMAGE_SUFFIXES), "hand_signal": Media("clips", VIDEO_SUFFIXES)}
 
 
 def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterator[str]:
@@ -151,32 +143,16 @@ def folder_code(plan: Plan, media: Media) -> str:
         "",
         'What train.py and predict.py want of it: docs/new_competition.md."""',
         "",
-        f"from common.submission import {', '.join(sorted(['SubmissionFormat', *plan.answers], key=str.lower))}",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "",
-        f"from {module} import {media.exported.replace('list_files', 'list_files, read_examples')}  # noqa: F401"
-        if is_face
-        else f"from {module} import {media.exported}, read_examples  # noqa: F401",
+        f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
         f"from {module} import TaskArguments as RecipeArguments",
         "",
         *[line for line in head(plan) if not line.startswith("LABEL_NAMES")],
         *OPTIONS_OF_TRAIN,
         *([] if is_face else ["", "", "def submission_format(examples):", "    return SUBMISSION"]),
     ]
-    return "\n".join(shorten(lines)) + "\n"
-
-
-def shorten(lines: list[str]) -> list[str]:
-    """A long import as two."""
-    result = []
-    for line in lines:
-        match = re.fullmatch(r"from (\w+) import (.*?)(  # noqa: F401)?", line)
-        if match and len(line) > 118:
-            names = match[2].split(", ")
-            for part in (names[: len(names) // 2], names[len(names) // 2 :]):
-                result.append(f"from {match[1]} import {', '.join(part)}{match[3] or ''}")
-        else:
-            result.append(line)
-    return result
+    return "\n".join(lines) + "\n"
 
 
 def table_code(plan: Plan, media: Media, column: str) -> str:
@@ -198,13 +174,13 @@ def table_code(plan: Plan, media: Media, column: str) -> str:
         *(["import numpy as np", ""] if is_face else []),
         "from common.examples import check_id",
         f"from common.guards.listing import {suffixes}",
-        f"from common.submission import {', '.join(sorted(['SubmissionFormat', *plan.answers], key=str.lower))}",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
         *([f"from common.tables.columns import {helper}"] if helper else []),
         "from common.tables.media import find_file",
         *targets_import(plan.target),
         "",
-        f"from {module} import {media.exported}  # noqa: F401",
+        f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
         f"from {module} import {own}",
         f"from {module} import TaskArguments as RecipeArguments",
         f"from {module} import read_examples as read_folder",
@@ -216,7 +192,7 @@ def table_code(plan: Plan, media: Media, column: str) -> str:
         *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
         *table_reader(plan, column, target, suffixes, media.option, is_face),
     ]
-    return "\n".join(shorten(lines)) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def table_reader(plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool) -> list[str]:

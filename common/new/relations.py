@@ -3,21 +3,18 @@
 The copy keeps klue_re's own data.py as relations.py, for its options and its rows.
 """
 
-import re
-
 from common.console import InputError
 from common.new.code import Plan, as_source, head, wrapped
 from common.new.looks import Column
 from common.new.presets import text_presets
 from common.tables import Table
-
-MARKED = re.compile(r"<(e[12])>\s*(.*?)\s*</\1>", re.DOTALL)
+from common.tables.columns import take_out_marks
 
 
 def check_marks(train: Table, column: Column) -> None:
     """Raise InputError for the first row without both marks."""
     for (row, _), cell in zip(train.rows, column.cells, strict=True):
-        found = [match[1] for match in MARKED.finditer(cell)]
+        found = take_out_marks(cell)[1]
         if sorted(found) != ["e1", "e2"]:
             what = f"marks are {', '.join(found) or 'none'}, expected <e1>...</e1> and <e2>...</e2>, once each"
             raise InputError(f"{train.path}, row {row}, column {column.name}: {what}; without marks copy friends")
@@ -51,14 +48,12 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
     lines = [
         f'"""{plan.name}: {text} -> {target}, written by common.new, to be edited; see docs/new_competition.md."""',
         "",
-        "import re",
-        "",
         "from common.console import InputError, print_once",
         f"from common.examples import {'check_id, ' if row_id else ''}check_text",
         "from common.guards.spelling import nfc",
-        f"from common.submission import {', '.join(sorted(['SubmissionFormat', *plan.answers], key=str.lower))}",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
-        "from common.tables.columns import label_number",
+        "from common.tables.columns import label_number, take_out_marks",
         "",
         "from relations import Entity, RelationExample, TaskPredictArguments, apply_label_fixes  # noqa: F401",
         "from relations import TaskArguments as RelationArguments",
@@ -66,11 +61,15 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         *constants,
         f'SUBMISSIONS = {{"competition": {plan.submission}}}',
         *([f"COLUMNS = {as_source(plan.header)}  # the files have no header"] if plan.header else []),
-        r'MARKED = re.compile(r"<(e[12])>\s*(.*?)\s*</\1>", re.DOTALL)',
         "",
         "",
         "class TaskArguments(RelationArguments):",
-        '    """Options of train.py."""',
+        '    """Options of train.py; labels stand above, rows have no types, there is one kind of submission."""',
+        "",
+        "    def check(self, training_args):",
+        "        super().check(training_args)",
+        '        if self.label_file or self.ner_file or self.submission_format != "competition":',
+        '            raise InputError("label_file, ner_file, submission_format: this folder has none")',
         "",
         "",
         "def make_preprocessing(args, label_names=None):",
@@ -86,19 +85,12 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         *([f'        check_id({identity}, "{row_id}", row, first_row, path)'] if row_id else []),
         f"        text = nfc(values[{as_source(text)}])",
         f'        check_text(text, f"{{where}}, column {text}")',
-        '        sentence = ""',
-        "        spans = {}",
-        "        place = 0",
-        "        for mark in MARKED.finditer(text):  # what is between marks, and where it stands without them",
-        "            sentence += text[place : mark.start()]",
-        "            spans[mark[1]] = Entity(len(sentence), len(sentence) + len(mark[2]) - 1)",
-        "            sentence += mark[2]",
-        "            place = mark.end()",
-        "        sentence += text[place:]",
-        "        if len(spans) != 2:",
+        "        sentence, spans = take_out_marks(text)",
+        '        if sorted(spans) != ["e1", "e2"]:',
         f'            raise InputError(f"{{where}}, column {text}: expected <e1>...</e1> and <e2>...</e2>")',
         f'        label = label_number(values.get({as_source(target)}), preprocessing["label_names"], where)',
-        f"        examples.append(RelationExample({identity}, [sentence], label, sentence, **spans))",
+        "        entities = {name: Entity(*span) for name, span in spans.items()}",
+        f"        examples.append(RelationExample({identity}, [sentence], label, sentence, **entities))",
         '    note(f"{path}: {len(examples):,} rows")',
         "    return examples",
     ]

@@ -15,6 +15,7 @@ from common.guards.cells import NUMBER, is_missing
 from common.guards.spelling import nfc
 from common.tables.nearest import nearest
 
+MARKED = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
 PERCENT = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
 
@@ -59,6 +60,19 @@ def decode_percent(text: str) -> str:
             return match[0]
 
     return PERCENT.sub(decode, text)
+
+
+def take_out_marks(text: str) -> tuple[str, dict[str, tuple[int, int]]]:
+    """A text without marks such as <e1>...</e1>, and name -> its first and last character there, from 0."""
+    plain = ""
+    spans = {}
+    place = 0
+    for mark in MARKED.finditer(text):
+        plain += text[place : mark.start()]
+        spans[mark[1]] = len(plain), len(plain) + len(mark[2]) - 1
+        plain += mark[2]
+        place = mark.end()
+    return plain + text[place:], spans
 
 
 def same_text(texts: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Folders for images and clips: of a folder per class, or of files and a table of their labels."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -41,6 +42,13 @@ def make(monkeypatch, recipe, *argv):
     return "\n".join(build(parse()))
 
 
+def lint(source):
+    """Generated code is clean by the project's own rules."""
+    command = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(source)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
 def module(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     for name in SIBLINGS:
@@ -56,6 +64,7 @@ def test_images_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
     assert "file: the files' names" in said
     assert (files / "made" / "data.py").read_text().count("\n") < 60
     assert (files / "made" / "train.py").read_bytes() == (ROOT / "reon_face" / "train.py").read_bytes()
+    lint(files / "made" / "data.py")
     data = module(files / "made", monkeypatch)
     rows = data.read_examples(files / "made" / "data" / "labels.csv", {"label_names": None, "subject_pattern": None})
     assert [row.id for row in rows[:3]] == ["p0", "p1", "p2"]
@@ -75,6 +84,7 @@ def test_a_folder_per_class_is_linked_and_read_as_the_recipe_does(files, monkeyp
             draw(files / "shows" / "ab"[number % 2] / f"c{number}" / "0.png", number)
         where = "shows"
     make(monkeypatch, recipe, option, where)
+    lint(files / "made" / "data.py")
     linked = files / "made" / "data" / option[2:]
     assert linked.is_symlink()
     data = module(files / "made", monkeypatch)
@@ -86,6 +96,7 @@ def test_a_folder_per_class_is_linked_and_read_as_the_recipe_does(files, monkeyp
 
 def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatch):
     make(monkeypatch, "hand_signal", "--clips", "clips", "--labels", "labels.csv", "--target", "kind")
+    lint(files / "made" / "data.py")
     data = module(files / "made", monkeypatch)
     rows = data.read_examples(files / "made" / "data" / "labels.csv", {"label_names": None, "group_by_number": 1})
     assert [(row.id, row.label, len(row.frames)) for row in rows[:2]] == [("p0", 0, 3), ("p1", 1, 3)]

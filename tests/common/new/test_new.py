@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import subprocess
 import sys
 
 import numpy as np
@@ -62,6 +63,13 @@ def refused(monkeypatch, tmp_path, recipe, *argv):
     return str(raised.value)
 
 
+def lint(source):
+    """Generated code is clean by the project's own rules."""
+    command = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(source)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
 def module(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     for name in ("data", "reviews", "relations"):
@@ -78,8 +86,8 @@ def test_a_folder_of_texts_has_the_scripts_as_they_are_and_a_data_py_that_reads_
     folder = tmp_path / "made"
     for script in ("train.py", "predict.py"):
         assert (folder / script).read_bytes() == (ROOT / recipe / script).read_bytes()
-    source = (folder / "data.py").read_text()
-    assert source.count("\n") < 60
+    assert (folder / "data.py").read_text().count("\n") < 60
+    lint(folder / "data.py")
     data = module(folder, monkeypatch)
     assert data.METRIC == "f1"
     preprocessing = data.make_preprocessing(data.TaskArguments())
@@ -176,6 +184,7 @@ def test_a_copy_of_klue_re_takes_the_marks_out_and_knows_where_they_stood(monkey
     files = ["--train", str(tmp_path / "train.tsv"), "--columns", "relation,sentence", "--text", "sentence"]
     make(monkeypatch, tmp_path, "klue_re", *files, "--target", "relation")
     assert (tmp_path / "made" / "data.py").read_text().count("\n") < 60
+    lint(tmp_path / "made" / "data.py")
     data = module(tmp_path / "made", monkeypatch)
     first, second, *_ = data.read_examples(tmp_path / "train.tsv", data.make_preprocessing(None))
     assert first.segments == ["The arm of a chair."]

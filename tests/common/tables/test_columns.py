@@ -5,7 +5,16 @@ import math
 import pytest
 
 from common.console import InputError
-from common.tables.columns import decode_html, decode_percent, fill, label_number, listed, number_of, same_text
+from common.tables.columns import (
+    decode_html,
+    decode_percent,
+    fill,
+    label_number,
+    listed,
+    number_of,
+    same_text,
+    take_out_marks,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +72,9 @@ def test_a_number_is_finite_and_in_digits():
 
 def test_texts_that_differ_in_case_and_spaces_are_the_same():
     assert same_text(["A  b", "c"]) == same_text(["a b ", "C"]) != same_text(["a", "b c"])
+
+
+def test_marks_are_taken_out_and_the_spans_hold_what_stood_between_them():
+    plain, spans = take_out_marks("The <e1> old arm </e1> of a <e2>chair</e2>, <b>ok")
+    assert plain == "The old arm of a chair, <b>ok"
+    assert {name: plain[a : b + 1] for name, (a, b) in spans.items()} == {"e1": "old arm", "e2": "chair"}
