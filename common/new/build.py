@@ -17,6 +17,7 @@ from common.new.presets import text_presets
 from common.new.readme import readme
 from common.new.roles import find_roles
 from common.new.sample import make_rows, sample_submission, write_table
+from common.submission import read_sample_ids
 from common.tables import Table, nearest, read_table
 from common.tables.columns import fill, same_text
 
@@ -74,6 +75,7 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     check_test_labels(tables, target)
     submission, answers, why_submission = find_submission(sample, target, roles.id)
     numbering = find_numbering(tables, roles.id)
+    check_sample_ids(tables, roles.id)
     texts = [columns[name] for name in roles.text_columns]
     plan = Plan(
         name=folder.name,
@@ -154,6 +156,14 @@ def find_numbering(tables: dict[str, Table], row_id: str | None) -> int | None:
             return start
     what = f"ids are {', '.join(ids[:3]):.80}, ..., and no column of the test file has them"
     raise InputError(f"{sample.path}, column {sample.header[0]}: {what}; name it with --id")
+
+
+def check_sample_ids(tables: dict[str, Table], row_id: str | None) -> None:
+    """Raise InputError where the ids of the test file are not those of the sample, as training would."""
+    if row_id is None or "sample" not in tables or "test" not in tables or len(tables["sample"].header) == 1:
+        return
+    id_column, *others = tables["sample"].header
+    read_sample_ids(tables["sample"].path, tables["test"].column(row_id), others, id_column)
 
 
 def describe(

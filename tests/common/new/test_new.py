@@ -241,6 +241,14 @@ def test_an_id_in_two_rows_and_a_label_that_only_the_test_file_has_are_refused(m
     )
 
 
+def test_ids_that_the_sample_spells_otherwise_are_refused_before_anything_is_trained(monkeypatch, tmp_path):
+    files = contest(tmp_path, ["0", "1"] * 30)
+    text = (tmp_path / "sample.csv").read_text().replace("007", "7")
+    (tmp_path / "sample.csv").write_text(text)
+    sentence = refused(monkeypatch, tmp_path, "friends", *files)
+    assert "sample.csv, row 9, column id: id '7' is not in the test file" in sentence
+
+
 def test_the_command_prints_what_it_found(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     files = contest(tmp_path, ["0", "1"] * 30)
