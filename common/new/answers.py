@@ -2,6 +2,7 @@
 
 from common.console import InputError
 from common.guards.cells import kind_of
+from common.new.code import as_source
 from common.new.kinds import Target
 from common.tables import Table, nearest
 from common.tables.columns import listed
@@ -17,11 +18,8 @@ def find_submission(sample: Table | None, target: Target, row_id: str | None) ->
     header = sample.header
     if len(header) == 1:
         function = answer_of(sample, header[0], target)
-        return (
-            source(None, {header[0]: function}),
-            [used(function)],
-            f"{header[0]} without ids, in the test file's order",
-        )
+        why = f"{header[0]} without ids, in the test file's order"
+        return source(None, {header[0]: function}), [used(function)], why
     ids = [fields[0] for _, fields in sample.rows]
     if len(set(ids)) < len(ids):
         value = next(value for value in ids if ids.count(value) > 1)
@@ -36,16 +34,13 @@ def find_submission(sample: Table | None, target: Target, row_id: str | None) ->
         first = next((name for name in others if not matches(name, target)), others[0])
         raise InputError(f"{sample.path}, row 1: {text:.400}{nearest(first, target.names)}")
     function = answer_of(sample, others[0], target)
-    return (
-        source(header[0], {others[0]: function}),
-        [used(function)],
-        f"{others[0]}: {function}, as the sample has there",
-    )
+    why = f"{others[0]}: {function}, as the sample has there"
+    return source(header[0], {others[0]: function}), [used(function)], why
 
 
 def source(id_column: str | None, columns: dict[str, str]) -> str:
-    inside = ", ".join(f"{name!r}: {function}" for name, function in columns.items())
-    return f"SubmissionFormat({id_column!r}, {{{inside}}})".replace("'", '"')
+    inside = ", ".join(f"{as_source(name)}: {function}" for name, function in columns.items())
+    return f"SubmissionFormat({'None' if id_column is None else as_source(id_column)}, {{{inside}}})"
 
 
 def used(function: str) -> str:
@@ -111,7 +106,7 @@ def answer_of(sample: Table, column: str, target: Target) -> str:
     if any(cell.startswith("[") for cell in cells):
         return "probability_list"
     if kind == "number" and len(target.names) == 2:
-        return f'probability_of("{target.names[1]}")'
+        return f"probability_of({as_source(target.names[1])})"
     if kind == "integer" and all(0 <= int(cell) < len(target.names) for cell in cells):
         return "most_likely_number"
     wrong = next(cell for cell in cells if cell not in target.names)

@@ -1,8 +1,10 @@
 """From the files of a contest to a folder: look, decide, write."""
 
 import argparse
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ def build(args: argparse.Namespace) -> Iterator[str]:
 
 
 def find_recipe(name: str) -> Path:
-    """A folder of this project by its name, or a path to a copy of it."""
+    """A folder of this project by its name. Raises InputError for another."""
     if name in FOLDERS and (ROOT / name).is_dir():
         return ROOT / name
     hint = nearest(name, FOLDERS)
@@ -61,6 +63,7 @@ def find_recipe(name: str) -> Path:
 
 
 def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterator[str]:
+    """build() of friends, nsmc and klue_re."""
     if not args.train:
         raise InputError("--train: is missing, expected the file with the rows to train on")
     header = [name.strip() for name in args.columns.split(",")] if args.columns else None
@@ -70,7 +73,7 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     roles = find_roles(tables, columns, args.text, args.target, args.id)
     target = find_target(train, [columns[name] for name in roles.targets], args.kind, args.metric)
     sample = tables.get("sample")
-    target.names = order_of_sample(sample, target.names) if target.kind == "several" or sample else target.names
+    target.names = order_of_sample(sample, target.names)
     metric = find_metric_name(args.metric, target)
     check_test_labels(tables, target)
     submission, answers, why_submission = find_submission(sample, target, roles.id)
@@ -103,10 +106,11 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         code = data_py(plan)
         presets = text_presets(script, args.model_name_or_path, metric)
     yield from describe(tables, columns, plan, script, why_submission)
-    write_folder(folder, recipe, code, presets, [vars(args)[part] for part in OPTIONS if vars(args)[part]])
-    write_sample(folder, plan, columns, sample)
-    with atomic_write(folder / "README.md") as file:
-        file.write(readme(plan, args))
+    with whole_folder(folder) as made:
+        write_folder(made, recipe, code, presets, [vars(args)[part] for part in OPTIONS if vars(args)[part]])
+        write_sample(made, plan, columns, sample)
+        with atomic_write(made / "README.md") as file:
+            file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines. Next:"
     yield f"  accelerate launch {folder}/train.py"
 
@@ -171,7 +175,8 @@ def describe(
 ) -> Iterator[str]:
     """What was found, in lines."""
     for part, table in tables.items():
-        yield f"{part}: {table.path}, {len(table):,} rows, {len(table.header)} columns"
+        encoding = f", {table.encoding}" if table.encoding else ""
+        yield f"{part}: {table.path}, {len(table):,} rows, {len(table.header)} columns{encoding}"
     for name, column in columns.items():
         yield f"  {name}: {plan.roles.why[name]} ({column.describe()})"
     if plan.roles.id is None:
@@ -210,6 +215,20 @@ def repeats(tables: dict[str, Table], columns: dict[str, Column], plan: Plan) ->
             f"  {rows:,} rows repeat {len(repeated):,} texts, which stay in one fold; {len(differing):,} of the texts "
             f"({sum(map(len, differing)):,} rows) have different targets"
         )
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which has this name when the block ends well, and else is gone. Raises InputError where it
+    cannot be written."""
+    made = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        yield made
+        made.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def write_folder(folder: Path, recipe: Path, code: str, presets: dict[str, str], files: list[str]) -> None:

@@ -16,7 +16,7 @@ from common.console import InputError
 from common.files import atomic_write
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from common.new.answers import find_submission
-from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name
+from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name, whole_folder
 from common.new.code import Plan, as_source, head, targets_import
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
@@ -78,10 +78,11 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     plan = Plan(folder.name, recipe.name, files, roles, target, metric, submission, answers)
     code = table_code(plan, media, column) if args.labels else folder_code(plan, media)
     yield from [*said, f"metric: {metric}", f"submission: {why}"]
-    write(args, recipe, folder, plan, code, links)
-    write_sample(folder, plan, media, column)
-    with atomic_write(folder / "README.md") as file:
-        file.write(readme(plan, args))
+    with whole_folder(folder) as made:
+        write(args, recipe, made, plan, code, links)
+        write_sample(made, plan, media, column)
+        with atomic_write(made / "README.md") as file:
+            file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines; data/ holds links. Next:"
     yield f"  accelerate launch {folder}/train.py"
 

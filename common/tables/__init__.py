@@ -23,8 +23,8 @@ __all__ = ["Table", "nearest", "read_table"]
 class Table:
     """Header (C,) in NFC and rows, each (the line or entry that it begins on, C fields).
 
-    remarks: what was not usual in the file. quoted: whether a layer of CSV quotes was taken off; False where a quote
-    opens nothing.
+    remarks: what was not usual in the file. encoding: of a text; None of files with types. quoted: whether a layer of
+    CSV quotes was taken off; False where a quote opens nothing.
     """
 
     path: str
@@ -32,6 +32,7 @@ class Table:
     rows: list[tuple[int, list[str]]]
     remarks: list[str] = field(default_factory=list)
     quoted: bool = True
+    encoding: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -70,6 +70,7 @@ def read_text_table(path: Path, data: bytes, columns: Sequence[str] | None, tab_
         table = read_json_array(path, text)
     else:
         table = read_delimited(path, text, columns, tab_quotes)
+    table.encoding = encoding
     table.remarks = [*([] if encoding == "UTF-8" else [encoding]), *table.remarks]
     return table
 

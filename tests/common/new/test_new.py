@@ -249,6 +249,16 @@ def test_ids_that_the_sample_spells_otherwise_are_refused_before_anything_is_tra
     assert "sample.csv, row 9, column id: id '7' is not in the test file" in sentence
 
 
+def test_a_folder_that_cannot_be_finished_leaves_nothing_behind(monkeypatch, tmp_path):
+    files = contest(tmp_path, ["0", "1"] * 30)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("common.new.build.write_sample", full)
+    assert "made: cannot be written (No space left on device)" in refused(monkeypatch, tmp_path, "friends", *files)
+
+
 def test_the_command_prints_what_it_found(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     files = contest(tmp_path, ["0", "1"] * 30)
