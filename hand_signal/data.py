@@ -32,6 +32,7 @@ from common.options import DATA_FIELDS, PredictArguments, StoppingArguments
 from common.options.checks import check_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
 from common.tables import read_table
+from common.targets import as_target
 
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
 COMPETITION_SUBMISSION = SubmissionFormat("file_path", {"Label_{label}": probability})
@@ -296,7 +297,7 @@ class Clips(list[ClipExample]):
 
     def __init__(self, rows: Iterable[ClipExample], label_names: Sequence[str]):
         super().__init__(rows)
-        self.label_names = list(label_names)
+        self.label_names = as_target(label_names)
 
 
 def read_examples(path: str | Path, preprocessing: dict) -> Clips:

@@ -32,6 +32,7 @@ from common.guards.listing import IMAGE_SUFFIXES, is_regular, left_out, print_le
 from common.options import ImbalanceArguments, StoppingArguments
 from common.options.args import is_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
+from common.targets import as_target
 
 if TYPE_CHECKING:
     import datasets
@@ -154,7 +155,7 @@ class Faces(Sequence["FaceExample"]):
     ):
         self.rows = rows
         self.labels = labels
-        self.label_names = list(label_names)
+        self.label_names = as_target(label_names)
         self.folder = folder
         self.join_groups = join_groups
         self.has_subjects = has_subjects

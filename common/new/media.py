@@ -76,7 +76,8 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     keep = {"test_file": args.test, "sample_submission_file": args.sample}
     files = {option: name for option, name in files.items() if keep.get(option, name)}
     plan = Plan(folder.name, recipe.name, files, roles, target, metric, submission, answers)
-    code = table_code(plan, media, column) if args.labels else folder_code(plan, media)
+    endings = bool(args.labels) and Path(table.column(column)[0]).suffix.lower() in media.suffixes
+    code = table_code(plan, media, column, endings) if args.labels else folder_code(plan, media)
     yield from [*said, f"metric: {metric}", f"submission: {why}"]
     with whole_folder(folder) as made:
         write(args, recipe, made, plan, code, links)
@@ -156,7 +157,7 @@ def folder_code(plan: Plan, media: Media) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table_code(plan: Plan, media: Media, column: str) -> str:
+def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
     """data.py of files and a table of their labels."""
     module = OLD_DATA[plan.recipe].removesuffix(".py")
     is_face = plan.recipe == "reon_face"
@@ -178,25 +179,28 @@ def table_code(plan: Plan, media: Media, column: str) -> str:
         f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
         *([f"from common.tables.columns import {helper}"] if helper else []),
-        "from common.tables.media import find_file",
+        f"from common.tables.media import {'files_of, ' if is_face else ''}find_file",
         *targets_import(plan.target),
         "",
         f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
         f"from {module} import {own}",
         f"from {module} import TaskArguments as RecipeArguments",
-        f"from {module} import read_examples as read_folder",
+        *([] if is_face else [f"from {module} import read_examples as read_folder"]),
         "",
         *head(plan),
         *OPTIONS_OF_TRAIN,
         "",
         "",
         *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
-        *table_reader(plan, column, target, suffixes, media.option, is_face),
+        *table_reader(plan, column, target, suffixes, media.option, is_face, endings),
     ]
     return "\n".join(lines) + "\n"
 
 
-def table_reader(plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool) -> list[str]:
+def table_reader(
+    plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool, endings: bool
+) -> list[str]:
+    """Source of read_examples(). endings: whether the table's names of files have theirs."""
     identity = as_source(plan.roles.id or column)
     needed = as_source(list(dict.fromkeys([plan.roles.id or column, column])))
     cell = f"values.get({as_source(target)})"
@@ -213,18 +217,33 @@ def table_reader(plan: Plan, column: str, target: str, suffixes: str, option: st
     elif plan.target.kind == "several":
         lines += ['            names = [name for name in LABEL_NAMES if values[name] == "1"]']
         lines += ["            label = LABEL_NAMES.encode(names, where)"]
+    records = f"read_table(path).records({needed}, {as_source(plan.target.columns)})"
     start = [
         "def read_examples(path, preprocessing):",
         f'    """The {option} that a table names, in {option}/ beside it; or those of a folder, without labels."""',
         "    path = Path(path)",
-        "    if path.is_dir():",
-        '        return read_folder(path, {**preprocessing, "label_names": LABEL_NAMES})',
     ]
+    if is_face:
+        bare = "" if endings else ", endings=False"
+        start += [
+            f"    folder = path if path.is_dir() else path.parent / {as_source(option)}",
+            "    if path.is_dir():",
+            f"        rows = files_of(path, {needed}, {suffixes}{bare})",
+            "    else:",
+            f"        rows = {records}",
+        ]
+    else:
+        start += [
+            f"    folder = path.parent / {as_source(option)}",
+            "    if path.is_dir():",
+            '        return read_folder(path, {**preprocessing, "label_names": LABEL_NAMES})',
+            f"    rows = {records}",
+        ]
     loop = [
-        f"    for row, values in read_table(path).records({needed}, {as_source(plan.target.columns)}):",
+        "    for row, values in rows:",
         '        where = f"{path}, row {row}"',
         f'        check_id(values[{identity}], "{plan.roles.id or column}", row, first_row, path)',
-        f"        file = find_file(path.parent / {as_source(option)}, values[{as_source(column)}], {suffixes}, where)",
+        f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
         *lines,
     ]
     if is_face:
@@ -242,9 +261,7 @@ def table_reader(plan: Plan, column: str, target: str, suffixes: str, option: st
             '    files = {"id": ids, "path": paths, "row": [-1] * len(ids), "row_group": [-1] * len(ids)}',
             "    people = ranks([None] * len(ids))  # or who is on the image: people stay in one fold",
             "    groups = lambda: join_groups(people, ranks(fingerprints(paths)))  # noqa: E731",
-            "    faces = Faces(datasets.Dataset.from_dict(files), np.array(labels), LABEL_NAMES, path.parent, groups)",
-            "    faces.label_names = LABEL_NAMES",
-            "    return faces",
+            "    return Faces(datasets.Dataset.from_dict(files), np.array(labels), LABEL_NAMES, path.parent, groups)",
         ]
     return [
         *start,
@@ -254,9 +271,7 @@ def table_reader(plan: Plan, column: str, target: str, suffixes: str, option: st
         "        frames = list_frames(file) if file.is_dir() else []",
         f"        clips.append(ClipExample(values[{identity}], file, frames, label))",
         '    set_groups(clips, preprocessing["group_by_number"])',
-        "    clips = Clips(clips, LABEL_NAMES)",
-        "    clips.label_names = LABEL_NAMES",
-        "    return clips",
+        "    return Clips(clips, LABEL_NAMES)",
     ]
 
 

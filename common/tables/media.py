@@ -1,9 +1,10 @@
 """Files that a table names: `img_7.jpg`, `train/img_7.jpg`, or `img_7` without its ending."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.console import InputError
+from common.files import natural
 
 
 def find_file(folder: Path, name: str, suffixes: Sequence[str], where: str) -> Path:
@@ -19,3 +20,19 @@ def find_file(folder: Path, name: str, suffixes: Sequence[str], where: str) -> P
         if candidate.exists():
             return candidate
     raise InputError(f"{where}: {folder} holds no {name!r:.80}")
+
+
+def files_of(
+    folder: Path, columns: Sequence[str], suffixes: Sequence[str], endings: bool = True
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """A folder as Table.records() of its files with these suffixes, 2.jpg before 10.jpg; each column holds their names
+    (without their endings where endings is False). Raises InputError where there are none."""
+    from common.guards.listing import print_left_out, sort_out
+
+    found, others = sort_out(folder, suffixes)
+    if not found:
+        raise InputError(f"{folder}: holds no files that end in {', '.join(suffixes[:5])}, ...")
+    print_left_out(folder, others)
+    for number, path in enumerate(sorted((path.relative_to(folder) for path in found), key=natural), start=1):
+        name = (path if endings else path.with_suffix("")).as_posix()
+        yield number, dict.fromkeys(columns, name)
