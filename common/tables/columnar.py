@@ -101,6 +101,7 @@ def table_of(path: Path, size: int, header: list[str], batches: Iterable) -> Tab
     rows: list[tuple[int, list[str]]] = []
     unpacked = 0
     for batch in batches:
+        batch.validate(full=True)  # offsets of a damaged file lead out of its memory
         check_cells(path, size, (len(rows) + batch.num_rows) * max(len(header), 1))
         columns = []
         for name, column in zip(header, batch.columns, strict=True):

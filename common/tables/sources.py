@@ -116,6 +116,6 @@ def only_member(path: Path, archive: zipfile.ZipFile) -> tuple[str, bytes]:
     try:
         with archive.open(entry) as file:
             return entry.filename, file.read(unpacked_limit(packed) + 1)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         what = "needs a password" if entry.flag_bits & 1 else "is damaged or packed in a way that is not known"
         raise InputError(f"{path}: {names:.80} in this zip archive {what}") from error

@@ -1,5 +1,6 @@
 """An Excel workbook (.xlsx) with one sheet that holds something, read by openpyxl row by row."""
 
+import zlib
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -8,6 +9,9 @@ from common.console import InputError, first_line
 from common.guards.bombs import check_cells
 from common.tables import Table
 from common.tables.cells import to_text
+
+# what openpyxl lets through of a damaged workbook
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError, OSError, NotImplementedError)
 
 
 def read_workbook(path: Path, data: bytes) -> Table:
@@ -34,7 +38,7 @@ def read_workbook(path: Path, data: bytes) -> Table:
                     rows.append((number, row))
             if rows:
                 sheets[sheet.title] = rows
-    except (BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, OSError) as error:
+    except (BadZipFile, InvalidFileException, ParseError, zlib.error, *DAMAGED) as error:
         raise InputError(f"{path}: is not an Excel workbook that can be read ({first_line(error)})") from error
     if len(sheets) != 1:
         named = f" ({', '.join(sheets):.80})" if sheets else ""

@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import datasets
+import numpy as np
 import openpyxl
 import pyarrow
 import pyarrow.feather
@@ -224,3 +225,18 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_that_is(tmp_path):
     (tmp_path / "t.csv").write_text("a,a\n1,2\n")
     with pytest.raises(InputError, match="two columns are named 'a'"):
         next(read_table(tmp_path / "t.csv").records())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_a_table_or_one_sentence(tmp_path, name):
+    random = np.random.default_rng(len(name))
+    whole = FILES[name]()
+    for _ in range(15):
+        data = bytearray(whole)
+        place = int(random.integers(len(data)))
+        data[place : place + int(random.integers(0, 9))] = random.bytes(int(random.integers(0, 9)))
+        (tmp_path / name).write_bytes(data[: int(random.integers(1, 2 * len(data)))])
+        try:
+            read_table(tmp_path / name)
+        except InputError as error:
+            assert name in str(error)  # noqa: PT017  (a table is well, too)
