@@ -20,6 +20,7 @@ from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name, whole_fold
 from common.new.code import Plan, as_source, head, targets_import
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
+from common.new.presets import search_metric
 from common.new.readme import readme
 from common.new.roles import Roles, check_column, find_targets
 from common.new.sample import ROWS, labels_of, sample_submission, target_cell, write_table
@@ -289,7 +290,7 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
             shutil.copyfile(file, folder / "data" / (name or Path(file).name))
     presets = {name: (recipe / "configs" / name).read_text(encoding="utf-8") for name in ("tune.yaml", "final.yaml")}
     presets["search.yaml"] = (recipe / "configs" / "search.yaml").read_text(encoding="utf-8")
-    presets["search.yaml"] = re.sub(r"^metric: .*$", f"metric: {plan.metric}", presets["search.yaml"], flags=re.M)
+    presets["search.yaml"] = re.sub(r"^metric: .*\n", search_metric(plan.metric), presets["search.yaml"], flags=re.M)
     if plan.target.kind != "labels":
         for name, text in presets.items():
             kept = [line for line in text.splitlines() if not line.strip().startswith(OF_CLASSES)]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from common.guards.spelling import nfc
+from common.search.space import UNBOUNDED
 
 # script of the texts -> (model of tune.yaml, of final.yaml); models of Hugging Face's hub
 MODELS = {
@@ -26,6 +27,11 @@ def size_of(model: str) -> str:
         return "small" if width <= 512 else "base" if width < 1024 else "large"
     name = nfc(model).lower()
     return "large" if "large" in name else "small" if "small" in name or "mini" in name or "tiny" in name else "base"
+
+
+def search_metric(metric: str) -> str:
+    """The line of search.yaml where the metric of data.py will not do: a search compares what has no unit."""
+    return "metric: r2 # has no unit, as rmse and mae have\n" if metric in UNBOUNDED else ""
 
 
 def text_presets(script: str, model: str | None, metric: str, extra: str = "") -> dict[str, str]:
@@ -55,7 +61,7 @@ def text_presets(script: str, model: str | None, metric: str, extra: str = "") -
         ),
         "search.yaml": (
             "# One thing at a time on the fast preset, then learning rate and epochs: python -m common.search\n"
-            f"preset: tune.yaml\nmetric: {metric}\nindependent: # the first value is the one to beat\n"
+            f"preset: tune.yaml\n{search_metric(metric)}independent: # the first value is the one to beat\n"
             "  warmup_steps: [0.1, 0.2]\n  weight_decay: [0.01, 0.0]\n"
             f"coupled: # the rates to train at, and the longest run\n  learning_rate: [{', '.join(around)}]\n"
             "  num_train_epochs: 5\nfinal:\n  preset: final.yaml\n"

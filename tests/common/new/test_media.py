@@ -52,7 +52,6 @@ def lint(source):
 
 
 def module(folder, monkeypatch):
-    monkeypatch.syspath_prepend(folder)
     for name in SIBLINGS:
         monkeypatch.delitem(sys.modules, name, raising=False)
     return load_data_module(folder)

@@ -15,6 +15,7 @@ from common.new.build import build
 from common.new.kinds import find_target
 from common.new.looks import columns_of
 from common.options.args import load_data_module
+from common.search.space import check_options, read_space
 from common.tables import read_table
 from tests.tools.scripts import ROOT
 
@@ -71,7 +72,6 @@ def lint(source):
 
 
 def module(folder, monkeypatch):
-    monkeypatch.syspath_prepend(folder)
     for name in ("data", "reviews", "relations"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return load_data_module(folder)
@@ -100,6 +100,19 @@ def test_a_folder_of_texts_has_the_scripts_as_they_are_and_a_data_py_that_reads_
     assert all(row.label == -1 for row in data.read_examples(tmp_path / "test.csv", preprocessing))
     for name in ("demo", "tune", "final", "search"):
         assert yaml.safe_load((folder / "configs" / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "metric", "of_search"),
+    [("friends", None, "rmse"), ("friends", "spearman", None), ("nsmc", "mae", "mae")],
+)
+def test_a_search_takes_the_preset_that_was_written(monkeypatch, tmp_path, recipe, metric, of_search):
+    files = contest(tmp_path, ["0.5", "1.5", "2.25"] * 20, sample=None)
+    make(monkeypatch, tmp_path, recipe, *files, *(["--metric", metric] if metric else []))
+    monkeypatch.delitem(sys.modules, "reviews", raising=False)
+    space = read_space(tmp_path / "made" / "configs" / "search.yaml")
+    check_options(tmp_path / "made", space, ["--model_name_or_path", "scratch"])
+    assert space.metric == ("r2" if of_search else metric)
 
 
 def test_the_sample_holds_20_rows_and_no_cell_of_the_contest_but_names(monkeypatch, tmp_path):
