@@ -26,7 +26,9 @@ from common.tables.columns import fill, same_text
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 OPTIONS = {"train": "train_file", "eval": "eval_file", "test": "test_file", "sample": "sample_submission_file"}
-LEFT_BEHIND = shutil.ignore_patterns("data", "sample", "configs", "README.md", "__pycache__", "node_modules", "*.json")
+LEFT_BEHIND = shutil.ignore_patterns(
+    "data", "sample", "configs", "README.md", "__pycache__", "node_modules", "label_type.json"
+)
 OLD_DATA = {
     "nsmc": "reviews.py",
     "klue_re": "relations.py",
