@@ -115,7 +115,8 @@ def several_labels(column: Column, separator: str, kind: str | None) -> Target:
 def number(train: Table, column: Column, kind: str | None, metric: str | None) -> Target:
     for (row, _), cell in zip(train.rows, column.cells, strict=True):
         if not is_number(cell):
-            what = f"{cell!r:.80} is not a number, as {sum(map(is_number, column.values)):,} others are"
+            others = sum(map(is_number, column.values))
+            what = f"{cell!r:.80} is not a number" + (f", as {others:,} others are" if others else "")
             raise InputError(f"{train.path}, row {row}, column {column.name}: {what}; mend it, or say --kind labels")
     if len({float(value) for value in column.values}) < 2:
         raise InputError(f"{train.path}, column {column.name}: all rows have the same number")

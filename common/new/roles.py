@@ -82,7 +82,8 @@ def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: s
         if name.lower() in TARGET_NAMES:
             why[name] = "target: by its name"
             return [name]
-    raise InputError(f"{train.path}: which of {','.join(train.header):.200} is the target? name it with --target")
+    which = f"which of {','.join(train.header):.200} is the target?"
+    raise InputError(f"{train.path}: {which} Name it with --target; a file without a header line wants --columns")
 
 
 def find_id(

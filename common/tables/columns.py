@@ -40,9 +40,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def columns_of(template: str) -> list[str]:
     """The columns that a template names. Raises InputError for one that is no template."""
     try:
-        return [column for _, column, _, _ in string.Formatter().parse(template) if column is not None]
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise InputError(f"template {template!r:.80}: {error}, expected text with {{column}} in it") from error
+    for _, column, form, conversion in fields:
+        if form or conversion:
+            raise InputError(f"template {template!r:.80}: {column!r} has a format, expected {{{column}}} alone")
+    return [column for _, column, _, _ in fields]
 
 
 def decode_html(text: str) -> str:

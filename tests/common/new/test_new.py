@@ -222,6 +222,12 @@ BAD = {
     "f1 of three": (["a", "b", "c"] * 20, ["--metric", "f1"], "macro_f1"),
     "an unknown metric": (["a", "b"] * 30, ["--metric", "f11"], "nearest: f1"),
     "a text column": (["a", "b"] * 30, ["--text", "txt"], "no column 'txt' (nearest: 'text') (--text)"),
+    "a template with a format": (
+        ["a", "b"] * 30,
+        ["--text", "{text:>9}"],
+        "'text' has a format, expected {text} alone",
+    ),
+    "a broken template": (["a", "b"] * 30, ["--text", "{text"], "expected text with {column} in it"),
     "a target column": (["a", "b"] * 30, ["--target", "targets"], "no column 'targets' (nearest: 'target')"),
     "the target as text": (["a", "b"] * 30, ["--text", "text,target"], "is the target"),
     "a repeated id": (["a", "b"] * 30, ["--id", "keyword"], "row 3, column keyword: is empty"),
