@@ -6,11 +6,14 @@ Each gives the N cells of a column; where a column's name has {label} in it, C l
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.console import InputError
+
+if TYPE_CHECKING:
+    from common.logits import Logits
 
 __all__ = [
     "label_json",
@@ -26,30 +29,28 @@ __all__ = [
     "yes_or_no",
 ]
 
-Logits = Any  # common.logits imports nothing of here, but --help is to answer at once
 
-
-def most_likely_label(logits: Logits) -> list[str]:
+def most_likely_label(logits: "Logits") -> list[str]:
     """N label names."""
     return [logits.label_names[number] for number in logits.logits.argmax(axis=1)]
 
 
-def most_likely_number(logits: Logits) -> list[str]:
+def most_likely_number(logits: "Logits") -> list[str]:
     """N numbers of labels, from 0."""
     return [str(number) for number in logits.logits.argmax(axis=1)]
 
 
-def probability(logits: Logits) -> list[list[str]]:
+def probability(logits: "Logits") -> list[list[str]]:
     """For each of C labels N probabilities with 8 digits; for a column of every label."""
     return np.char.mod("%.8f", logits.probabilities().T).tolist()
 
 
-def probability_list(logits: Logits) -> list[str]:
+def probability_list(logits: "Logits") -> list[str]:
     """N JSON lists of C probabilities with 6 digits."""
     return [json.dumps([round(float(p), 6) for p in row]) for row in logits.probabilities()]
 
 
-def score(logits: Logits) -> list[list[str]]:
+def score(logits: "Logits") -> list[list[str]]:
     """For each of C labels N probabilities of that label by itself: those of a row need not sum to 1."""
     return probability(logits)
 
@@ -60,38 +61,38 @@ class probability_of:  # noqa: N801  (is written where the functions are)
 
     label: str
 
-    def __call__(self, logits: Logits) -> list[str]:
+    def __call__(self, logits: "Logits") -> list[str]:
         return probability(logits)[logits.label_names.index(self.label)]
 
 
-def number(logits: Logits) -> list[str]:
+def number(logits: "Logits") -> list[str]:
     """N numbers in the target's units, with 7 digits: logits are float32."""
     return [f"{value:.7g}" for value in logits.logits[:, 0].tolist()]
 
 
-def yes_or_no(logits: Logits) -> list[list[str]]:
+def yes_or_no(logits: "Logits") -> list[list[str]]:
     """For each of C labels N cells 1 or 0; for a column of every label of several."""
     return np.char.mod("%d", (logits.logits > 0).T).tolist()
 
 
-def label_list(logits: Logits) -> list[str]:
+def label_list(logits: "Logits") -> list[str]:
     """N cells like `2,3,4`: the labels of a row. At least the most likely: no cell is empty."""
     return [",".join(names) for names in chosen(logits)]
 
 
-def label_words(logits: Logits) -> list[str]:
+def label_words(logits: "Logits") -> list[str]:
     """The same, separated by spaces."""
     return [" ".join(names) for names in chosen(logits)]
 
 
-def label_json(logits: Logits) -> list[str]:
+def label_json(logits: "Logits") -> list[str]:
     """N cells like `[2, 3, 4]`, or `["a", "b"]`; `[]` where a row has no label."""
     rows = [[logits.label_names[c] for c in np.flatnonzero(row > 0)] for row in logits.logits]
     plain = all(name.isdecimal() for name in logits.label_names)
     return [f"[{', '.join(names)}]" if plain else json.dumps(names, ensure_ascii=False) for names in rows]
 
 
-def chosen(logits: Logits) -> list[list[str]]:
+def chosen(logits: "Logits") -> list[list[str]]:
     """The labels of each row, at least one."""
     rows = [np.flatnonzero(row > 0) if (row > 0).any() else [row.argmax()] for row in logits.logits]
     return [[logits.label_names[c] for c in row] for row in rows]
