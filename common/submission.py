@@ -2,45 +2,25 @@
 
 python -m common.submission submission.csv sample_submission.csv
 python -m common.submission submission.csv sample_submission.csv --labels joy,anger,neutral
+python -m common.submission submission.csv sample_submission.csv --labels 0,1,2,3 --lists    # cells like 2,3 or [2, 3]
 python -m common.submission submission.csv sample_submission.csv --probabilities
 """
 
 import csv
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
 from common.guards.cells import check_cell, check_label, kind_of
 from common.guards.spelling import nfc
 from common.logits import Logits
+from common.tables.answers import *  # noqa: F403  (data.py has them from here)
+from common.tables.answers import answer_kind, check_list, most_likely_label, probability
 
 SUM_TOLERANCE = 1e-4
-
-
-def most_likely_label(logits: Logits) -> list[str]:
-    """N label names."""
-    return [logits.label_names[number] for number in logits.logits.argmax(axis=1)]
-
-
-def most_likely_number(logits: Logits) -> list[str]:
-    """N numbers of labels, from 0."""
-    return [str(number) for number in logits.logits.argmax(axis=1)]
-
-
-def probability(logits: Logits) -> list[list[str]]:
-    """For each of C labels N probabilities with 8 digits; for a column of every label."""
-    return np.char.mod("%.8f", logits.probabilities().T).tolist()
-
-
-def probability_list(logits: Logits) -> list[str]:
-    """N JSON lists of C probabilities with 6 digits."""
-    return [json.dumps([round(float(p), 6) for p in row]) for row in logits.probabilities()]
 
 
 @dataclass(frozen=True)
@@ -48,8 +28,9 @@ class SubmissionFormat:
     """What a competition wants to be handed in.
 
     id_column: name of the first column; None: a competition without ids, rows stand in the order of the test file.
-    columns: name -> function of Logits that gives its N cells: most_likely_label, most_likely_number, probability_list,
-    or your own. A name with {label} in it stands for a column of every label, its function gives C lists: probability.
+    columns: name -> function of Logits that gives its N cells (common/tables/answers.py: most_likely_label, number,
+    label_list, ...), or your own. A name with {label} in it stands for a column of every label, its function gives C
+    lists: probability, score, yes_or_no.
     """
 
     id_column: str | None
@@ -65,6 +46,11 @@ class SubmissionFormat:
         values = [function(logits) if "{" in name else [function(logits)] for name, function in self.columns.items()]
         names = self.column_names(logits.label_names)
         return dict(zip(names, [cells for group in values for cells in group], strict=True))
+
+    def kinds(self, label_names: Sequence[str]) -> dict[str, str]:
+        """Column -> what its cells hold (guards/cells.py) whatever the sample has there; not of most_likely_label."""
+        names = {name: SubmissionFormat(None, {name: f}).column_names(label_names) for name, f in self.columns.items()}
+        return {c: kind for name, f in self.columns.items() if (kind := answer_kind(f)) for c in names[name]}
 
     def expect(self, args: Any, examples: Sequence | None, label_names: Sequence[str]) -> "Submission":
         """What to hand in for the test rows (None: there are none), in the order of args.sample_submission_file.
@@ -102,8 +88,10 @@ class Submission:
         if self.sample is None:
             return
         of_label = [name for name, function in self.format.columns.items() if function is most_likely_label]
-        labels = {"label_names": logits.label_names if of_label else None, "label_columns": of_label}
+        kinds = self.format.kinds(logits.label_names)
+        named = logits.label_names if of_label or "list" in kinds.values() else None
         probabilities = probability in self.format.columns.values()
+        labels = {"label_names": named, "label_columns": of_label, "kinds": kinds}
         check_submission(path, self.sample, **labels, probability_columns=probabilities)
 
 
@@ -129,13 +117,15 @@ def check_submission(
     label_names: Sequence[str] | None = None,
     label_columns: Sequence[str] = (),
     probability_columns: bool = False,
+    kinds: Mapping[str, str] | None = None,
 ) -> None:
     """Compare a submission with the sample: same columns, same ids in the same order, cells of the sample's kind.
 
     The first column is the id; where there is only one column, there are no ids, and the number of rows is compared.
     label_names: label_columns (default: every other column) may hold only these. probability_columns: every other
-    column that is none of label_columns holds a probability, and those of a row sum to 1 within 1e-4. Raises InputError
-    `file, row, column: what is wrong, what was expected`; rows count the lines of the file, the header is row 1.
+    column that is none of label_columns holds a probability, and those of a row sum to 1 within 1e-4. kinds: column ->
+    what its cells hold in place of what the sample has there; list: several of label_names. Raises InputError `file,
+    row, column: what is wrong, what was expected`; rows count the lines of the file, the header is row 1.
     """
     if Path(path).is_file() and Path(path).read_bytes().startswith(b"\xef\xbb\xbf"):
         raise InputError(f"{path}, row 1: starts with a byte-order mark, expected UTF-8 without it")
@@ -150,16 +140,19 @@ def check_submission(
         check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows])
 
     others = header[1:] or header
-    probabilities = [column for column in others if column not in label_columns] if probability_columns else []
-    labels = [] if label_names is None else label_columns or [c for c in others if c not in probabilities]
+    stated = kinds or {}
+    probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
+    labels = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
     kinds = {column: kind_of([fields[i] for _, fields in expected_rows]) for i, column in enumerate(header)}
-    kinds |= dict.fromkeys(probabilities, "probability")
+    kinds |= dict.fromkeys(probabilities, "probability") | stated
     for row, fields in rows:
         values = dict(zip(header, fields, strict=True))
         for column in others:
             where = f"{path}, row {row}, column {column}"
             if column in labels:
                 check_label(values[column], label_names, where)
+            elif kinds[column] == "list":
+                check_list(values[column], label_names, where)
             else:
                 check_cell(values[column], kinds[column], where)
         total = sum(float(values[column]) for column in probabilities)
@@ -201,7 +194,8 @@ def check_ids(
     known = set(map(nfc, expected))
     first_line: dict[str, int] = {}
     if repeated := len(expected) - len(known):
-        raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected each once")
+        hint = "each once (a sample of several rows an id has to be made from submission.csv by hand)"
+        raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected {hint}")
     for line, (row_id, *_) in rows:
         where = f"{path}, row {line}, column {column}: id {row_id!r}"
         key = nfc(row_id)
@@ -227,9 +221,14 @@ def main() -> None:
     what = "what the columns beside the id may hold, comma-separated"
     values.add_argument("--labels", type=lambda text: text.split(","), help=what)
     what = "the columns beside the id are probabilities that sum to 1 in a row"
+    parser.add_argument("--lists", action="store_true", help="a cell holds several labels: 2,3,4 or [2, 3, 4]")
     values.add_argument("--probabilities", action="store_true", help=what)
     args = parser.parse_args()
-    check_submission(args.submission, args.sample, label_names=args.labels, probability_columns=args.probabilities)
+    if args.lists and not args.labels:
+        raise InputError("command line: --lists wants the labels, --labels 0,1,2")
+    others = read_table(args.sample)[0][1:] if args.lists else []
+    named = {"label_names": args.labels, "kinds": dict.fromkeys(others, "list")}
+    check_submission(args.submission, args.sample, **named, probability_columns=args.probabilities)
     print_once(f"{args.submission}: fits {args.sample}")
 
 

@@ -21,10 +21,11 @@ from typing import Any, ClassVar, Literal
 from common.console import InputError
 from common.decoders.template import fields_of
 from common.examples import TextExample, check_id, check_text
-from common.files import read_json_data, read_rows
+from common.files import read_json_data
 from common.guards.spelling import nfc
 from common.options import TEMPLATE_HELP, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label
+from common.tables import read_table
 
 COMPETITION_FILES = {
     "train_file": "friends_train.json",
@@ -136,12 +137,10 @@ def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
 
 
 def read_utterances(path: str | Path, repair: bool) -> list[Utterance]:
-    """The lines of an EmotionLines JSON file or of the Kaggle CSV, in order. Raises InputError that names file, row and
-    field."""
+    """The lines of an EmotionLines JSON file or of the Kaggle table, in order. Raises InputError that names file, row
+    and field."""
     path = Path(path)
-    if path.suffix.lower() not in (".json", ".csv"):
-        raise InputError(f"{path}: a .json (EmotionLines) or .csv (Kaggle) file was expected")
-    read = read_json_dialogues if path.suffix.lower() == ".json" else read_kaggle_csv
+    read = read_json_dialogues if path.suffix.lower() == ".json" else read_kaggle_table
     return read(path, repair_text if repair else str)
 
 
@@ -167,18 +166,18 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
     return utterances
 
 
-def read_kaggle_csv(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
+def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order."""
-    rows = read_rows(path)
-    _, header = next(rows)
+    table = read_table(path)
+    header = table.header
     if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
-        expected = f"expected {','.join(CSV_COLUMNS)} and, if labelled, emotion"
+        expected = f"expected {','.join(CSV_COLUMNS)} and, if labelled, emotion, or a .json file of EmotionLines"
         raise InputError(f"{path}, row 1: columns are {','.join(header)!r:.200}, {expected}")
     utterances: list[Utterance] = []
     last: tuple[str, int] = ("", -1)  # dialogue and number of the row before
     finished: set[str] = set()
     first_row: dict[str, int] = {}
-    for row, fields in rows:
+    for row, fields in table.rows:
         where = f"{path}, row {row}"
         entry = dict(zip(header, fields, strict=True))
         for key in ("i_dialog", "i_utterance"):

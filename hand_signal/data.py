@@ -24,13 +24,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from common.console import InputError, print_once
-from common.files import natural, read_json_data, read_table
+from common.files import natural, read_json_data
 from common.guards import listing
 from common.guards.options import OWN
 from common.guards.spelling import nfc
 from common.options import DATA_FIELDS, PredictArguments, StoppingArguments
 from common.options.checks import check_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
+from common.tables import read_table
+from common.targets import as_target
 
 COMPETITION_FILES = {"train_file": "train", "test_file": "test", "sample_submission_file": "sample_submission.csv"}
 COMPETITION_SUBMISSION = SubmissionFormat("file_path", {"Label_{label}": probability})
@@ -295,7 +297,7 @@ class Clips(list[ClipExample]):
 
     def __init__(self, rows: Iterable[ClipExample], label_names: Sequence[str]):
         super().__init__(rows)
-        self.label_names = list(label_names)
+        self.label_names = as_target(label_names)
 
 
 def read_examples(path: str | Path, preprocessing: dict) -> Clips:
@@ -468,7 +470,8 @@ def read_actions(folder: Path, clips: list[ClipExample]) -> list[str]:
     is text), or 0 to the largest action. Raises InputError where they are not 0 to K - 1."""
     for path in (folder.parent / ACTIONS_FILE, folder / ACTIONS_FILE):
         if path.exists():
-            header, rows = read_table(path)
+            table = read_table(path)
+            header, rows = table.header, table.rows
             if header != ["action", "Label"]:
                 raise InputError(f"{path}, row 1: columns are {','.join(header)}, expected action,Label")
             columns = [sorted(fields[i] for _, fields in rows) for i in range(2)]

@@ -24,10 +24,11 @@ from typing import Any, ClassVar, Literal
 
 from common.console import InputError, print_once
 from common.examples import TextExample, check_id, check_text
-from common.files import read_json_data, read_rows
+from common.files import read_json_data
 from common.guards.spelling import nfc, nfc_span
 from common.options import TextPredictArguments, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label, most_likely_number, probability_list
+from common.tables import read_table
 
 COMPETITION_FILES = {
     "train_file": "train.tsv",
@@ -223,8 +224,6 @@ def read_examples(
     repaired; train.py's goes into the report, too. Raises InputError that names file, row and column.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".tsv", ".txt", ".json"):
-        raise InputError(f"{path}: a .tsv (competition) or .json (KLUE) file was expected")
     label_names = preprocessing["label_names"]
     examples: list[RelationExample] = []
     first_row: dict[str, int] = {}
@@ -294,7 +293,7 @@ def label_number(label: object, label_names: list[str], where: str) -> int:
 
 def read_tsv(path: str | Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line on which the row begins, its fields by column) of a tab-separated file without a header."""
-    for row, fields in read_rows(path, "\t", columns):
+    for row, fields in read_table(path, columns, tab_quotes=True).rows:
         yield row, dict(zip(columns, fields, strict=True))
 
 

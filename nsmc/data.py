@@ -14,7 +14,6 @@ read_examples       path, preprocessing -> rows
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +22,9 @@ import numpy as np
 
 from common.console import InputError, print_once
 from common.examples import TextExample, check_id, check_text
-from common.files import read_rows, read_text
 from common.options import TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label
+from common.tables import read_table
 
 if TYPE_CHECKING:
     from common.folds import Splits
@@ -66,9 +65,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
     number of rows, the encoding and the number of empty texts. Raises InputError that names file, row and column.
     """
     path = Path(path)
-    content, encoding = read_korean(path)
-    rows = read_lines(path, content) if "\t" in content.partition("\n")[0] else read_rows(path, text=content)
-    _, columns = next(rows)
+    table = read_table(path, tab_quotes=False, note=None)
+    columns = table.header
     if columns not in (NSMC_COLUMNS, [*NSMC_COLUMNS, "label"], KAGGLE_COLUMNS):
         wanted = f"{','.join(NSMC_COLUMNS)} and, if labelled, label, or {','.join(KAGGLE_COLUMNS)}"
         found = f"columns are {','.join(columns)!r:.200}"
@@ -76,7 +74,7 @@ def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
     reviews: list[TextExample] = []
     first_row: dict[str, int] = {}
     group_of: dict[str, str] = {}
-    for row, (row_id, document, *label) in rows:
+    for row, (row_id, document, *label) in table.rows:
         where = f"{path}, row {row}"
         check_id(row_id, columns[0], row, first_row, path)
         check_text(document, f"{where}, column {columns[1]}")
@@ -88,39 +86,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> list[TextExample]:
         reviews.append(TextExample(row_id, [text], number, group, template=preprocessing.get("prompt_template")))
     empty = sum(not review.segments[0].strip() for review in reviews)
     of_these = f", {empty} of them with an empty text" if empty else ""
-    print_once(f"{path.name}: {len(reviews):,} rows, {encoding}{of_these}")
+    print_once(f"{path.name}: {len(reviews):,} rows, {', '.join(table.remarks) or 'UTF-8'}{of_these}")
     return reviews
-
-
-def read_korean(path: Path) -> tuple[str, str]:
-    """(text, "UTF-8" or "cp949") of a file that does not say its encoding. Raises InputError where it is neither."""
-    try:
-        return read_text(path), "UTF-8"
-    except InputError as error:
-        # a UTF-8 file with a damaged byte is not cp949, though its bytes may be readable as such
-        if not isinstance(error.__cause__, UnicodeDecodeError) or is_mostly_utf8(error.__cause__.object):
-            raise
-    return read_text(path, "cp949"), "cp949"
-
-
-def is_mostly_utf8(data: bytes) -> bool:
-    """Whether Hangul in UTF-8 makes up more than half of the bytes beyond ASCII (in cp949 text, by chance, about one in
-    a hundred)."""
-    hangul = re.findall(rb"[\xea-\xed][\x80-\xbf]{2}", data)
-    return 3 * len(hangul) > len(data.translate(None, bytes(range(128)))) / 2
-
-
-def read_lines(path: Path, content: str) -> Iterator[tuple[int, list[str]]]:
-    """read_rows() of a tab-separated file in which a quote opens nothing, so that a line is a row."""
-    columns = None
-    for row, line in enumerate(content.split("\n"), start=1):
-        if line := line.removesuffix("\r"):
-            fields = line.split("\t")
-            columns = columns or fields
-            if len(fields) != len(columns):
-                expected = f"expected {len(columns)} ({','.join(columns)})"
-                raise InputError(f"{path}, row {row}: {len(fields)} fields, {expected}")
-            yield row, fields
 
 
 QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')

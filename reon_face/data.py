@@ -32,6 +32,7 @@ from common.guards.listing import IMAGE_SUFFIXES, is_regular, left_out, print_le
 from common.options import ImbalanceArguments, StoppingArguments
 from common.options.args import is_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
+from common.targets import as_target
 
 if TYPE_CHECKING:
     import datasets
@@ -154,7 +155,7 @@ class Faces(Sequence["FaceExample"]):
     ):
         self.rows = rows
         self.labels = labels
-        self.label_names = list(label_names)
+        self.label_names = as_target(label_names)
         self.folder = folder
         self.join_groups = join_groups
         self.has_subjects = has_subjects
@@ -437,6 +438,7 @@ def describe_groups(examples: Faces) -> str:
         f"{len(examples):,} images in {len(np.unique(examples.groups)):,} groups (same person, same image) that "
         "stay in one fold"
     )
-    pairs = np.unique(np.stack([examples.groups, examples.labels]), axis=1)
+    labels = np.unique(examples.labels, axis=0, return_inverse=True)[1]  # a row may have several, or a number
+    pairs = np.unique(np.stack([examples.groups, labels]), axis=1)
     two = np.count_nonzero(np.unique(pairs[0], return_counts=True)[1] > 1)
     return text + (f"; {two} groups of identical images carry two labels" if two and not examples.has_subjects else "")

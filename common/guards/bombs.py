@@ -1,4 +1,5 @@
-"""Small files that want much memory: aliases in YAML that multiply, archives of zeros. Each has a stated limit."""
+"""Small files that want much memory: aliases in YAML that multiply, archives of zeros, tables of one repeated value.
+Each has a stated limit."""
 
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from common.console import InputError
 YAML_VALUES = 100_000  # of a preset, aliases counted as often as they stand
 NPZ_BYTES = 64 * 2**20  # unpacked, of any archive; a larger one may unpack to NPZ_RATIO times its size
 NPZ_RATIO = 200  # float logits shrink to nine tenths, ids to a tenth, zeros to a thousandth
+TABLE_CELLS = 20_000_000  # of any table; a larger file may have as many cells as it has bytes
 
 
 def load_yaml(text: str, path: str | Path) -> Any:
@@ -41,6 +43,23 @@ def count_values(node: yaml.Node, counted: dict[int, int | None], path: str | Pa
     return counted[id(node)]
 
 
+def unpacked_limit(packed: int) -> int:
+    """Bytes that `packed` bytes may unpack to."""
+    return max(NPZ_BYTES, NPZ_RATIO * packed)
+
+
+def check_unpacked(path: str | Path, packed: int, unpacked: int) -> None:
+    """Raise InputError for bytes that unpack to more than is plausible, as far as they are unpacked."""
+    if unpacked > unpacked_limit(packed):
+        raise InputError(f"{path}: {packed:,} bytes unpack to {unpacked:,}, more than {NPZ_RATIO} times as much")
+
+
+def check_cells(path: str | Path, size: int, cells: int) -> None:
+    """Raise InputError for a file of `size` bytes that claims more cells than is plausible."""
+    if cells > max(TABLE_CELLS, size):
+        raise InputError(f"{path}: {size:,} bytes claim {cells:,} cells, more than {TABLE_CELLS:,}")
+
+
 def check_npz(path: str | Path) -> None:
     """Raise InputError for an npz that unpacks to more than is plausible, or whose arrays claim to be larger than they
     are. Raises OSError, ValueError, BadZipFile for what is no npz."""
@@ -48,8 +67,7 @@ def check_npz(path: str | Path) -> None:
         entries = archive.infolist()
         packed = sum(entry.compress_size for entry in entries)
         unpacked = sum(entry.file_size for entry in entries)
-        if unpacked > max(NPZ_BYTES, NPZ_RATIO * packed):
-            raise InputError(f"{path}: {packed:,} bytes unpack to {unpacked:,}, more than {NPZ_RATIO} times as much")
+        check_unpacked(path, packed, unpacked)
         for entry in entries:
             with archive.open(entry) as file:
                 version = np.lib.format.read_magic(file)

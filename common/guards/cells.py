@@ -15,6 +15,7 @@ EXPECTED = {
     "integer": "a whole number, as the sample has there",
     "number": "a finite number, as the sample has there",
     "probability": "a probability between 0 and 1",
+    "binary": "0 or 1",
     "text": "one",
 }
 
@@ -46,6 +47,7 @@ def check_cell(value: str, kind: str, where: str) -> None:
         "integer": lambda: INTEGER.fullmatch(value),
         "number": lambda: NUMBER.fullmatch(value) and math.isfinite(float(value)),
         "probability": lambda: NUMBER.fullmatch(value) and 0 <= float(value) <= 1,
+        "binary": lambda: value in ("0", "1"),
         "text": lambda: True,
     }
     if not fits[kind]():

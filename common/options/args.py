@@ -365,13 +365,17 @@ def relative(path: Path) -> Path:
 
 
 def load_data_module(task_dir: Path) -> Any:
-    """<task_dir>/data.py, as its siblings import it."""
+    """<task_dir>/data.py, as its siblings import it; what it imports of them is found, too."""
     path = task_dir / "data.py"
     if not path.is_file():
         raise InputError(f"{task_dir}: is not a task folder, it has no data.py")
     spec = importlib.util.spec_from_file_location("data", path)
     sys.modules["data"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(task_dir))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(task_dir))
     return module
 
 

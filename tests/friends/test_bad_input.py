@@ -77,9 +77,9 @@ DATA_FILES = {
         table(*ROWS[:2], ['"2\rx"', *ROWS[2][1:]]),
         ["train.csv", "carriage return"],
     ),
-    "cp949-csv": (
+    "damaged-csv": (
         "train.csv",
-        table(ROWS[0], ["1", "0", "1", "앤", "안녕"]).encode("cp949"),
+        table(ROWS[0], ["1", "0", "1", "앤", "안녕"]).encode().replace("앤".encode(), b"\xec\xff\xa4"),
         ["train.csv, row 3", "UTF-8"],
     ),
     "not-json": ("train.json", "hello", ["train.json, row 1, column 1", "JSON"]),
@@ -164,8 +164,8 @@ DATA_FILES = {
         table(["0", "0", "9" * 5000, *ROWS[0][3:]]),
         ["row 2, column i_utterance", "number"],
     ),
-    "wrong-suffix": ("train.txt", GOOD, ["train.txt", ".json", ".csv"]),
-    "no-suffix": ("train", GOOD, ["train", ".json", ".csv"]),
+    "wrong-suffix": ("train.txt", GOOD, ["train.txt, row 1", "i_dialog", ".json"]),
+    "no-suffix": ("train", GOOD, ["train, row 1", "i_dialog", ".json"]),
 }
 
 
@@ -176,7 +176,7 @@ def test_a_malformed_data_file_is_refused_at_its_place(refused, tmp_path, name, 
 
 
 @pytest.mark.parametrize("field", ["eval_file", "test_file"])
-@pytest.mark.parametrize("case", ["truncated-json", "cp949-csv", "extra-field", "unknown-label", "header-only"])
+@pytest.mark.parametrize("case", ["truncated-json", "damaged-csv", "extra-field", "unknown-label", "header-only"])
 def test_eval_and_test_file_are_checked_before_training_as_the_train_file_is(refused, tmp_path, field, case):
     name, content, fragments = DATA_FILES[case]
     other = name.replace("train", field)

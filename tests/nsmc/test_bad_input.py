@@ -60,7 +60,6 @@ DATA_FILES = {
     "byte-order-mark-only": ("train.txt", b"\xef\xbb\xbf", ["train.txt", "empty"]),
     "header-only": ("train.txt", tsv(), ["train.txt", "no rows"]),
     "no-header": ("train.txt", "\n".join(ROWS), ["train.txt, row 1", "1,재밌다,1", "id,document", "label"]),
-    "blank-line-before-the-header": ("train.txt", "\n" + GOOD, ["train.txt, row 1", "id,document"]),
     "wrong-columns": (
         "train.txt",
         tsv(*ROWS, header="id\ttext\tlabel"),
@@ -72,11 +71,6 @@ DATA_FILES = {
         ["train.txt, row 1", "document,id,label"],
     ),
     "fourth-column": ("train.txt", tsv(header=HEADER + "\tscore"), ["train.txt, row 1", "id,document,label,score"]),
-    "columns-separated-by-semicolons": (
-        "train.txt",
-        GOOD.replace("\t", ";"),
-        ["train.txt, row 1", "id;document;label", "tabs"],
-    ),
     "comma-in-a-comma-separated-copy": (
         "train.csv",
         "id,document,label\n1,별로, 정말,0\n",
@@ -118,8 +112,6 @@ DATA_FILES = {
     "all-texts-the-same": ("train.txt", tsv("1\t영화\t1", "2\t영 화\t0", "3\t영화 \t1"), ["train_file", "one group"]),
     "nul-byte": ("train.txt", tsv(ROWS[0], "2\t별\0로\t0"), ["train.txt, row 3", "NUL"]),
     "nul-byte-in-cp949": ("train.txt", tsv(ROWS[0], "2\t별\0로\t0").encode("cp949"), ["train.txt, row 3", "NUL"]),
-    "utf16": ("train.txt", GOOD.encode("utf-16"), ["train.txt, row 1"]),
-    "utf16-without-mark": ("train.txt", GOOD.encode("utf-16-le"), ["train.txt, row 1", "NUL", "UTF-16"]),
     "utf8-cut-in-a-character": ("train.txt", GOOD.encode()[:-4], ["train.txt, row 4", "UTF-8"]),
     "utf8-with-a-damaged-byte": (
         "train.txt",

@@ -1,0 +1,215 @@
+"""The text of data.py: plain code for these columns, under 60 lines, which a person goes on with."""
+
+import json
+from dataclasses import dataclass
+
+from common.new.kinds import Target
+from common.new.roles import Roles
+
+
+@dataclass
+class Plan:
+    """All that is known of a new folder.
+
+    files: option -> name in data/. header: of files without one. numbering: of rows without an id, from which number;
+    None: the line. submission, answers: source, and what it imports. html, percent: whether texts have &amp; or %20.
+    """
+
+    name: str
+    recipe: str
+    files: dict[str, str]
+    roles: Roles
+    target: Target
+    metric: str
+    submission: str
+    answers: list[str]
+    header: list[str] | None = None
+    numbering: int | None = None
+    html: bool = False
+    percent: bool = False
+
+
+HELP = {"html": "&amp; in a text becomes &", "percent": "%%20 in a text becomes a space"}
+OPTIONS = {"html": "html_entities", "percent": "percent_escapes"}
+
+
+def data_py(plan: Plan) -> str:
+    """Source of data.py of a copy of friends or nsmc."""
+    options = {OPTIONS[key]: HELP[key] for key in OPTIONS if getattr(plan, key)}
+    base = "ReviewArguments" if plan.recipe == "nsmc" else "TextTaskArguments"
+    keys = [*([] if plan.recipe == "nsmc" else ["special_tokens"]), *options]
+    values = {key: f"args.{key}" for key in options} | ({} if plan.recipe == "nsmc" else {"special_tokens": "[]"})
+    pairs = ", ".join(f'"{key}": {value}' for key, value in values.items())
+    lines = [
+        f'"""{plan.name}: {", ".join(plan.roles.text_columns)} -> {", ".join(plan.target.columns):.60}',
+        "",
+        f"Written by common.new from the columns of {plan.files['train_file']}, to be edited. What train.py and",
+        'predict.py want of it: docs/new_competition.md."""',
+        "",
+        f"from dataclasses import dataclass{', field' if options else ''}",
+        "",
+        f"from common.examples import TextExample, {'check_id, ' if plan.roles.id else ''}check_text",
+        *([] if plan.recipe == "nsmc" else ["from common.options import TextTaskArguments"]),
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        "from common.tables import read_table",
+        f"from common.tables.columns import {', '.join(column_helpers(plan))}",
+        *targets_import(plan.target),
+        *(
+            [
+                "",
+                "from reviews import TaskArguments as ReviewArguments",
+                "from reviews import drop_duplicates  # noqa: F401",
+            ]
+        )
+        * (plan.recipe == "nsmc"),
+        "",
+        *head(plan),
+        f"SEGMENTS = {as_source(plan.roles.segments)}  # what the model reads; a column that is empty is left out",
+        *([f"COLUMNS = {as_source(plan.header)}  # the files have no header"] if plan.header else []),
+        f"PREPROCESSING = {as_source([*keys, 'max_length'], '()')}",
+        "",
+        "",
+        "@dataclass",
+        f"class TaskArguments({base}):",
+        '    """Options of train.py; one of your own is a field here."""',
+        *[line for key, text in options.items() for line in option(key, text)],
+        "",
+        "",
+        "def make_preprocessing(args):",
+        '    """What read_examples() is to do to a row; it travels with the weights."""',
+        *wrapped(f"    return {{{pairs}}}"),
+        "",
+        "",
+        *read_examples(plan),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def head(plan: Plan) -> list[str]:
+    """The names that are data and no code."""
+    files = ", ".join(f"{as_source(option)}: {as_source(name)}" for option, name in plan.files.items())
+    return [
+        *wrapped(f"COMPETITION_FILES = {{{files}}}"),
+        *wrapped(f"LABEL_NAMES = {target_source(plan.target)}"),
+        f"METRIC = {as_source(plan.metric)}",
+        f"SUBMISSION = {plan.submission}",
+    ]
+
+
+def option(key: str, text: str) -> list[str]:
+    return [f'    {key}: bool = field(default=True, metadata={{"help": "{text}"}})']
+
+
+def as_source(value: object, brackets: str = "[]") -> str:
+    """A string or a list of strings in double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    inside = ", ".join(map(as_source, value))
+    return f"{brackets[0]}{inside}{',' if brackets == '()' and len(value) == 1 else ''}{brackets[1]}"
+
+
+def target_source(target: Target) -> str:
+    if target.kind == "number":
+        return f"Number({as_source(target.names[0])})"
+    kinds = {"several": "SeveralLabels({})", "ordered": "Ordered({})", "labels": "{}"}
+    return kinds[target.kind].format(as_source(target.names))
+
+
+def targets_import(target: Target) -> list[str]:
+    names = {"several": "SeveralLabels", "ordered": "Ordered", "number": "Number"}
+    return [f"from common.targets import {names[target.kind]}"] if target.kind in names else []
+
+
+def wrapped(line: str, width: int = 118) -> list[str]:
+    """A long list over several lines, broken behind commas."""
+    lines = []
+    while len(line) > width:
+        cut = line.rfind(", ", 0, width) + 1
+        lines.append(line[:cut])
+        line = "    " + line[cut:].lstrip()
+    return [*lines, line]
+
+
+def column_helpers(plan: Plan) -> list[str]:
+    names = {"fill", "same_text"}
+    names |= {"decode_html"} if plan.html else set()
+    names |= {"decode_percent"} if plan.percent else set()
+    names |= {"labels": {"label_number"}, "ordered": {"label_number"}, "number": {"number_of"}, "several": set()}[
+        plan.target.kind
+    ]
+    names |= {list_helper(plan.target)} if plan.target.kind == "several" and len(plan.target.columns) == 1 else set()
+    return sorted(names)
+
+
+def list_helper(target: Target) -> str:
+    """An empty cell is no label where the training file has such cells and --kind says so; else it is refused."""
+    return "listed" if target.may_be_empty else "some_labels"
+
+
+def label_lines(target: Target) -> list[str]:
+    """From values and where to label, inside of a loop."""
+    column = target.columns[0]
+    cell = f"values.get({as_source(column)})"
+    where = f'f"{{where}}, column {column}"'
+    if target.kind == "number":
+        return [f"        label = number_of({cell}, {where})"]
+    if target.kind != "several":
+        return [f"        label = label_number({cell}, LABEL_NAMES, {where})"]
+    if len(target.columns) > 1:
+        return [
+            '        names = [name for name in LABEL_NAMES if values.get(name) == "1"]',
+            "        label = LABEL_NAMES.encode(names, where) if LABEL_NAMES[0] in values else LABEL_NAMES.unknown",
+        ]
+    stated = "" if target.may_be_empty else ", where"
+    separator = "" if target.separator == "," else f", {as_source(target.separator)}"
+    return [
+        "        label = LABEL_NAMES.unknown",
+        f"        if {as_source(column)} in values:",
+        f"            where = {where}",
+        f"            names = {list_helper(target)}(values[{as_source(column)}]{stated}{separator})",
+        "            label = LABEL_NAMES.encode(names, where)",
+    ]
+
+
+def read_examples(plan: Plan) -> list[str]:
+    """Source of read_examples()."""
+    row_id = plan.roles.id
+    needed = [*([row_id] if row_id else []), *plan.roles.text_columns]
+    optional = [c for c in plan.target.columns if c not in needed]
+    table = "read_table(path, COLUMNS)" if plan.header else "read_table(path)"
+    records = f"{table}.records({as_source(needed)}, {as_source(optional)})"
+    counted = row_id is None and plan.numbering is not None
+    start = f", start={plan.numbering}" if plan.numbering else ""
+    loop = f"for number, (row, values) in enumerate({records}{start}):" if counted else f"for row, values in {records}:"
+    identity = f"values[{as_source(row_id)}]" if row_id else "str(number)" if counted else "str(row)"
+    return [
+        "def read_examples(path, preprocessing):",
+        '    """One row a row of the table, in its order; rows that read the same are one group."""',
+        "    examples = []",
+        "    groups = {}  # what a row reads -> the id of the first that reads so",
+        *(["    first_row = {}"] if row_id else []),
+        *[f"    {part}" for part in wrapped(loop)],
+        '        where = f"{path}, row {row}"',
+        *([f'        check_id({identity}, "{row_id}", row, first_row, path)'] if row_id else []),
+        "        segments = [fill(segment, values) for segment in SEGMENTS]",
+        *(
+            [
+                '        if preprocessing["percent_escapes"]:',
+                "            segments = [decode_percent(text) for text in segments]",
+            ]
+        )
+        * plan.percent,
+        *(
+            [
+                '        if preprocessing["html_entities"]:',
+                "            segments = [decode_html(text) for text in segments]",
+            ]
+        )
+        * plan.html,
+        "        for text in segments:",
+        "            check_text(text, where)",
+        *label_lines(plan.target),
+        f"        group = groups.setdefault(same_text(segments), {identity})",
+        f"        examples.append(TextExample({identity}, segments, label, group))",
+        "    return examples",
+    ]

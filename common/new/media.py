@@ -1,0 +1,340 @@
+"""A folder for images (a copy of reon_face) or clips (of hand_signal): of a folder per class, or of files and a table.
+
+The copy keeps the recipe's own data.py beside its new one, for the options and for what reads folders. Images and clips
+are not copied: data/ has links to where they lie.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.console import InputError
+from common.files import atomic_write
+from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from common.new.answers import find_submission
+from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name, whole_folder
+from common.new.code import Plan, as_source, head, targets_import
+from common.new.kinds import Target, find_target
+from common.new.looks import Column, columns_of
+from common.new.presets import search_metric
+from common.new.readme import readme
+from common.new.roles import Roles, check_column, find_targets
+from common.new.sample import ROWS, labels_of, sample_submission, target_cell, write_table
+from common.tables import Table, read_table
+from common.tables.media import find_file
+
+FILE_NAMES = ("path", "file", "filename", "file_name", "image", "image_id", "img", "video", "clip", "id")
+OF_CLASSES = ("label_smoothing_factor", "mixup_alpha", "calibrate")  # options that other targets do not have
+# METRIC is looked for where TaskArguments stands
+OPTIONS_OF_TRAIN = ["", "", "class TaskArguments(RecipeArguments):", '    """Options of train.py."""']
+
+
+@dataclass
+class Media:
+    """What the two recipes differ in: the option that names the files' folder, and their endings."""
+
+    option: str
+    suffixes: tuple[str, ...]
+
+
+MEDIA = {"reon_face": Media("images", IMAGE_SUFFIXES), "hand_signal": Media("clips", VIDEO_SUFFIXES)}
+
+
+def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterator[str]:
+    """Make the folder; yields what there is to say. Raises InputError before anything is written."""
+    media = MEDIA[recipe.name]
+    where = vars(args)[media.option]
+    for option in ("train", "eval", "text", "columns", *(m.option for m in MEDIA.values() if m is not media)):
+        if vars(args)[option]:
+            raise InputError(f"--{option}: {recipe.name} reads --{media.option} and, with them, --labels")
+    if not where or not Path(where).is_dir():
+        raise InputError(f"--{media.option}: {where or 'is missing'}, expected a folder of {media.option}")
+    if args.test and not Path(args.test).is_dir() and not args.labels:
+        raise InputError(f"--test: {args.test} is no folder, expected a folder of {media.option}")
+    sample = read_table(args.sample) if args.sample else None
+    files = {"train_file": media.option, "test_file": "test", "sample_submission_file": "sample_submission.csv"}
+    links = {media.option: where}
+    if args.test and Path(args.test).is_dir():
+        links["test"] = args.test
+    if args.labels:
+        table, column, target, said = look_at_table(args, media, Path(where))
+        files["train_file"] = Path(args.labels).name
+        if args.test and not Path(args.test).is_dir():
+            files["test_file"] = Path(args.test).name
+    else:
+        column = None
+        target = folders_of_classes(Path(where))
+        said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
+    if recipe.name == "hand_signal" and target.kind != "labels":
+        raise InputError(f"--target: is {target.kind}, hand_signal's loop learns one label a clip (--kind labels)")
+    metric = find_metric_name(args.metric, target)
+    submission, answers, why = find_submission(sample, target, args.id or column)
+    roles = Roles(args.id or column, [], target.columns, {})
+    keep = {"test_file": args.test, "sample_submission_file": args.sample}
+    files = {option: name for option, name in files.items() if keep.get(option, name)}
+    plan = Plan(folder.name, recipe.name, files, roles, target, metric, submission, answers)
+    endings = bool(args.labels) and Path(table.column(column)[0]).suffix.lower() in media.suffixes
+    code = table_code(plan, media, column, endings) if args.labels else folder_code(plan, media)
+    yield from [*said, f"metric: {metric}", f"submission: {why}"]
+    with whole_folder(folder) as made:
+        write(args, recipe, made, plan, code, links)
+        write_sample(made, plan, media, column)
+        with atomic_write(made / "README.md") as file:
+            file.write(readme(plan, args))
+    yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines; data/ holds links. Next:"
+    yield f"  accelerate launch {folder}/train.py"
+
+
+def folders_of_classes(where: Path) -> Target:
+    """The folders in a folder are the labels. Raises InputError for fewer than two."""
+    names = sorted(p.name for p in where.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        raise InputError(
+            f"{where}: holds {len(names)} folders, expected one a class, or --labels with a table of labels"
+        )
+    counts = {name: sum(1 for _ in (where / name).iterdir()) for name in names}
+    return Target("labels", ["label"], names, "a folder per class", counts)
+
+
+def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[Table, str, Target, list[str]]:
+    """(the table, the column with the files' names, the target, lines). Raises InputError for a missing file."""
+    table = read_table(args.labels)
+    columns = columns_of(table)
+    why: dict[str, str] = {}
+    targets = find_targets({"train": table}, columns, args.target, why)
+    column = find_path_column(table, columns, targets, args.path, media, where)
+    for row, values in table.records():
+        find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
+    if len(set(columns[column].cells)) < len(columns[column].cells):
+        value, _ = columns[column].counts.most_common(1)[0]
+        raise InputError(
+            f"{table.path}, column {column}: {value!r:.80} stands in several rows, expected each file once"
+        )
+    target = find_target(table, [columns[name] for name in targets], args.kind, args.metric)
+    shares = ", ".join(f"{name} {count:,}" for name, count in list(target.counts.items())[:12])
+    said = [f"labels: {table.path}, {len(table):,} rows"]
+    said += [f"  {column}: the files' names ({columns[column].describe()})"]
+    return table, column, target, [*said, f"target: {target.kind} ({target.why}): {shares}"]
+
+
+def find_path_column(
+    table: Table, columns: dict[str, Column], targets: list[str], path: str | None, media: Media, where: Path
+) -> str:
+    if path:
+        return check_column(path, table, "--path")
+    names = [name for name in columns if name not in targets]
+    for name in sorted(names, key=lambda name: name.lower() not in FILE_NAMES):
+        first = columns[name].values[:1]
+        try:
+            if first and find_file(where, first[0], media.suffixes, ""):
+                return name
+        except InputError:
+            continue
+    raise InputError(f"{table.path}: no column of {','.join(names):.200} names files of {where}; name it with --path")
+
+
+def folder_code(plan: Plan, media: Media) -> str:
+    """data.py of a folder per class."""
+    module = OLD_DATA[plan.recipe].removesuffix(".py")
+    is_face = plan.recipe == "reon_face"
+    lines = [
+        f'"""{plan.name}: a folder of {media.option} per class. Written by common.new, to be edited.',
+        "",
+        'What train.py and predict.py want of it: docs/new_competition.md."""',
+        "",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        "",
+        f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
+        f"from {module} import TaskArguments as RecipeArguments",
+        "",
+        *[line for line in head(plan) if not line.startswith("LABEL_NAMES")],
+        *OPTIONS_OF_TRAIN,
+        *([] if is_face else ["", "", "def submission_format(examples):", "    return SUBMISSION"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
+    """data.py of files and a table of their labels."""
+    module = OLD_DATA[plan.recipe].removesuffix(".py")
+    is_face = plan.recipe == "reon_face"
+    (target,) = plan.target.columns[:1]
+    suffixes = "IMAGE_SUFFIXES" if is_face else "VIDEO_SUFFIXES"
+    helper = {"labels": "label_number", "ordered": "label_number", "number": "number_of"}.get(plan.target.kind)
+    helper = helper or ("some_labels" if len(plan.target.columns) == 1 else None)
+    own = "Faces, fingerprints, ranks" if is_face else "ClipExample, Clips, list_frames, set_groups"
+    lines = [
+        f'"""{plan.name}: {media.option} and a table of their labels. Written by common.new, to be edited.',
+        "",
+        'What train.py and predict.py want of it: docs/new_competition.md."""',
+        "",
+        "from pathlib import Path",
+        "",
+        *(["import numpy as np", ""] if is_face else []),
+        "from common.examples import check_id",
+        f"from common.guards.listing import {suffixes}",
+        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        "from common.tables import read_table",
+        *([f"from common.tables.columns import {helper}"] if helper else []),
+        f"from common.tables.media import {'files_of, ' if is_face else ''}find_file",
+        *targets_import(plan.target),
+        "",
+        f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
+        f"from {module} import {own}",
+        f"from {module} import TaskArguments as RecipeArguments",
+        *([] if is_face else [f"from {module} import read_examples as read_folder"]),
+        "",
+        *head(plan),
+        *OPTIONS_OF_TRAIN,
+        "",
+        "",
+        *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
+        *table_reader(plan, column, target, suffixes, media.option, is_face, endings),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table_reader(
+    plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool, endings: bool
+) -> list[str]:
+    """Source of read_examples(). endings: whether the table's names of files have theirs."""
+    identity = as_source(plan.roles.id or column)
+    needed = as_source(list(dict.fromkeys([plan.roles.id or column, column])))
+    cell = f"values.get({as_source(target)})"
+    kinds = {
+        "labels": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
+        "ordered": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
+        "number": [f"        label = number_of({cell}, where)"],
+        "several": ["        label = LABEL_NAMES.unknown", f"        if {as_source(target)} in values:"],
+    }
+    lines = kinds[plan.target.kind]
+    if plan.target.kind == "several" and len(plan.target.columns) == 1:
+        lines += [f"            names = some_labels(values[{as_source(target)}], where)"]
+        lines += ["            label = LABEL_NAMES.encode(names, where)"]
+    elif plan.target.kind == "several":
+        lines += ['            names = [name for name in LABEL_NAMES if values[name] == "1"]']
+        lines += ["            label = LABEL_NAMES.encode(names, where)"]
+    records = f"read_table(path).records({needed}, {as_source(plan.target.columns)})"
+    start = [
+        "def read_examples(path, preprocessing):",
+        f'    """The {option} that a table names, in {option}/ beside it; or those of a folder, without labels."""',
+        "    path = Path(path)",
+    ]
+    if is_face:
+        bare = "" if endings else ", endings=False"
+        start += [
+            f"    folder = path if path.is_dir() else path.parent / {as_source(option)}",
+            "    if path.is_dir():",
+            f"        rows = files_of(path, {needed}, {suffixes}{bare})",
+            "    else:",
+            f"        rows = {records}",
+        ]
+    else:
+        start += [
+            f"    folder = path.parent / {as_source(option)}",
+            "    if path.is_dir():",
+            '        return read_folder(path, {**preprocessing, "label_names": LABEL_NAMES})',
+            f"    rows = {records}",
+        ]
+    loop = [
+        "    for row, values in rows:",
+        '        where = f"{path}, row {row}"',
+        f'        check_id(values[{identity}], "{plan.roles.id or column}", row, first_row, path)',
+        f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
+        *lines,
+    ]
+    if is_face:
+        return [
+            *start,
+            "    import datasets",
+            "",
+            "    from common.tricks.groups import join_groups",
+            "",
+            "    ids, paths, labels, first_row = [], [], [], {}",
+            *loop,
+            f"        ids.append(values[{identity}])",
+            "        paths.append(str(file))",
+            "        labels.append(label)",
+            '    files = {"id": ids, "path": paths, "row": [-1] * len(ids), "row_group": [-1] * len(ids)}',
+            "    people = ranks([None] * len(ids))  # or who is on the image: people stay in one fold",
+            "    groups = lambda: join_groups(people, ranks(fingerprints(paths)))  # noqa: E731",
+            "    return Faces(datasets.Dataset.from_dict(files), np.array(labels), LABEL_NAMES, path.parent, groups)",
+        ]
+    return [
+        *start,
+        "    clips = []",
+        "    first_row = {}",
+        *loop,
+        "        frames = list_frames(file) if file.is_dir() else []",
+        f"        clips.append(ClipExample(values[{identity}], file, frames, label))",
+        '    set_groups(clips, preprocessing["group_by_number"])',
+        "    return Clips(clips, LABEL_NAMES)",
+    ]
+
+
+def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code: str, links: dict[str, str]) -> None:
+    """The recipe's files as they are, links and tables in data/, data.py and presets."""
+    import shutil
+
+    shutil.copytree(recipe, folder, ignore=LEFT_BEHIND)
+    (folder / "data.py").rename(folder / OLD_DATA[recipe.name])
+    (folder / "data").mkdir()
+    for name, target in links.items():
+        (folder / "data" / name).symlink_to(Path(target).resolve(), target_is_directory=True)
+    for file, name in ((args.labels, None), (args.sample, "sample_submission.csv"), (args.test, None)):
+        if file and Path(file).is_file():
+            shutil.copyfile(file, folder / "data" / (name or Path(file).name))
+    presets = {name: (recipe / "configs" / name).read_text(encoding="utf-8") for name in ("tune.yaml", "final.yaml")}
+    presets["search.yaml"] = (recipe / "configs" / "search.yaml").read_text(encoding="utf-8")
+    presets["search.yaml"] = re.sub(r"^metric: .*\n", search_metric(plan.metric), presets["search.yaml"], flags=re.M)
+    if plan.target.kind != "labels":
+        for name, text in presets.items():
+            kept = [line for line in text.splitlines() if not line.strip().startswith(OF_CLASSES)]
+            presets[name] = "\n".join(kept) + "\n"
+    if args.model_name_or_path:
+        for name in ("tune.yaml", "final.yaml"):
+            line = f"model_name_or_path: {args.model_name_or_path}"
+            presets[name] = re.sub(r"^model_name_or_path: .*$", line, presets[name], flags=re.M)
+    train = f"sample/{plan.files['train_file']}"
+    shared = "model_name_or_path: scratch\nnum_folds: 2\nnum_train_epochs: 2\nlearning_rate: 1e-3\n"
+    size = "image_size: 32\n" if recipe.name == "reon_face" else "num_frames: 4\nframe_stride: 0\ncrop_size: 32\n"
+    presets["demo.yaml"] = (
+        "# The sample, which is drawn and says nothing of the contest: a small model from scratch, no network, a CPU.\n"
+        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 6\n"
+    )
+    for name, text in {"data.py": code, **{f"configs/{name}": text for name, text in presets.items()}}.items():
+        with atomic_write(folder / name) as file:
+            file.write(text)
+
+
+def write_sample(folder: Path, plan: Plan, media: Media, column: str | None) -> None:
+    """20 drawn images, or clips as folders of 6 drawn frames."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    target = plan.target
+    rows = []
+    for number in range(ROWS):
+        labels = labels_of(number, target)
+        name = f"{number + 1:03}"
+        where = folder / "sample" / media.option
+        where = where if column else where / target.names[labels[0]]
+        colour = np.array([40, 60, 80]) + 25 * (labels[0] % 7)
+        frames = 1 if media.option == "images" else 6
+        for frame in range(frames):
+            pixels = np.clip(random.normal(colour, 30, (48, 48, 3)), 0, 255).astype(np.uint8)
+            file = where / f"{name}.png" if frames == 1 else where / name / f"{frame}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+        file_name = f"{name}.png" if frames == 1 else name
+        cells = {c: target_cell(c, number, target, labels) for c in target.columns}
+        rows.append({plan.roles.id or "id": file_name, column or "id": file_name, **cells})
+    if column:
+        write_table(folder / "sample" / plan.files["train_file"], list(rows[0]), rows)
+    text = sample_submission([target.columns[0]], "id", [row[plan.roles.id or "id"] for row in rows[:5]], "0")
+    with atomic_write(folder / "sample" / "sample_submission.csv") as file:
+        file.write(text)

@@ -1,0 +1,69 @@
+"""configs/ of a new folder: demo (the made sample), tune (fast), final (the submission), search (what to try)."""
+
+import json
+from pathlib import Path
+
+from common.guards.spelling import nfc
+from common.search.space import UNBOUNDED
+
+# script of the texts -> (model of tune.yaml, of final.yaml); models of Hugging Face's hub
+MODELS = {
+    "english": ("bert-base-uncased", "bert-large-uncased"),
+    "korean": ("klue/roberta-base", "klue/roberta-large"),
+    "other": ("xlm-roberta-base", "xlm-roberta-large"),
+}
+RATES = {
+    "small": "1e-4",
+    "base": "3e-5",
+    "large": "1e-5",
+}  # learning rates that do not collapse, by the size of a model
+
+
+def size_of(model: str) -> str:
+    """small, base or large: by hidden_size where a folder is named, else by its name."""
+    config = Path(model) / "config.json"
+    if config.is_file():
+        width = int(json.loads(config.read_text(encoding="utf-8")).get("hidden_size", 768))
+        return "small" if width <= 512 else "base" if width < 1024 else "large"
+    name = nfc(model).lower()
+    return "large" if "large" in name else "small" if "small" in name or "mini" in name or "tiny" in name else "base"
+
+
+def search_metric(metric: str) -> str:
+    """The line of search.yaml where the metric of data.py will not do: a search compares what has no unit."""
+    return "metric: r2 # has no unit, as rmse and mae have\n" if metric in UNBOUNDED else ""
+
+
+def text_presets(script: str, model: str | None, metric: str, extra: str = "") -> dict[str, str]:
+    """File name -> YAML. extra: lines that the folder's own options need."""
+    fast, slow = (model, model) if model else MODELS[script]
+    common = "max_length: auto\nper_device_train_batch_size: 32\nwarmup_steps: 0.1\nweight_decay: 0.01\n" + extra
+    rates = [RATES[size_of(fast)], RATES[size_of(slow)]]
+    head = [f"head_learning_rate: {'1e-3' if size_of(name) == 'small' else '1e-4'}\n" for name in (fast, slow)]
+    around = sorted({f"{float(rates[0]) * factor:.2g}" for factor in (0.25, 0.5, 1, 2, 4)}, key=float)
+    return {
+        "demo.yaml": (
+            "# The sample, which is made of the columns' types and says nothing of the contest: a small model from\n"
+            "# scratch, no network, a CPU, some seconds. It shows that everything runs.\n"
+            "train_file: sample/train.csv\ntest_file: sample/test.csv\n"
+            "sample_submission_file: sample/sample_submission.csv\n"
+            "model_name_or_path: scratch\nnum_folds: 2\nlearning_rate: 1e-3\nnum_train_epochs: 4\n"
+            "per_device_train_batch_size: 8\nmax_length: auto\n" + extra
+        ),
+        "tune.yaml": (
+            "# The fast set of parameters, for many trials: a tenth of the rows is held back.\n"
+            f"model_name_or_path: {fast}\nlearning_rate: {rates[0]}\n{head[0]}num_train_epochs: 3\n{common}"
+        ),
+        "final.yaml": (
+            "# The slow set of parameters, for the submission: the average of 5 folds.\n"
+            f"model_name_or_path: {slow}\nnum_folds: 5\n"
+            f"learning_rate: {rates[1]}\n{head[1]}num_train_epochs: 3\n{common}"
+        ),
+        "search.yaml": (
+            "# One thing at a time on the fast preset, then learning rate and epochs: python -m common.search\n"
+            f"preset: tune.yaml\n{search_metric(metric)}independent: # the first value is the one to beat\n"
+            "  warmup_steps: [0.1, 0.2]\n  weight_decay: [0.01, 0.0]\n"
+            f"coupled: # the rates to train at, and the longest run\n  learning_rate: [{', '.join(around)}]\n"
+            "  num_train_epochs: 5\nfinal:\n  preset: final.yaml\n"
+        ),
+    }

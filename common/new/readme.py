@@ -1,0 +1,30 @@
+"""README.md of a new folder: its commands and what was found."""
+
+import argparse
+
+from common.new.code import Plan
+
+
+def readme(plan: Plan, args: argparse.Namespace) -> str:
+    """Commands in the order in which they are needed."""
+    name = args.name
+    sample = plan.files.get("sample_submission_file")
+    test = plan.files.get("test_file", "test.csv")
+    with_sample = f" \\\n    --sample_submission_file {name}/data/{sample}" if sample else ""
+    check = (
+        f"python -m common.submission runs/{plan.name}/final/submission.csv {name}/data/{sample}\n" if sample else ""
+    )
+    return f"""# {plan.name}
+
+{", ".join(plan.roles.text_columns)} -> {", ".join(plan.target.columns)}: {plan.target.kind}, measured by {plan.metric}.
+Made by `python -m common.new` from {plan.recipe}; the contest's files lie in `data/`. `data.py` says how they are read,
+`configs/` what is trained; `sample/` holds made-up rows.
+
+```
+accelerate launch {name}/train.py --config {name}/configs/demo.yaml      # the made sample: does everything run?
+accelerate launch {name}/train.py      # 5 folds, submission, report: runs/{plan.name}/final
+{check}python -m common.search {name}      # which settings win
+accelerate launch {name}/predict.py --run_dir runs/{plan.name}/final --test_file {name}/data/{test}{with_sample}
+python -m common.report runs
+```
+"""

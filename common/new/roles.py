@@ -1,0 +1,170 @@
+"""Which column is what: the id, the texts, the target; each with the reason in words.
+
+What the command line names is taken; the rest is told by the files: the test file has no target, an id repeats nowhere,
+a text is long and hardly repeats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.console import InputError
+from common.new.looks import Column
+from common.tables import Table, nearest
+from common.tables.columns import columns_of as template_columns
+
+ID_NAMES = ("id", "idx", "index", "guid", "row_id", "textid", "text_id", "qid", "uid")
+TARGET_NAMES = ("target", "label", "labels", "class", "category", "sentiment", "emotion", "score", "rating", "relation")
+
+
+@dataclass
+class Roles:
+    """id: None: rows are numbered. segments: templates, one a segment. targets: one column or several. why: column ->
+    what it is, and the reason."""
+
+    id: str | None
+    segments: list[str]
+    targets: list[str]
+    why: dict[str, str]
+
+    @property
+    def text_columns(self) -> list[str]:
+        return list(dict.fromkeys(c for segment in self.segments for c in template_columns(segment)))
+
+
+def check_column(name: str, table: Table, option: str) -> str:
+    """The name, if the table has it. Raises InputError with the nearest that it has."""
+    if name not in table.header:
+        found = f"columns are {','.join(table.header):.200}"
+        headless = "; a file without a header line wants --columns"
+        raise InputError(
+            f"{table.path}, row 1: no column {name!r}{nearest(name, table.header)} ({option}); {found}{headless}"
+        )
+    return name
+
+
+def find_roles(
+    tables: dict[str, Table],
+    columns: dict[str, Column],
+    text: Sequence[str] | None,
+    target: str | None,
+    row_id: str | None,
+) -> Roles:
+    """tables: train, and test and sample where they are there; columns: those of train. Raises InputError."""
+    train = tables["train"]
+    why: dict[str, str] = {}
+    targets = find_targets(tables, columns, target, why)
+    found_id = find_id(tables, columns, row_id, targets, why)
+    segments = find_segments(tables, columns, text, [*targets, found_id], why)
+    roles = Roles(found_id, segments, targets, why)
+    for name in train.header:
+        why.setdefault(name, "not used; --text takes it in")
+    for name in roles.text_columns:
+        if name in targets:
+            raise InputError(f"--text: {name!r} is the target, a model that reads it learns nothing")
+        for part in ("eval", "test"):
+            if part in tables:
+                check_column(name, tables[part], "--text")
+    return roles
+
+
+def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: str | None, why: dict) -> list[str]:
+    train = tables["train"]
+    if target is not None:
+        names = [check_column(name.strip(), train, "--target") for name in target.split(",")]
+        why.update(dict.fromkeys(names, "target: --target names it"))
+        return names
+    if "test" in tables:
+        missing = [name for name in train.header if name not in tables["test"].header]
+        if len(missing) == 1:
+            why[missing[0]] = "target: the test file does not have it"
+            return missing
+    for name in train.header:
+        if name.lower() in TARGET_NAMES:
+            why[name] = "target: by its name"
+            return [name]
+    which = f"which of {','.join(train.header):.200} is the target?"
+    raise InputError(f"{train.path}: {which} Name it with --target; a file without a header line wants --columns")
+
+
+def find_id(
+    tables: dict[str, Table], columns: dict[str, Column], row_id: str | None, targets: list[str], why: dict
+) -> str | None:
+    if row_id is not None:
+        check_column(row_id, tables["train"], "--id")
+        column = columns[row_id]
+        if not column.is_unique:
+            value, count = worst_value(column)
+            rows = [row for (row, _), cell in zip(tables["train"].rows, column.cells, strict=True) if cell == value]
+            what = f"{value!r:.80} is repeated, expected in row {rows[0]} only" if count > 1 else "is empty"
+            raise InputError(f"{tables['train'].path}, row {rows[count > 1]}, column {row_id}: {what} (--id)")
+        why[row_id] = "id: --id names it"
+        return row_id
+    wanted = [tables["sample"].header[0]] if "sample" in tables and len(tables["sample"].header) > 1 else []
+    names = [*wanted, *(name for name in columns if name.lower() in ID_NAMES)]
+    for name in dict.fromkeys(names):
+        if name not in columns or name in targets:
+            continue
+        others = [part for part in ("test", "eval") if part in tables and name not in tables[part].header]
+        if others:
+            why[name] = f"not the id: the {others[0]} file does not have it"
+        elif not columns[name].is_unique:
+            why[name] = "not the id: values repeat or are empty; rows are numbered"
+        else:
+            reason = "the sample submission begins with it" if name in wanted else "by its name"
+            why[name] = f"id: {reason}, and no value repeats"
+            return name
+    return None
+
+
+def worst_value(column: Column) -> tuple[str, int]:
+    """The most frequent value of a column that is not unique, or its empty one."""
+    if column.empty:
+        return next(cell for cell in column.cells if not cell.strip()), 0
+    return column.counts.most_common(1)[0]
+
+
+def find_segments(
+    tables: dict[str, Table], columns: dict[str, Column], text: Sequence[str] | None, taken: list, why: dict
+) -> list[str]:
+    """Templates: as given; else of the columns named in --text, or that are texts."""
+    train = tables["train"]
+    if text and (len(text) > 1 or "{" in text[0]):
+        segments = [part if "{" in part else f"{{{part.strip()}}}" for part in text]
+        for segment in segments:
+            names = [check_column(name, train, "--text") for name in template_columns(segment)]
+            if not names:
+                raise InputError(f"--text: {segment!r:.80} names no column, expected {{column}} in it")
+            why.update({name: f"text: --text has it in {segment!r:.80}" for name in names})
+        return segments
+    if text:
+        names = [check_column(name.strip(), train, "--text") for name in text[0].split(",")]
+        reason = "--text names it"
+    else:
+        shared = [name for name in columns if all(name in tables[p].header for p in ("test", "eval") if p in tables)]
+        names = [name for name in shared if name not in taken and columns[name].is_text]
+        reason = "it reads like text"
+    if not names:
+        raise InputError(f"{train.path}: none of {','.join(train.header):.200} reads like text; name it with --text")
+    return join_columns([columns[name] for name in names], reason, why)
+
+
+def join_columns(columns: list[Column], reason: str, why: dict[str, str]) -> list[str]:
+    """Short columns stand before the next long one, "{keyword}: {text}"; each long one is a segment."""
+    longest = max(column.median for column in columns)
+    segments = []
+    before = ""
+    for column in columns:
+        is_short = column.median < longest / 3
+        before += f"{{{column.name}}}"
+        if is_short and column is not columns[-1]:
+            before += ": "
+            why[column.name] = f"text in front of another: {reason}, and it is short"
+            continue
+        if is_short and segments:  # the last column is short, too
+            segments[-1] += f" {before}"
+            why[column.name] = f"text behind another: {reason}, and it is short"
+        else:
+            segments.append(before)
+            why[column.name] = f"text, segment {len(segments)}: {reason}"
+        before = ""
+    return segments

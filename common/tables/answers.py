@@ -1,0 +1,118 @@
+"""What stands in the cells of a submission, from logits: labels, numbers, probabilities, scores, lists of labels.
+
+Each gives the N cells of a column; where a column's name has {label} in it, C lists of N cells.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.console import InputError
+
+if TYPE_CHECKING:
+    from common.logits import Logits
+
+__all__ = [
+    "label_json",
+    "label_list",
+    "label_words",
+    "most_likely_label",
+    "most_likely_number",
+    "number",
+    "probability",
+    "probability_list",
+    "probability_of",
+    "score",
+    "yes_or_no",
+]
+
+
+def most_likely_label(logits: "Logits") -> list[str]:
+    """N label names."""
+    return [logits.label_names[number] for number in logits.logits.argmax(axis=1)]
+
+
+def most_likely_number(logits: "Logits") -> list[str]:
+    """N numbers of labels, from 0."""
+    return [str(number) for number in logits.logits.argmax(axis=1)]
+
+
+def probability(logits: "Logits") -> list[list[str]]:
+    """For each of C labels N probabilities with 8 digits; for a column of every label."""
+    return np.char.mod("%.8f", logits.probabilities().T).tolist()
+
+
+def probability_list(logits: "Logits") -> list[str]:
+    """N JSON lists of C probabilities with 6 digits."""
+    return [json.dumps([round(float(p), 6) for p in row]) for row in logits.probabilities()]
+
+
+def score(logits: "Logits") -> list[list[str]]:
+    """For each of C labels N probabilities of that label by itself: those of a row need not sum to 1."""
+    return probability(logits)
+
+
+@dataclass(frozen=True)
+class probability_of:  # noqa: N801  (is written where the functions are)
+    """N probabilities of one label, for a competition that wants only these."""
+
+    label: str
+
+    def __call__(self, logits: "Logits") -> list[str]:
+        return probability(logits)[logits.label_names.index(self.label)]
+
+
+def number(logits: "Logits") -> list[str]:
+    """N numbers in the target's units, with 7 digits: logits are float32."""
+    return [f"{value:.7g}" for value in logits.logits[:, 0].tolist()]
+
+
+def yes_or_no(logits: "Logits") -> list[list[str]]:
+    """For each of C labels N cells 1 or 0; for a column of every label of several."""
+    return np.char.mod("%d", (logits.logits > 0).T).tolist()
+
+
+def label_list(logits: "Logits") -> list[str]:
+    """N cells like `2,3,4`: the labels of a row. At least the most likely: no cell is empty."""
+    return [",".join(names) for names in chosen(logits)]
+
+
+def label_words(logits: "Logits") -> list[str]:
+    """The same, separated by spaces."""
+    return [" ".join(names) for names in chosen(logits)]
+
+
+def label_json(logits: "Logits") -> list[str]:
+    """N cells like `[2, 3, 4]`, or `["a", "b"]`; `[]` where a row has no label."""
+    rows = [[logits.label_names[c] for c in np.flatnonzero(row > 0)] for row in logits.logits]
+    plain = all(name.isdecimal() for name in logits.label_names)
+    return [f"[{', '.join(names)}]" if plain else json.dumps(names, ensure_ascii=False) for names in rows]
+
+
+def chosen(logits: "Logits") -> list[list[str]]:
+    """The labels of each row, at least one."""
+    rows = [np.flatnonzero(row > 0) if (row > 0).any() else [row.argmax()] for row in logits.logits]
+    return [[logits.label_names[c] for c in row] for row in rows]
+
+
+def answer_kind(function: Callable) -> str | None:
+    """What the cells of a function here hold, as guards/cells.py names it; None: what the sample has there."""
+    if isinstance(function, probability_of):
+        return "probability"
+    kinds = {score: "probability", number: "number", yes_or_no: "binary"}
+    return (kinds | dict.fromkeys((label_list, label_words, label_json), "list")).get(function)
+
+
+def check_list(value: str, label_names: Sequence[str], where: str) -> None:
+    """Raise InputError, which begins with `where`, for a cell that holds no list of known labels, each once."""
+    from common.guards.cells import check_label
+    from common.tables.columns import listed
+
+    names = listed(value, "," if "," in value else " " if not value.startswith("[") else ",")
+    for name in [value] if value in label_names else names:
+        check_label(name, label_names, where)
+        if names.count(name) > 1:
+            raise InputError(f"{where}: label {name!r:.80} stands there twice")

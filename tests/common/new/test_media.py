@@ -1,0 +1,137 @@
+"""Folders for images and clips: of a folder per class, or of files and a table of their labels."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.console import InputError
+from common.new.__main__ import parse
+from common.new.build import build
+from common.options.args import load_data_module
+from common.targets import as_target
+from common.targets.classes import known_rows
+from tests.tools.scripts import ROOT
+
+SIBLINGS = ("data", "faces_data", "clips_data")
+
+
+def draw(path, number):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), 10 * number, np.uint8)).save(path)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """images/<name>.png, classes/<class>/<name>.png, clips/<name>/<frame>.png, labels.csv, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["file,kind,age,tags"]
+    for number in range(12):
+        name = f"p{number}"
+        draw(tmp_path / "images" / f"{name}.png", number)
+        draw(tmp_path / "classes" / "ab"[number % 2] / f"{name}.png", number)
+        for frame in range(3):
+            draw(tmp_path / "clips" / name / f"{frame}.png", number)
+        lines.append(f'{name},{"ab"[number % 2]},{number / 4},"{["x", "x,y", "y"][number % 3]}"')
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def make(monkeypatch, recipe, *argv):
+    monkeypatch.setattr(sys, "argv", ["new", "made", "--from", recipe, *argv])
+    return "\n".join(build(parse()))
+
+
+def lint(source):
+    """Generated code is clean by the project's own rules."""
+    command = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(source)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def module(folder, monkeypatch):
+    for name in SIBLINGS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return load_data_module(folder)
+
+
+@pytest.mark.parametrize(
+    ("target", "labels"), [("kind", [0, 1, 0]), ("age", [0, 0.25, 0.5]), ("tags", [(1, 0), (1, 1), (0, 1)])]
+)
+def test_images_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(files, monkeypatch, target, labels):
+    said = make(monkeypatch, "reon_face", "--images", "images", "--labels", "labels.csv", "--target", target)
+    assert "file: the files' names" in said
+    assert (files / "made" / "data.py").read_text().count("\n") < 60
+    assert (files / "made" / "train.py").read_bytes() == (ROOT / "reon_face" / "train.py").read_bytes()
+    lint(files / "made" / "data.py")
+    data = module(files / "made", monkeypatch)
+    rows = data.read_examples(files / "made" / "data" / "labels.csv", {"label_names": None, "subject_pattern": None})
+    assert [row.id for row in rows[:3]] == ["p0", "p1", "p2"]
+    np.testing.assert_array_equal(rows.labels[:3], labels)
+    assert rows[:5].label_names.kind == as_target(data.LABEL_NAMES).kind
+    unknown = data.read_examples(files / "images", {"label_names": None, "subject_pattern": None})
+    assert [row.id for row in unknown][:3] == ["p0", "p1", "p2"]  # as the table names its files, and p2 before p10
+    assert [row.id for row in unknown][-1] == "p11"
+    assert not known_rows(data.LABEL_NAMES.array(unknown.labels) if target != "kind" else unknown.labels).any()
+    sample = data.read_examples(files / "made" / "sample" / "labels.csv", {"label_names": None})
+    assert len(sample) == 20
+
+
+@pytest.mark.parametrize(("recipe", "option"), [("reon_face", "--images"), ("hand_signal", "--clips")])
+def test_a_folder_per_class_is_linked_and_read_as_the_recipe_does(files, monkeypatch, recipe, option):
+    where = "classes"
+    if recipe == "hand_signal":
+        for number in range(4):
+            draw(files / "shows" / "ab"[number % 2] / f"c{number}" / "0.png", number)
+        where = "shows"
+    make(monkeypatch, recipe, option, where)
+    lint(files / "made" / "data.py")
+    linked = files / "made" / "data" / option[2:]
+    assert linked.is_symlink()
+    data = module(files / "made", monkeypatch)
+    layout = {"label_names": None, "subject_pattern": None, "group_by_number": 1}
+    rows = data.read_examples(linked, layout)
+    assert rows.label_names == ["a", "b"]
+    assert data.METRIC == "accuracy"
+
+
+def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatch):
+    make(monkeypatch, "hand_signal", "--clips", "clips", "--labels", "labels.csv", "--target", "kind")
+    lint(files / "made" / "data.py")
+    data = module(files / "made", monkeypatch)
+    rows = data.read_examples(files / "made" / "data" / "labels.csv", {"label_names": None, "group_by_number": 1})
+    assert [(row.id, row.label, len(row.frames)) for row in rows[:2]] == [("p0", 0, 3), ("p1", 1, 3)]
+    assert data.submission_format(rows) is data.SUBMISSION
+
+
+@pytest.mark.parametrize(
+    ("recipe", "argv", "fragment"),
+    [
+        ("reon_face", ["--images", "nowhere"], "nowhere, expected a folder of images"),
+        ("reon_face", [], "--images: is missing"),
+        ("reon_face", ["--images", "images"], "images: holds 0 folders, expected one a class, or --labels"),
+        ("reon_face", ["--images", "clips", "--labels", "labels.csv", "--target", "kind", "--path", "fil"], "'file'"),
+        ("reon_face", ["--images", "classes", "--labels", "labels.csv", "--target", "kind"], "name it with --path"),
+        ("reon_face", ["--images", "images", "--train", "labels.csv"], "--train: reon_face reads --images"),
+        ("hand_signal", ["--clips", "clips", "--labels", "labels.csv", "--target", "tags"], "one label a clip"),
+        ("friends", ["--train", "labels.csv", "--images", "images"], "--images: is of images and clips"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(files, monkeypatch, recipe, argv, fragment):
+    with pytest.raises(InputError) as raised:
+        make(monkeypatch, recipe, *argv)
+    assert fragment in str(raised.value)
+    assert not (files / "made").exists()
+
+
+def test_a_file_that_is_not_there_or_leads_out_of_the_folder_is_named_by_its_row(files, monkeypatch):
+    argv = ["--images", "images", "--labels", "labels.csv", "--target", "kind", "--path", "file"]
+    for bad, fragment in (("p99", "holds no 'p99'"), ("../labels", "expected the name of a file")):
+        text = (files / "labels.csv").read_text()
+        (files / "labels.csv").write_text(text + f"{bad},a,1,x\n")
+        with pytest.raises(InputError, match="labels.csv, row 14, column file") as raised:
+            make(monkeypatch, "reon_face", *argv)
+        assert fragment in str(raised.value)
+        (files / "labels.csv").write_text(text)
