@@ -468,7 +468,12 @@ RUNS = {
         nothing,
         ["no.csv", "no such file"],
     ),
-    "predict-test_file-a-folder": ("predict.py", ["--run_dir", "run", "--test_file", "run"], nothing, ["run", ".csv"]),
+    "predict-test_file-a-folder": (
+        "predict.py",
+        ["--run_dir", "run", "--test_file", "run"],
+        nothing,
+        ["run: is a folder", "save_to_disk"],
+    ),
     "predict-test_file-malformed": (
         "predict.py",
         ["--run_dir", "run", "--test_file", "t.csv"],

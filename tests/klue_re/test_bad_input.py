@@ -367,7 +367,8 @@ def test_predict_refuses_what_it_cannot_read_and_leaves_the_run_as_it_is(worker,
 def test_predict_refuses_a_file_that_is_missing_or_of_another_task_and_rows_without_types(trained):
     argv = ["--run_dir", str(trained / "run"), "--test_file"]
     refused(["no.tsv: no such"], parse_predict_args, TaskPredictArguments, KLUE_RE, "", [*argv, "no.tsv"])
-    refused(["test.csv", ".tsv", ".json"], read_examples, ROOT / "nsmc/sample/test.csv", {})
+    fields = ["test.csv, row 1: 2 fields, expected 9 (id,sentence"]
+    refused(fields, read_examples, ROOT / "nsmc/sample/test.csv", make_preprocessing(TaskArguments()))
     rows = read_examples(TEST, make_preprocessing(TaskArguments()))
     model, tokenizer = load_run(trained / "run")
     form, _ = EntityFormat.of_preprocessing(model.config.preprocessing)
