@@ -181,11 +181,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = load_yaml(read_text(path), path)
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{path}, row {error.problem_mark.line + 1}: is not YAML ({error.problem})") from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a control character, a date such as 2024-99-99, [[[[...
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a control character, a date as 2024-99-99, [[[[...
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping of field: value was expected")

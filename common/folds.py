@@ -19,6 +19,7 @@ from common.examples import groups_of, labels_of
 from common.metrics import metric_of
 from common.options.fields import ImbalanceArguments, TeacherArguments
 from common.targets import as_target
+from common.targets.folds import deal_out, split_several
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -123,8 +124,6 @@ def split_folds(
     Raises InputError when K is larger than the number of groups.
     """
     if labels.ndim == 2:
-        from common.targets.folds import split_several
-
         return split_several(labels, groups, num_folds, seed)
     num_groups = len(np.unique(groups))
     if num_folds > num_groups:
@@ -148,26 +147,6 @@ def split_folds(
                 fold_of[shared[held]] = fold
     deal_out(fold_of, labels, num_folds, seed)
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(num_folds)]
-
-
-def deal_out(fold_of: np.ndarray, labels: np.ndarray, num_folds: int, seed: int) -> None:
-    """Give each row without a fold (-1), in random order, to the one with fewest rows of its class, then fewest rows.
-
-    These are the rows that are alone in their group: StratifiedGroupKFold looks at each group in turn, which takes it
-    half a minute for the 150,000 of NSMC.
-    """
-    alone = np.random.default_rng(seed).permutation(np.flatnonzero(fold_of < 0))
-    placed = fold_of >= 0
-    for c in np.unique(labels[alone]):
-        rows = alone[labels[alone] == c]
-        counts = np.bincount(fold_of[placed & (labels == c)], minlength=num_folds)
-        totals = np.bincount(fold_of[placed], minlength=num_folds)
-        for row in rows:
-            fold = min(range(num_folds), key=lambda k: (counts[k], totals[k]))
-            fold_of[row] = fold
-            counts[fold] += 1
-            totals[fold] += 1
-        placed[rows] = True
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

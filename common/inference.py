@@ -118,6 +118,10 @@ class Ensemble:
             from common.tricks.int8 import Int8
 
             self.predict_logits = Int8(self, predict_logits)
+        elif isinstance(args, TextPredictArguments) and args.torch_compile:
+            from common.tricks.compiled import Compiled
+
+            self.predict_logits = Compiled(self.device, predict_logits)
         self.cache = TemporaryDirectory()
 
     def cache_file(self) -> Path:

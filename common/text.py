@@ -22,10 +22,10 @@ LENGTH_COVERAGE = 0.995  # share of the training rows that max_length "auto" cov
 
 def tokenize_segments(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
     """Token ids, without special ones, of every distinct segment: one that stands in several rows is read once."""
+    from common.tricks.token_cache import token_ids
+
     texts = list(dict.fromkeys(segment for example in examples for segment in example.segments))
-    if not texts:
-        return {}
-    return dict(zip(texts, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"], strict=True))
+    return dict(zip(texts, token_ids(texts, tokenizer), strict=True)) if texts else {}
 
 
 def find_max_length(

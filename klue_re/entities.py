@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.console import InputError, print_once
 from common.text import PairFormat, choose_max_length, write_rows
+from common.tricks.token_cache import token_ids
 
 if TYPE_CHECKING:
     from data import Entity, RelationExample
@@ -222,8 +223,8 @@ def mark_and_tokenize(
             # a space in front, because all pieces but the sentence's first word follow one, and tokenizers of bytes
             # tell the difference
             spaced = [text if is_marker and text in special else f" {text}" for text in texts]
-            how = {"add_special_tokens": False, "split_special_tokens": not is_marker, "verbose": False}
-            ids_of |= zip(((text, is_marker) for text in texts), tokenizer(spaced, **how)["input_ids"], strict=True)
+            ids = token_ids(spaced, tokenizer, split_special_tokens=not is_marker)
+            ids_of |= zip(((text, is_marker) for text in texts), ids, strict=True)
     unknown = {text for (text, is_marker), ids in ids_of.items() if is_marker and tokenizer.unk_token_id in ids}
     if unknown:
         names = ", ".join(sorted(unknown))

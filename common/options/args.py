@@ -202,6 +202,10 @@ def parse_train_args(
     steer(args, training_args, best_metric, given | set(preset))
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
+    if training_args.torch_compile:
+        from common.tricks.compiled import set_shapes
+
+        set_shapes(args.LOOP, training_args)
     args.config = str(config)
     set_threads(args.torch_num_threads, training_args.use_cpu)
     return args, training_args

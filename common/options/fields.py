@@ -382,6 +382,10 @@ class TextPredictArguments(PredictArguments):
         default=False,
         metadata={"help": "8-bit weights on a CPU: faster, other logits; what it changes is printed where labels are"},
     )
+    torch_compile: bool = field(
+        default=False,
+        metadata={"help": "compile the models first, which takes a minute or more: for long files, on a GPU above all"},
+    )
     prior_correction: bool = field(
         default=False,
         metadata={
@@ -389,3 +393,9 @@ class TextPredictArguments(PredictArguments):
             "for them"
         },
     )
+
+    def check(self) -> None:
+        """Also that one thing is asked for."""
+        super().check()
+        if self.int8 and self.torch_compile:
+            raise InputError("torch_compile: does not go with int8, whose operations are compiled already")

@@ -6,11 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, fontManager, get_font
-from matplotlib.lines import Line2D
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from common.console import print_once
@@ -18,7 +14,10 @@ from common.files import atomic_write, read_json
 from common.logits import Logits
 from common.targets import Classes
 
+# matplotlib is imported where it draws: train.py imports this module before its first step
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from common.run import Run
 
 FRACTIONS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "auprc": "AUPRC"}
@@ -106,6 +105,8 @@ def write_report(
     and, where the task has some, metrics of its own. fold_metrics: the same of each fold's held-out rows. notes: one
     line each.
     """
+    import matplotlib
+
     run_dir = Path(run_dir)
     folds = {f"fold {k}": values for k, values in enumerate(fold_metrics)}
     target = next(iter(results.values())).label_names
@@ -161,6 +162,8 @@ def page_of(target: Classes) -> Any:
 
 def section(run_dir: Path, name: str, result: Logits) -> list[str]:
     """Markdown lines on the classes of a result: their scores, and which are taken for which."""
+    import matplotlib
+
     known = result.labels >= 0
     labels = result.labels[known]
     predictions = result.logits[known].argmax(axis=1)
@@ -249,15 +252,17 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def save_plot(run_dir: Path, name: str, figure: Figure) -> str:
+def save_plot(run_dir: Path, name: str, figure: "Figure") -> str:
     """Write plots/<name>.png and return the Markdown line that shows it."""
     with atomic_write(run_dir / "plots" / f"{name}.png", "wb") as file:
         figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
     return f"![{name}](plots/{name}.png)"
 
 
-def plot_folds(fold_metrics: list[dict], fractions: dict[str, str]) -> Figure:
+def plot_folds(fold_metrics: list[dict], fractions: dict[str, str]) -> "Figure":
     """A row of dots per metric, one a fold, over their mean with its standard error."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
     offsets = np.linspace(-0.2, 0.2, len(fold_metrics))  # so that equal folds do not hide each other
@@ -282,9 +287,12 @@ def plot_folds(fold_metrics: list[dict], fractions: dict[str, str]) -> Figure:
     return figure
 
 
-def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, str]]) -> Figure:
+def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, str]]) -> "Figure":
     """Values over epochs, one colour a fold; what is measured on the training rows solid, on the evaluated rows dashed
     with dots."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     figure = Figure(figsize=(4.2 * len(panels) + 1.2, 3.8), layout="constrained")
     for axes, (panel, keys) in zip(
         figure.subplots(1, len(panels), sharex=True, squeeze=False)[0], panels.items(), strict=True
@@ -312,9 +320,11 @@ def plot_learning_curves(history: list[list[dict]], panels: dict[str, dict[str, 
     return figure
 
 
-def plot_confusion(labels: np.ndarray, predictions: np.ndarray, ticks: Sequence[str]) -> Figure:
+def plot_confusion(labels: np.ndarray, predictions: np.ndarray, ticks: Sequence[str]) -> "Figure":
     """Rows are labels, columns predictions; colour is the share of the row, numbers are counts (with few classes
     percentages too)."""
+    from matplotlib.figure import Figure
+
     c = len(ticks)
     counts = confusion_matrix(labels, predictions, labels=range(c))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -345,8 +355,11 @@ def tick_labels(label_names: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Where no installed font has all of them, the labels are their indices 0..C-1.
     """
+    from matplotlib import rcParamsDefault
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
     ticks = [name if len(name) <= LONGEST_TICK else name[: LONGEST_TICK - 1] + "…" for name in label_names]
-    default = matplotlib.rcParamsDefault["font.sans-serif"][0]
+    default = rcParamsDefault["font.sans-serif"][0]
     foreign = {ord(character) for tick in ticks for character in tick} - get_font(
         findfont(default)
     ).get_charmap().keys()

@@ -64,3 +64,8 @@ def test_common_knows_no_task_folder():
 def test_what_data_py_and_help_need_imports_neither_torch_nor_evaluate(module):
     code = f"import sys, common.{module}; sys.exit(bool({{'torch', 'evaluate', 'datasets'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_training_imports_matplotlib_only_when_it_draws():
+    code = "import sys, common.report.run_page, common.results; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
