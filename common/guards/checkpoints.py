@@ -58,10 +58,12 @@ def settle() -> None:
 
 
 def finish_checkpoint(checkpoint: Path, limit: int | None, best: str | None = None) -> None:
-    """Write the manifest, then drop the oldest checkpoints above `limit` but the best."""
+    """Write the manifest, then drop the oldest checkpoints above `limit` but the best. A later one, which training may
+    be writing meanwhile, does not count."""
     check_held()
     write_manifest(checkpoint)
-    names = [path.name for path in sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)]
+    found = sorted(checkpoint.parent.glob("checkpoint-*"), key=step_of)
+    names = [path.name for path in found if step_of(path) <= step_of(checkpoint)]
     kept = {*names[-limit:], Path(best).name if best else ""} if limit and limit > 0 else set(names)
     for name in names:
         if name not in kept:

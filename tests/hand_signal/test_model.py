@@ -116,7 +116,8 @@ def test_every_kind_gives_logits_and_is_the_same_after_save_pretrained(name, tmp
     with torch.inference_mode():
         logits = model(clip).logits
         assert logits.shape == (2, 3)
-        assert torch.equal(again(clip).logits, logits)
+        # kernels differ in the last bit with where the weights lie in memory
+        assert torch.allclose(again(clip).logits, logits, rtol=1e-5, atol=1e-6)
     assert again.config.id2label == {0: "a", 1: "b", 2: "c"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import tests.common.test_training as t
 from common.console import InputError, Stopped
-from common.guards.checkpoints import last_whole_checkpoint
+from common.guards.checkpoints import finish_checkpoint, last_whole_checkpoint
 from common.guards.manifest import check_fold, fold_problem, problem_of, read_sealed, write_manifest, write_sealed
 from common.logits import Logits
 from common.run import finished_folds
@@ -169,6 +169,14 @@ def test_the_last_whole_checkpoint_is_dropped_only_when_the_new_one_has_its_mani
     t.train(tmp_path, **{**SAVES, "save_total_limit": 1})
     assert seen == [["checkpoint-4"], ["checkpoint-4", "checkpoint-8"], ["checkpoint-12", "checkpoint-8"]]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-12"]
+
+
+def test_a_checkpoint_that_is_being_written_meanwhile_drops_no_whole_one(tmp_path):
+    for step in (4, 8, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text("{}")
+    finish_checkpoint(tmp_path / "checkpoint-8", limit=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12", "checkpoint-8"]
 
 
 # Finished folds and the other two loops

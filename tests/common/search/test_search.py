@@ -203,7 +203,7 @@ def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_pat
         ({"independent": {"learning_rate": [1e-3, 2e-3]}}, ["key learning_rate", "cannot be searched"]),
         ({"independent": {"num_train_epochs": [1, 2]}}, ["key num_train_epochs", "cannot be searched"]),
         ({"coupled": {"learning_rate": ["1e-3", 0.001, 2e-3], "num_train_epochs": 3}}, ["key learning_rate", "twice"]),
-        ({"metric": "f1"}, ["key metric", "accuracy, macro_f1, log_loss"]),
+        ({"metric": "rmse"}, ["key metric", "'rmse'", "the same scale in every contest"]),
         ({"seeds": [1, 1]}, ["key seeds", "different"]),
         ({"seeds": [True]}, ["key seeds"]),
         ({"finalists": 0}, ["key finalists", "1 or more"]),
