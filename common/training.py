@@ -37,7 +37,7 @@ from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import compute_metrics, metric_of
 from common.models import labels_of_config
-from common.targets import Classes
+from common.targets import Classes, as_target
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EMA_STATE = "ema.safetensors"  # in a checkpoint; the averages are the same in all processes
@@ -53,6 +53,7 @@ class FoldTrainer(Trainer):
     def __init__(self, model: Any, task: Any, train_labels: np.ndarray, label_names: Classes, **kwargs: Any):
         super().__init__(model, compute_loss_func=self.mean_loss, **kwargs)
         share_batch_norm(model)
+        label_names = as_target(label_names)
         self.task = task
         self.class_names = label_names
         self.ema = None

@@ -234,6 +234,7 @@ def test_accumulated_micro_batches_take_the_steps_of_whole_batches_also_where_th
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fold_begins_without_the_models_of_the_folds_before_it(competition, tmp_path):
     argv = [*TINY, "--train_file", competition / "train", "--num_train_epochs", "1", "--output_dir", "run"]
     program = f"""

@@ -53,6 +53,7 @@ def write_rows(path, rows):
 # The demo
 
 
+@pytest.mark.slow
 def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_majoritys_share(demo):
     files = {path.relative_to(demo).as_posix() for path in demo.rglob("*") if path.is_file()}
     assert {

@@ -296,6 +296,7 @@ def score(worker, folder, tmp_path, actor, user, *argv):
     return json.loads((tmp_path / "score.json").read_text()), worker.printed
 
 
+@pytest.mark.slow
 def test_a_video_against_itself_again_and_another(worker, folder, tmp_path):
     itself, printed = score(worker, folder, tmp_path, "actor.webm", "actor.webm")
     assert itself["score"] == pytest.approx(100)

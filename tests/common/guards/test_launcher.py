@@ -192,6 +192,7 @@ def probe(folder, *words):
     return json.loads(settings), lines
 
 
+@pytest.mark.slow
 def test_what_only_the_launchers_command_line_has_is_read_there(tmp_path):
     words = (
         "--num-processes=2 --gradient_accumulation_steps 4 --gradient_clipping 1 --zero_stage 3 --dynamo_mode default"

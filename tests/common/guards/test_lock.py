@@ -215,6 +215,7 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_starts_with_gaps_of_0_to_6_seconds_have_a_folder_each(tmp_path):
     began = time.monotonic()
     processes = []

@@ -230,6 +230,7 @@ def test_a_loop_without_the_trainer_leaves_a_damaged_checkpoint_too(clips_worker
         assert bits(tmp_path / name) == bits(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_damaged_stage_is_trained_again(faces_worker, tmp_path):
     write_images(tmp_path / "train", range(4))
     stages = ["--stages", "part=1/2 num_train_epochs=1", "part=2/2 num_train_epochs=1"]

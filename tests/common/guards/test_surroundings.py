@@ -223,6 +223,7 @@ def test_too_few_file_descriptors_are_one_sentence(tmp_path):
     refused(tmp_path, process, "too many open files for one process; raise the limit (ulimit -n)")
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_deleted_or_moved_ends_in_one_sentence_and_does_not_make_it_again(tmp_path):
     for how in (shutil.rmtree, lambda run: os.rename(run, tmp_path / "elsewhere")):
         process = start(tmp_path, "--output_dir run --num_train_epochs 50")

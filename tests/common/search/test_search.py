@@ -118,6 +118,7 @@ def test_a_search_that_is_killed_trains_no_finished_epoch_twice(tmp_path):
     assert reported_epochs(tmp_path) <= set(counts)
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_search_and_run_no_trial_twice(tmp_path):
     write_space(tmp_path)
     finish(tmp_path, start(tmp_path), start(tmp_path))
@@ -155,6 +156,7 @@ def test_optunas_sampler_and_pruner_search_the_same_space(tmp_path):
     assert 4 <= sum(len(trial.intermediate_values) for trial in studies(tmp_path)["coupled"].trials) <= 6
 
 
+@pytest.mark.slow
 def test_two_axes_with_a_budget_that_grows_and_options_that_must_not_change(tmp_path):
     coupled = {"learning_rate": [2e-4, 2e-3], "per_device_train_batch_size": [16, 32], "num_train_epochs": 2}
     write_space(tmp_path, independent={}, coupled=coupled)
