@@ -76,7 +76,8 @@ class Augmentation:
 
 def make_preprocessing(args: Any, architecture: "Architecture", examples: Sequence["ClipExample"] = ()) -> Any:
     """What train.py's args say, else what the architecture wants: Preprocessing, of a pose model PosePreprocessing for
-    the key points of the training examples."""
+    the key points of the training examples. Raises InputError for options that it does not read."""
+    args.check_read(architecture.kind)
     if architecture.kind.startswith("pose_"):
         from pose_input import make_pose_preprocessing
 
