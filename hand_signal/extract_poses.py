@@ -98,7 +98,7 @@ def main(args: argparse.Namespace) -> None:
             if args.picture_dir is not None and "size" in entries[row.id]:
                 picture = picture_of(args.picture_dir, row.id)
                 if row.id not in done or not picture.exists():
-                    draw(picture, row, entries[row.id], parents, args.min_confidence)
+                    draw(picture, row, entries[row.id], estimator.num_points, parents, args.min_confidence)
             if time.monotonic() - written > WRITTEN_EVERY:
                 write(output, entries)
                 written = time.monotonic()
@@ -158,7 +158,9 @@ def picture_of(folder: str, clip: str) -> Path:
     return Path(folder) / f"{clip.replace(chr(92), '/').removeprefix('./').replace('/', '__')}.jpg"
 
 
-def draw(path: Path, row: ClipExample, entry: dict[str, Any], parents: Sequence[int] | None, least: float) -> None:
+def draw(
+    path: Path, row: ClipExample, entry: dict[str, Any], num_points: int, parents: Sequence[int] | None, least: float
+) -> None:
     """A picture of SHOWN frames spread over the clip, in two rows, with bones and points drawn over them. least: the
     confidence below which a point is not drawn. A frame without anybody stays as it is."""
     numbers: list[int] = []
@@ -172,7 +174,7 @@ def draw(path: Path, row: ClipExample, entry: dict[str, Any], parents: Sequence[
     panels = read_frames(
         row.frames or row.path, choose, lambda frames: np.stack([cv2.resize(frame, size) for frame in frames])
     )
-    poses = read_pose(entry, row.id).points
+    poses = read_pose(entry, row.id, num_points).points
     for panel, number in zip(panels, numbers, strict=True):
         points = poses[number]
         shown = np.flatnonzero(points[:, 2] >= least).tolist()  # not where NaN

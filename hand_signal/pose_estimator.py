@@ -4,8 +4,9 @@ tracker = Tracker(Estimator("rtmpose.onnx"))
 read_frames(path, tracker.choose, tracker)
 tracker.poses                   # of each frame (K, 3): x, y in pixels, confidence; None where nobody was found
 
-No detector: the first frame is looked at as a whole, then around the points of the frame before, so of several people
-it follows the one whom the model finds in the whole frame, as a rule the largest.
+No detector: the first frame is looked at as a whole, where nobody is found in windows over it, the others around the
+points of the frame before. So of several people it follows whom the model finds in the whole frame, as a rule the
+largest, else who gives the most confident points.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # of ImageNet's RGB, as 
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 MARGIN = 1.5  # of the box around the points: mmpose's 1.25 of a person's box, of which the points span some 0.85
 SEEN = 0.25  # share of the points that are confident where somebody is there: hands and face in a close-up
+WINDOWS = (1.0, 0.6)  # sides over the shorter one of the frame, in which somebody is looked for
 PRESENT = 0.5  # BlazePose's own threshold for the probability that somebody is there
 PER_LANDMARK = 5  # x, y, z, visibility, presence
 BODY = 33  # of BlazePose's 39 landmarks; the others are for its own tracking
@@ -72,22 +74,22 @@ class Estimator:
             raise InputError(f"{self.path}: does not run on one frame ({first_line(error)})") from error
         return [np.asarray(output) for output in outputs]
 
-    def points(self, frame: np.ndarray, box: Box) -> tuple[np.ndarray, bool]:
-        """(K, 3) x, y in the frame's pixels and confidence, and whether somebody is there. frame: (H, W, 3) uint8 RGB,
-        black beyond its border."""
+    def points(self, frame: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
+        """(K, 3) x, y in the frame's pixels and confidence, and how sure the model is of somebody, 0 where it is not.
+        frame: (H, W, 3) uint8 RGB, black beyond its border."""
         x, y, width, height = box
         scale = min(self.width / width, self.height / height)
         left = x + width / 2 - self.width / scale / 2
         top = y + height / 2 - self.height / scale / 2
         matrix = np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
         outputs = self.run(cv2.warpAffine(frame, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR))
-        points, present = DECODERS[self.layout](outputs, self.width, self.height)
+        points, probability = DECODERS[self.layout](outputs, self.width, self.height)
         if not np.isfinite(points).all():
             raise InputError(f"{self.path}: gives points that are no numbers; expected finite ones (exported as fp16?)")
         points[:, :2] = points[:, :2] / scale + [left, top]
         points[:, 2] = points[:, 2].clip(0, 1)
-        confident = self.confident(points)
-        return points, present and confident.sum() >= max(2, SEEN * len(points))
+        seen = probability >= PRESENT and self.confident(points).sum() >= max(2, SEEN * len(points))
+        return points, probability * float(points[:, 2].mean()) if seen else 0.0
 
     def confident(self, points: np.ndarray) -> np.ndarray:
         """(K,) bool."""
@@ -114,20 +116,23 @@ class Tracker:
         return np.zeros((len(frames), 1, 1, 1), np.uint8)  # the frames themselves need no memory
 
     def follow(self, frame: np.ndarray) -> np.ndarray | None:
-        """(K, 3) in the box of the frame before; where nobody is in it, in the whole frame, and then once more in the
-        box that this gives."""
+        """(K, 3) in the box of the frame before; where nobody is in it, in the whole frame or a window of it, and then
+        once more in the box that this gives."""
         height, width = frame.shape[:2]
         self.size = width, height
-        seen = False
+        score = 0.0
         if self.box is not None:
-            points, seen = self.estimator.points(frame, self.box)
-        if not seen:
-            points, seen = self.estimator.points(frame, (0, 0, width, height))
-            if seen:
+            points, score = self.estimator.points(frame, self.box)
+        if not score:
+            points, score = self.estimator.points(frame, (0, 0, width, height))
+            if not score:
+                found = [self.estimator.points(frame, box) for box in windows(width, height, self.estimator)]
+                points, score = max(found, key=lambda one: one[1])
+            if score:
                 closer, still_seen = self.estimator.points(frame, self.around(points))
                 points = closer if still_seen else points
-        self.box = self.around(points) if seen else None
-        return points if seen else None
+        self.box = self.around(points) if score else None
+        return points if score else None
 
     def around(self, points: np.ndarray) -> Box:
         """The box of the confident points that are inside the frame (of all confident ones where none is)."""
@@ -140,6 +145,20 @@ class Tracker:
         left, top = middle - MARGIN * size / 2
         width, height = MARGIN * size
         return float(left), float(top), float(width), float(height)
+
+
+def windows(width: int, height: int, estimator: Estimator) -> list[Box]:
+    """Boxes of the model's proportions that cover a frame, each by half over the next, of each size of WINDOWS."""
+    boxes = []
+    for share in WINDOWS:
+        scale = share * min(width / estimator.width, height / estimator.height)
+        sides = [scale * estimator.width, scale * estimator.height]
+        starts = []
+        for side, whole in zip(sides, (width, height), strict=True):
+            steps = int(np.ceil((whole - side) / (side / 2) - 1e-6))
+            starts.append(np.linspace(0, whole - side, steps + 1).tolist())
+        boxes += [(x, y, *sides) for y in starts[1] for x in starts[0]]
+    return boxes
 
 
 def open_session(path: str, num_threads: int) -> Any:
@@ -179,15 +198,15 @@ def is_landmarks(shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and shape[0] == 1 and np.prod(shape) in (39 * PER_LANDMARK, BODY * PER_LANDMARK)
 
 
-def decode_simcc(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, bool]:
+def decode_simcc(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, float]:
     """The largest of K rows of bins across and down, s to a pixel; the lower of the two values is the confidence."""
     across, down = outputs[0][0], outputs[1][0]
     split = across.shape[1] / width
     confidence = np.minimum(across.max(axis=1), down.max(axis=1))
-    return np.stack([across.argmax(axis=1) / split, down.argmax(axis=1) / split, confidence], axis=1), True
+    return np.stack([across.argmax(axis=1) / split, down.argmax(axis=1) / split, confidence], axis=1), 1.0
 
 
-def decode_heatmaps(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, bool]:
+def decode_heatmaps(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, float]:
     """The largest value of each of K maps (h, w), a quarter of a cell towards its higher neighbour (arXiv 1603.06937,
     section 3.1)."""
     maps = outputs[0][0]
@@ -198,17 +217,17 @@ def decode_heatmaps(outputs: list[np.ndarray], width: int, height: int) -> tuple
         shift_x = np.sign(heat[y, x + 1] - heat[y, x - 1]) / 4 if 0 < x < columns - 1 else 0
         shift_y = np.sign(heat[y + 1, x] - heat[y - 1, x]) / 4 if 0 < y < rows - 1 else 0
         points[k] = (x + shift_x) * width / columns, (y + shift_y) * height / rows, heat[y, x]
-    return points, True
+    return points, 1.0
 
 
-def decode_landmarks(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, bool]:
+def decode_landmarks(outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, float]:
     """The 33 of the body, x and y in the input's pixels; the visibility is a logit. An output of one number is the
     probability that somebody is there."""
     table = next(output for output in outputs if is_landmarks(output.shape)).reshape(-1, PER_LANDMARK)[:BODY]
     probability = [float(output.ravel()[0]) for output in outputs if output.size == 1]
     visibility = 1 / (1 + np.exp(-table[:, 3].astype(np.float64).clip(-50, 50)))
     points = np.concatenate([table[:, :2].astype(np.float64), visibility[:, None]], axis=1)
-    return points, all(value >= PRESENT for value in probability)
+    return points, min(probability, default=1.0)
 
 
 DECODERS = {"simcc": decode_simcc, "heatmaps": decode_heatmaps, "landmarks": decode_landmarks}

@@ -1,13 +1,14 @@
 """hand_signal/extract_poses.py and pose_estimator.py over tiny ONNX models that are made here."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from common.console import InputError
-from hand_signal.pose_estimator import Estimator, Tracker, layout_of
+from hand_signal.pose_estimator import Estimator, Tracker, layout_of, windows
 from hand_signal.poses import read_pose, read_pose_files
 from tests.tools.pose_models import (
     blob_frame,
@@ -83,6 +84,27 @@ def test_a_person_who_is_small_in_the_frame_is_looked_at_closely(tmp_path):
     tracker(frame[None])
     errors = [np.abs(points[:, :2] - places).max() for points in (whole, tracker.poses[0])]
     assert errors[1] < 1.5 < errors[0]
+
+
+def test_who_is_too_small_for_the_whole_frame_is_found_in_a_window_of_it(tmp_path):
+    estimator = Estimator(str(write_heatmaps(tmp_path / "m.onnx")), num_threads=1)
+    places = np.array([[250, 150], [268, 154], [256, 180]])
+    frame = blob_frame(places, size=(320, 240))
+    assert estimator.points(frame, (0, 0, 320, 240))[1] == 0
+    tracker = Tracker(estimator)
+    tracker(frame[None])
+    assert np.abs(tracker.poses[0][:, :2] - places).max() < 5
+
+
+@pytest.mark.parametrize("size", [(320, 180), (90, 200), (48, 64), (50, 50)])
+def test_the_windows_cover_the_frame_and_stay_in_it(size):
+    width, height = size
+    seen = np.zeros((height, width), bool)
+    for x, y, w, h in windows(width, height, SimpleNamespace(width=48, height=64)):
+        assert -1e-6 < x and x + w < width + 1e-6 and -1e-6 < y and y + h < height + 1e-6
+        assert w / h == pytest.approx(48 / 64)
+        seen[int(np.floor(y)) : int(np.ceil(y + h)), int(np.floor(x)) : int(np.ceil(x + w))] = True
+    assert seen.all()
 
 
 def test_a_decoder_that_begins_anew_begins_with_the_first_frame():
