@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -27,6 +28,7 @@ from torchvision.transforms import v2
 from common.console import InputError, first_line
 from common.files import atomic_write
 from common.logits import Logits
+from common.targets import SeveralLabels, as_target
 
 from decode import Choose, read_frames
 
@@ -76,7 +78,8 @@ class Augmentation:
 
 def make_preprocessing(args: Any, architecture: "Architecture", examples: Sequence["ClipExample"] = ()) -> Any:
     """What train.py's args say, else what the architecture wants: Preprocessing, of a pose model PosePreprocessing for
-    the key points of the training examples."""
+    the key points of the training examples. Raises InputError for options that it does not read."""
+    args.check_read(architecture.kind)
     if architecture.kind.startswith("pose_"):
         from pose_input import make_pose_preprocessing
 
@@ -421,10 +424,11 @@ def checked(batch: dict) -> dict[str, Tensor]:
 
 
 def mixup(pixel_values: Tensor, labels: Tensor, alpha: float, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Zhang et al. 2018: clips (B, 3, T, H, W) and one-hot labels (B, C), each mixed with the clip before it; from
-    torch's generator."""
-    mixed, targets = v2.MixUp(alpha=alpha, num_classes=num_labels)(tv_tensors.Video(pixel_values), labels)
-    return mixed.as_subclass(Tensor), targets
+    """Zhang et al. 2018: clips (B, 3, T, H, W), or key points (B, 3, T, K), and one-hot labels (B, C), each mixed with
+    the clip before it; from torch's generator."""
+    video = tv_tensors.Video(pixel_values.view(*pixel_values.shape[:4], -1))  # which has five dimensions
+    mixed, targets = v2.MixUp(alpha=alpha, num_classes=num_labels)(video, labels)
+    return mixed.as_subclass(Tensor).view_as(pixel_values), targets
 
 
 @torch.inference_mode()
@@ -436,7 +440,8 @@ def predict_clips(
     batch_size: int,
     num_workers: int = 0,
 ) -> Logits:
-    """Logarithm of the mean probability of each clip's views, (N, C), in the data set's order, on every process.
+    """Logarithm of the mean probability of each clip's views, of several labels its log odds, (N, C), in the data set's
+    order, on every process.
 
     batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the
     processes in turn. Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not
@@ -455,12 +460,16 @@ def predict_clips(
         with accelerator.autocast():
             views = pixel_values.flatten(0, 1).split(batch_size)
             logits = torch.cat([model(pixel_values=part.to(accelerator.device)).logits for part in views])
-        log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
-        mean = log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])
+        if as_target(label_names).kind == SeveralLabels.kind:  # log(p / (1 - p)) of each label's mean probability
+            of_views = logits.double().unflatten(0, pixel_values.shape[:2])  # (videos, views, C)
+            mean = logsigmoid(of_views).logsumexp(dim=1) - logsigmoid(-of_views).logsumexp(dim=1)
+        else:
+            log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
+            mean = log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])
         values.append(mean.float().cpu().numpy())
     ids = np.array([example.id for example in dataset.examples])
     labels = np.array([example.label for example in dataset.examples])
-    return Logits(ids, gather_rows(parts, values, len(dataset), len(label_names)), labels, list(label_names))
+    return Logits(ids, gather_rows(parts, values, len(dataset), len(label_names)), labels, as_target(label_names))
 
 
 def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
@@ -471,7 +480,7 @@ def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
     whole = Logits(
         np.concatenate([logits.ids, np.array(missing, dtype=str)]),
         np.concatenate([logits.logits, np.zeros((len(missing), len(logits.label_names)))]),
-        np.concatenate([logits.labels, np.full(len(missing), -1)]),
+        np.concatenate([logits.labels, np.full((len(missing), *logits.labels.shape[1:]), -1)]),
         logits.label_names,
     )
     return whole.reorder(ids)

@@ -16,7 +16,7 @@ import re
 import runpy
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -41,6 +41,11 @@ VIDEO_SUFFIXES = (*listing.VIDEO_SUFFIXES, ".gif")
 IMAGE_SUFFIXES = tuple(suffix for suffix in listing.IMAGE_SUFFIXES if suffix != ".gif")
 ACTIONS_FILE = "action_information.csv"  # columns action, Label: the competition's list of classes
 AUTO = "auto"  # model_name_or_path: pose_tcn where clips have key points, else scratch
+# options that only models of frames read, and only those of key points; of these what --crop_to_person reads, too
+READ_OF_FRAMES = ("crop_size", "person_box", "upscale", "min_crop_scale", "color_jitter", "num_crops", "cache_dir")
+READ_BY_CROPS = ("pose_file", "pose_names")
+READ_OF_POSES = ("pose_rotation", "pose_scale", "pose_shear", "pose_noise", "pose_drop", "pose_min_time")
+READ_OF_POSES += (*READ_BY_CROPS, "pose_streams", "flip_labels")
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
 
 
@@ -194,11 +199,28 @@ class TaskArguments(StoppingArguments):
             raise InputError("calibrate: needs out-of-fold rows, so a num_folds of 2 or more")
         if self.cache_dir is not None:
             check_folder(Path(self.cache_dir), "cache_dir")
+        name = self.model_name_or_path
+        if self.crop_to_person and (name == AUTO or name.startswith("pose_")):
+            raise InputError(f"crop_to_person: {name} sees no frames, choose a model of frames")
+        if name != AUTO:  # what it stands for is known when the clips are read
+            self.check_read(name)
         if self.flip_labels is not None:
             if self.flip_pairs is not None:
                 raise InputError("flip_labels: is another name of flip_pairs, only one of them can be given")
             self.flip_pairs, self.flip_labels = self.flip_labels, None
-        check_pose_options(self)
+
+    def check_read(self, name: str) -> None:
+        """Raise InputError for an option that is not at its default and that a model of this name does not read."""
+        if name.startswith("pose_"):
+            unread = [option for option in READ_OF_FRAMES if (option, name) != ("crop_size", "pose_c3d")]
+            why = f"{name} sees no frames, leave it out or choose a model of frames"
+        else:
+            unread = [option for option in READ_OF_POSES if option not in READ_BY_CROPS or not self.crop_to_person]
+            why = f"{name} reads no key points, leave it out or choose pose_tcn, pose_gcn or pose_c3d"
+        defaults = {item.name: item.default for item in fields(self)}
+        for option in unread:
+            if vars(self)[option] != defaults[option]:
+                raise InputError(f"{option}: {why}")
 
 
 @dataclass
@@ -243,26 +265,6 @@ def check_schedule(training_args: Any) -> None:
         raise InputError(f"lr_scheduler_type: {name} follows a metric, this loop steps a schedule by number")
     if training_args.num_train_epochs != int(training_args.num_train_epochs):
         raise InputError(f"num_train_epochs: {training_args.num_train_epochs} is not a whole number")
-
-
-def check_pose_options(args: TaskArguments) -> None:
-    """Raise InputError for what belongs to key points with a model of frames, and the other way round."""
-    name = args.model_name_or_path
-    reads = name == AUTO or name.startswith("pose_")
-    if args.crop_to_person and reads:
-        raise InputError(f"crop_to_person: {name} sees no frames, choose a model of frames")
-    unread = {"pose_streams": args.pose_streams}
-    if not args.crop_to_person:
-        unread |= {"pose_file": args.pose_file, "pose_names": args.pose_names}
-    for key, value in unread.items():
-        if value is not None and not reads:
-            raise InputError(f"{key}: {name} reads no key points, choose pose_tcn, pose_gcn or pose_c3d")
-    if name.startswith("pose_"):
-        unread = {"crop_size": None if name == "pose_c3d" else args.crop_size, "cache_dir": args.cache_dir}
-        unread["upscale"] = None if args.upscale == "none" else args.upscale
-        for key, value in unread.items():
-            if value is not None:
-                raise InputError(f"{key}: {name} sees no frames, leave it out or choose a model of frames")
 
 
 def check_crops(num_crops: int | None) -> None:
@@ -361,6 +363,10 @@ def wish_of_folds(args: Any, configs: Sequence[dict]) -> dict[str, Any] | None:
     saved = [config.get("preprocessing") or {} for config in configs]
     points = {p["num_points"] for p in saved if "num_points" in p}
     crops = any(p.get("crop_to_person") for p in saved)
+    if all("num_points" in p for p in saved):
+        for option in ("num_crops", "cache_dir"):
+            if vars(args)[option] is not None:
+                raise InputError(f"{option}: none of the runs sees frames, leave it out")
     if len(points) > 1:
         counts = " and ".join(map(str, sorted(points)))
         raise InputError(f"run_dir: the runs have {counts} key points a frame, expected the same of all")

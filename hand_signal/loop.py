@@ -23,8 +23,9 @@ from common.guards.checkpoints import finish_checkpoint, last_whole_checkpoint
 from common.guards.lock import check_held
 from common.guards.manifest import link
 from common.guards.pickles import load_tensors, refusing_pickles
-from common.guards.rows import FilledRows, share_buffers
-from common.options.fields import WATCHED
+from common.guards.rows import FilledRows, nothing_of, share_buffers
+from common.models import labels_of_config
+from common.targets import Classes
 
 from clips import ClipDataset, make_loader, predict_clips
 from metrics import Watched
@@ -40,7 +41,7 @@ class Loop:
 
     model: of this process; wrapped: what Accelerate made of it. batches: which clips this process takes. step_rows: for
     each batch of an epoch the rows of its optimizer step, over all processes; shares: what backward() and DDP divide a
-    gradient by. state: where the fold stands. ema: None where it is off.
+    gradient by. state: where the fold stands. ema: None where it is off. target: what is learned (common/targets).
     """
 
     def __init__(self, fold: Fold, make_model: Callable[[], VideoClassifier], train_set: ClipDataset):
@@ -57,6 +58,7 @@ class Loop:
         )
         set_seed(args.seed)
         self.model = make_model()
+        self.target = labels_of_config(self.model.config)
         share_batch_norm(self.model)
         optimizer = make_optimizer(self.model, args)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
@@ -103,21 +105,27 @@ class Loop:
                 link(checkpoint / WEIGHTS, self.folder / WEIGHTS)
             self.accelerator.wait_for_everyone()
         # on every process, because predict_clips() gives all rows to each; the folder stays empty
-        self.metric = Watched(keep_in_memory=True, cache_dir=str(self.folder / "metric"))
+        kind = None if self.target.kind == Classes.kind else self.target.kind
+        self.metric = Watched(kind, keep_in_memory=True, cache_dir=str(self.folder / "metric"))
 
     def logits(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(B, C) float32 of a training batch, of streams of key points (S, B, C). labels: NO_ROW for a clip that fills
         a place."""
-        count_rows(labels)
+        count_rows(labels if labels.ndim == 1 else labels[:, 0])
         output = self.wrapped(pixel_values=pixel_values)
         return output.get("stream_logits", output.logits).float()
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The sum over a batch's rows; of streams, which learn as if each were a model, their mean. targets: (B,) or
-        mixup's (B, C). batch: `soft` where there are teachers."""
+        """The sum over a batch's rows; of streams, which learn as if each were a model, their mean; of several labels
+        the mean over these, as eval_loss. targets: (B,), or (B, C) of mixup and of several labels. batch: `soft` where
+        there are teachers."""
         if logits.ndim == 3:
             return torch.stack([self.loss(stream, targets, batch) for stream in logits]).mean()
         smoothing = self.args.label_smoothing_factor
+        if self.target.kind != Classes.kind:
+            if batch["labels"].flatten()[0] < 0:  # a clip that fills a place
+                return nothing_of(logits)
+            return self.target.row_losses(logits, targets, None, 0.0, smoothing).sum() / len(self.target)
         if "soft" not in batch or batch["labels"][0] < 0:
             return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
         from common.tricks.teacher import mixed_losses
@@ -140,8 +148,8 @@ class Loop:
                 "step": state.global_step,
                 "loss": train_loss,
                 "learning_rate": self.scheduler.get_last_lr()[0],
-                "eval_loss": scores["log_loss"],
-                **{f"eval_{key}": scores[key] for key in WATCHED},
+                "eval_loss": scores[self.target.loss],
+                **{f"eval_{key}": scores[key] for key in self.target.watched},
             }
             watched = entry["eval_" + (args.metric_for_best_model or "loss").removeprefix("eval_")]
             better = state.best_metric is None or (
@@ -157,7 +165,8 @@ class Loop:
                 save_file(self.weights(), self.folder / WEIGHTS)
         state.log_history.append(entry)
         self.accelerator.log(entry, step=state.global_step)
-        print_once(", ".join(f"{key} {entry[key]:.4g}" for key in ("epoch", "loss", "eval_loss", "eval_accuracy")))
+        shown = ("epoch", "loss", "eval_loss", f"eval_{self.target.metric}")
+        print_once(", ".join(f"{key} {entry[key]:.4g}" for key in shown))
 
     def save(self) -> None:
         """Write a checkpoint of tensors and numbers, and drop the oldest above save_total_limit. Random states are not

@@ -1,6 +1,7 @@
 """What an evaluation of the loop measures, as an evaluate.Metric, which needs no network (evaluate.load does).
 
 Watched(keep_in_memory=True).compute(predictions=logits, references=labels, label_names=label_names)
+Watched("several", ...)         # of common.targets.SeveralLabels
 """
 
 import datasets
@@ -8,21 +9,26 @@ import evaluate
 import numpy as np
 
 from common.metrics import compute_metrics
-from common.options.fields import WATCHED
+from common.targets import SeveralLabels, as_target
 
 
 class Watched(evaluate.Metric):
-    """WATCHED of compute_metrics(). predictions: logits (N, C), float32; references: labels (N,), -1 where unknown."""
+    """What the target watches of compute_metrics(). predictions: logits (N, C), float32; references: labels (N,), of
+    several labels (N, C), -1 where unknown."""
 
     def _info(self) -> evaluate.MetricInfo:
-        features = {"predictions": datasets.List(datasets.Value("float32")), "references": datasets.Value("int64")}
+        label = datasets.Value("int64")
+        features = {
+            "predictions": datasets.List(datasets.Value("float32")),
+            "references": datasets.List(label) if self.config_name == SeveralLabels.kind else label,
+        }
         return evaluate.MetricInfo(
-            description=f"{', '.join(WATCHED)} of logits",
+            description="what a target watches, of logits",
             citation="",
-            inputs_description="predictions: logits (N, C); references: labels (N,)",
+            inputs_description="predictions: logits (N, C); references: labels (N,) or (N, C)",
             features=datasets.Features(features),
         )
 
     def _compute(self, predictions: list, references: list, label_names: list[str]) -> dict[str, float]:
         metrics = compute_metrics(np.array(predictions, dtype=np.float32), np.array(references), label_names)
-        return {key: metrics[key] for key in WATCHED}
+        return {key: metrics[key] for key in as_target(label_names).watched}

@@ -26,6 +26,7 @@ from common.guards.foreign_code import is_timm_name, refuse_code
 from common.guards.rows import smallest_batch
 from common.guards.weights import check_fits, load_pretrained, load_saved, without_prefixes
 from common.models import BROKEN_FILES, label_config, labels_of_config, unavailable
+from common.targets import Classes, SeveralLabels, as_target
 
 from slowfast import Head, Slow, SlowFast
 
@@ -234,7 +235,13 @@ def choose_model(name: str, examples: Sequence) -> str:
 
 
 def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing: Any) -> Callable[[], VideoClassifier]:
-    """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with it."""
+    """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with it. Raises
+    InputError for a target that the loop does not learn, and for options that it cannot have."""
+    target = as_target(label_names)
+    if target.kind not in (Classes.kind, SeveralLabels.kind):
+        raise InputError(f"LABEL_NAMES: this loop learns classes or several labels, not one of kind {target.kind}")
+    if target.kind == SeveralLabels.kind:
+        target.refuse(args, ("mixup_alpha", "flip_pairs", "calibrate"), "is for clips of one class, these have several")
     keys = ("num_frames", "alpha", "beta", "temporal_head", "dropout", "pretrained_weights")
     options = {key: getattr(args, key) for key in keys}
     if name.startswith("pose_"):
@@ -424,7 +431,7 @@ def load_fold(folder: str | Path, device: torch.device, label_names: Sequence[st
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     names = labels_of_config(model.config)
-    if names != list(label_names):
+    if names != list(label_names) or names.kind != as_target(label_names).kind:
         raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
     if not model.config.preprocessing:
         raise InputError(f"{folder}: config.json has no preprocessing; was it trained by this task's train.py?")

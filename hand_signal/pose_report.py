@@ -15,6 +15,7 @@ from common.files import atomic_write
 from common.logits import Logits
 from common.metrics import row_log_losses
 from common.report.run_page import escape, save_plot, tick_labels
+from common.targets import Classes
 
 from decode import read_frames
 from pose_input import PosePreprocessing, normalised, sampled
@@ -33,9 +34,11 @@ def report_poses(
     run: "Run", examples: dict[str, Sequence["ClipExample"]], results: dict[str, Logits], preprocessing: Any
 ) -> None:
     """Add a section to report.md, of the out-of-fold rows or, without folds, of the evaluated ones. Does nothing where
-    the model reads no key points."""
+    the model reads no key points, or clips have several labels."""
     name = "oof" if "oof" in results else "eval"
     if not isinstance(preprocessing, PosePreprocessing) or name not in results or not run.state.is_main_process:
+        return
+    if results[name].label_names.kind != Classes.kind:
         return
     row_of = {row.id: row for part in ("train", "eval") for row in examples.get(part, [])}
     result = results[name]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KEY = "2d_pos"
 MANY_MISSING = 0.5  # of a clip's frames: the clips above it are named
+MOST_CONFIDENT = 2  # of what a third number may be: coordinates go beyond it, unless they are shares of the frame
 BOX_MARGIN = 0.15  # of the person's height and width: hands and head end beyond the last key point
 BOX_SMOOTHING = 5  # frames over which the person's box is averaged
 
@@ -52,7 +53,8 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     wish: file, a --pose_file or None; names, a --pose_names or None; points, how many a trained model has, None:
     unknown, and those of the first rows from then on; optional, whether it is all right that no row has a pose; boxes,
     whether the points crop the frames; pixels, whether anything reads the frames. Says how many frames have nobody.
-    Raises InputError for rows without a pose among rows with, and for what read_pose() refuses.
+    Raises InputError for rows without a pose among rows with, and for what parse_pose() and
+    settle() refuse.
     """
     entries = read_pose_files(wish["file"]) if wish["file"] else {}
     if wish["names"] is not None:
@@ -73,6 +75,7 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     if missing:
         others = f"{len(rows) - len(missing)} other clips have them"
         raise InputError(f"{missing[0].path}: has no key points, {others} ({len(missing)} have none)")
+    settle(poses)
     wish["points"] = check_points(poses, wish["points"])
     for row, pose in zip(rows, poses, strict=True):
         row.pose = pose
@@ -158,7 +161,7 @@ class Finder:
 def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | None, read: set[str]) -> Pose | None:
     """The pose of a row, of the --pose_file first; None where there is none. read: the files beside clips, added to."""
     if entry := finder.find(row.id):
-        return read_pose(*entry, wanted)
+        return parse_pose(*entry, wanted)
     stem = row.path.stem if row.path.suffix else row.path.name
     beside = row.path.parent / f"{stem}.json"
     for record in (folder / f"{stem}.json", row.path / f"{stem}.json", beside):
@@ -166,7 +169,7 @@ def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | No
             content = read_json_data(record)
             if frames_of(content) is not None:
                 read.add(str(record))
-                return read_pose(content, str(record), wanted)
+                return parse_pose(content, str(record), wanted)
     return None
 
 
@@ -184,10 +187,18 @@ def frames_of(content: Any) -> Any:
 
 
 def read_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
+    """The key points of one clip alone: parse_pose(), and settle() by its own frames."""
+    pose = parse_pose(content, source, wanted)
+    settle([pose])
+    return pose
+
+
+def parse_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
     """The key points of one clip. wanted: the number of points where it is known, which tells 2 from 3 numbers a point.
 
-    A flat list whose length is a multiple of 2 and of 3 has 3 a point, as the competition's. Raises InputError for a
-    clip without frames, frames that are no lists or of different lengths, and what is no number.
+    points are (F, numbers) where the frames are flat lists of which nothing says yet how many numbers a point has, for
+    settle(). Raises InputError for a clip without frames, frames that are no lists or of different lengths, and what is
+    no number.
     """
     frames = frames_of(content)
     if not isinstance(frames, list) or not frames:
@@ -202,19 +213,49 @@ def read_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
         if other.shape != table.shape:
             what = f"has {other.size} numbers, frame {first} has {table.size}"
             raise InputError(f"{source}, frame {i}: {what}; expected as many points in each")
-    values = np.stack([table for _, table in known])
-    if values.ndim == 2:
-        width = values.shape[1]
-        dims = 2 if width % 3 or width == 2 * (wanted or 0) else 3
-        if width % dims:
-            raise InputError(f"{source}, frame {first}: has {width} numbers, expected 2 or 3 a point")
-        values = values.reshape(len(values), -1, dims)
-    points = np.full((len(frames), values.shape[1], 3), np.nan, np.float32)
-    points[[i for i, _ in known], :, : values.shape[2]] = values
+    values = np.full((len(frames), *table.shape), np.nan, np.float32)
+    values[[i for i, _ in known]] = np.stack([table for _, table in known])
+    if values.ndim == 3:
+        return Pose(as_points(values), size, source)
+    width = values.shape[1]
+    if width % 2 and width % 3:
+        raise InputError(f"{source}, frame {first}: has {width} numbers, expected 2 or 3 a point")
+    if width % 6 == 0 and wanted is None:
+        return Pose(values, size, source)
+    dims = 2 if width % 3 or width == 2 * (wanted or 0) else 3
+    return Pose(as_points(values.reshape(len(values), -1, dims)), size, source)
+
+
+def settle(poses: Sequence[Pose]) -> None:
+    """Say of flat frames whose length fits 2 and 3 numbers a point, in place, which it is: by the clips that say how
+    many points there are, else by all frames of all clips: 3, where every third number is a confidence from 0 to 1, or
+    COCO's visibility 0, 1, 2, and the others are not. Raises InputError where that does not tell."""
+    flat = [pose for pose in poses if pose.points.ndim == 2]
+    if not flat:
+        return
+    width = flat[0].points.shape[1]
+    counts = {pose.points.shape[1] for pose in poses if pose.points.ndim == 3} - {0}
+    dims = next((dims for dims in (2, 3) if counts == {width // dims}), None)
+    if dims is None:
+        triples = np.concatenate([pose.points.reshape(-1, 3) for pose in flat])
+        third = triples[np.isfinite(triples[:, 2]), 2]
+        is_confidence = ((third >= 0) & (third <= 1)).all() or np.isin(third, (0, 1, 2)).all()
+        if not is_confidence or not np.nanmax(np.abs(triples[:, :2]), initial=0) > MOST_CONFIDENT:
+            what = f"has {width} numbers a frame, which are {width // 3} points of 3 or {width // 2} of 2"
+            raise InputError(f"{flat[0].source}: {what}, and they do not say which; give --pose_names, a name a point")
+        dims = 3
+    for pose in flat:
+        pose.points = as_points(pose.points.reshape(len(pose.points), -1, dims))
+
+
+def as_points(values: np.ndarray) -> np.ndarray:
+    """(F, K, 3) of (F, K, 2 or 3), NaN where a point is missing: null, 0 0, or a confidence of 0."""
+    points = np.full((*values.shape[:2], 3), np.nan, np.float32)
+    points[..., : values.shape[2]] = values
     xy = points[..., :2]
     gone = ~np.isfinite(xy).all(axis=-1) | (xy == 0).all(axis=-1) | (points[..., 2] == 0)
     points[gone] = np.nan
-    return Pose(points, size, source)
+    return points
 
 
 def read_frame(frame: Any, where: str) -> np.ndarray:

@@ -21,6 +21,7 @@ def main(args: TaskPredictArguments) -> None:
     from common.examples import cut_test_rows
     from common.files import read_json
     from common.inference import Ensemble
+    from common.targets import target_of
 
     from calibration import read_temperature, scale
     from clips import check_upscale, predict_clips, read_preprocessing, with_broken
@@ -31,7 +32,7 @@ def main(args: TaskPredictArguments) -> None:
     ensemble = Ensemble(args)
     # the labels of the first model; load_fold() wants the same of all others
     configs = [read_json(folds[0] / "config.json") for folds in ensemble.runs]
-    label_names = list(configs[0].get("id2label", {}).values())
+    label_names = target_of(configs[0].get("id2label", {}).values(), **configs[0].get("target", {}))
     layout = {"label_names": label_names, "group_by_number": 1, "poses": wish_of_folds(args, configs)}
     examples = cut_test_rows(args, read_examples(args.test_file, layout))
     submission = submission_format(examples).expect(args, examples, label_names)

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from common.console import DIVERGED, InputError, run_main
 from common.options import parse_train_args
 
@@ -157,7 +155,7 @@ def train_fold(fold, make_model, train_set, eval_set, label_names):
         "log_history": state.log_history,
         "best_metric": state.best_metric,
         "train_samples_per_second": (round(state.epoch) - first_epoch) * len(train_set) / seconds,
-        "train_class_counts": np.bincount(labels_of(fold.train_rows), minlength=len(label_names)).tolist(),
+        "train_class_counts": loop.target.counts(labels_of(fold.train_rows)),
     }
     return loop.accelerator, loop.model, info
 

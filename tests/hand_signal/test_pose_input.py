@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from common.console import InputError
+from hand_signal.clips import mixup
 from hand_signal.data import ClipExample
 from hand_signal.pose_input import PoseAugmentation, PoseDataset, PosePreprocessing, normalised, sampled, short_part
 from hand_signal.poses import Pose
@@ -129,3 +131,14 @@ def test_augmented_points_that_the_clip_never_has_stay_in_the_middle():
     rows = [ClipExample("a", Path("a"), label=0, pose=pose(points))]
     values = PoseDataset(rows, PLAIN, WILD)[0]["pixel_values"]
     assert (values[:, :, 8] == 0).all()
+
+
+def test_mixup_mixes_key_points_as_it_does_frames():
+    points = torch.randn(4, 3, 8, 9)
+    before = points.clone()
+    torch.manual_seed(0)
+    mixed, targets = mixup(points, torch.tensor([0, 1, 0, 1]), 1.0, 2)
+    torch.manual_seed(0)
+    frames, same = mixup(before[..., None], torch.tensor([0, 1, 0, 1]), 1.0, 2)
+    assert mixed.shape == points.shape and torch.equal(mixed, frames[..., 0]) and torch.equal(targets, same)
+    assert targets.sum(dim=1).tolist() == pytest.approx([1.0] * 4) and 0 < targets.min() < 1

@@ -216,6 +216,17 @@ REFUSED = {
     "two-names-of-flips": (["--flip_labels", "k0:k1", "--flip_pairs", "k0:k1"], ["flip_labels", "only one"]),
     "rotation-beyond": (["--pose_rotation", "200"], ["pose_rotation", "180"]),
     "crop-for-poses": (["--crop_to_person", "true"], ["crop_to_person", "sees no frames"]),
+    "color": (["--color_jitter", "0.1"], ["color_jitter", "sees no frames"]),
+    "crop-scale": (["--min_crop_scale", "0.9"], ["min_crop_scale", "sees no frames"]),
+    "crops": (["--num_crops", "3"], ["num_crops", "sees no frames"]),
+    "box": (["--no_person_box"], ["person_box", "sees no frames"]),
+    "size": (["--crop_size", "64"], ["crop_size", "sees no frames"]),
+    "rotation-of-pixels": (
+        ["--model_name_or_path", "slow_small", "--pose_rotation", "5"],
+        ["pose_rotation", "reads no"],
+    ),
+    "flips-of-pixels": (["--model_name_or_path", "slow_small", "--flip_labels", "k0:k1"], ["flip_labels", "reads no"]),
+    "what-auto-stands-for": (["--model_name_or_path", "auto", "--num_crops", "3"], ["num_crops", "pose_tcn sees no"]),
     "alpha": (["--alpha", "4"], ["alpha", "pose_tcn has none"]),
 }
 
@@ -224,7 +235,26 @@ REFUSED = {
 def test_options_that_do_not_fit_are_one_sentence(clips, refuse, tmp_path, case):
     argv, fragments = REFUSED[case]
     files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json"]
+    if "slow_small" in argv:
+        files = files[:2]
     refuse(tmp_path, "train", [*TUNE, "--output_dir", "run", *files, *argv], fragments)
+
+
+def test_an_option_in_a_preset_that_the_model_does_not_read_is_refused_and_one_at_its_default_is_not(
+    refuse, clips, tmp_path
+):
+    files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json", "--output_dir", "run"]
+    preset = tmp_path / "own.yaml"
+    preset.write_text((TASK / "configs" / "pose_tune.yaml").read_text() + "min_crop_scale: 0.8\n")
+    refuse(tmp_path, "train", ["--config", preset, *COMMON, *files], ["min_crop_scale", "sees no frames"])
+    argv = [*TUNE, *files, "--min_crop_scale", "0.5", "--num_crops", "1", "--alpha", "4"]
+    refuse(tmp_path, "train", argv, ["alpha", "pose_tcn has none"])  # which is looked at later
+
+
+def test_predict_refuses_what_only_frames_have_where_no_run_sees_any(refuse, trained, clips, tmp_path):
+    argv = ["--run_dir", trained, "--test_file", clips / "test", "--pose_file", clips / "poses.json"]
+    refuse(tmp_path, "predict", [*argv, "--num_crops", "3"], ["num_crops", "none of the runs sees frames"])
+    refuse(tmp_path, "predict", [*argv, "--cache_dir", "c"], ["cache_dir", "none of the runs sees frames"])
 
 
 def test_predicting_another_layout_of_points_is_one_sentence(refuse, trained, clips, tmp_path):

@@ -38,9 +38,46 @@ def test_a_frame_is_a_flat_list_of_two_or_three_numbers_a_point_or_a_list_of_poi
 
 
 def test_the_known_number_of_points_tells_two_numbers_from_three():
-    frame = [1.0] * 12
+    frame = [9.0, 9.0, 1.0] * 4
     assert read_pose([frame], "f").points.shape[1] == 4
     assert read_pose([frame], "f", wanted=6).points.shape[1] == 6
+
+
+def flat_clips(folder, numbers, points=8):
+    """Clips k0 and k1 with flat frames of `points` points of 2 or 3 numbers, as the rows of their --pose_file."""
+    entries = write_posed_clips(folder / "clips", [0, 1], 2)
+    for pose in entries.values():
+        pose["2d_pos"] = [[v for p in frame[:points] for v in p[:numbers]] for frame in pose["2d_pos"]]
+    return entries
+
+
+def test_flat_frames_that_fit_two_and_three_numbers_are_decided_by_all_clips_or_refused(tmp_path):
+    entries = flat_clips(tmp_path, 3)  # 24 numbers: 8 of 3, or 12 of 2
+    rows = read(tmp_path / "clips", file=str(write_json(tmp_path / "p.json", entries)))
+    assert {row.pose.points.shape[1:] for row in rows} == {(8, 3)} and np.isfinite(rows[0].pose.points[..., 2]).all()
+    entries["k1/k1_1.mp4"]["2d_pos"][5][2] = 180.0  # one third number of one frame that is none
+    path = str(write_json(tmp_path / "p.json", entries))
+    with pytest.raises(InputError, match="24 numbers a frame, which are 8 points of 3 or 12 of 2.*--pose_names"):
+        read(tmp_path / "clips", file=path)
+    names = write_json(tmp_path / "names.json", [f"p{k}" for k in range(8)])
+    assert read(tmp_path / "clips", file=path, names=str(names))[0].pose.points.shape[1] == 8
+    assert read(tmp_path / "clips", file=path, points=8)[0].pose.points.shape[1] == 8  # of a run
+    entries["k0/k0_0.mp4"]["2d_pos"] = [np.reshape(f, (8, 3)).tolist() for f in entries["k0/k0_0.mp4"]["2d_pos"]]
+    path = str(write_json(tmp_path / "p.json", entries))
+    assert read(tmp_path / "clips", file=path)[0].pose.points.shape[1] == 8  # one clip says it
+
+
+def test_pairs_of_pixels_are_never_taken_for_triples(tmp_path):
+    entries = flat_clips(tmp_path, 2, points=9)  # 18 numbers: 9 of 2, or 6 of 3
+    path = str(write_json(tmp_path / "p.json", entries))
+    with pytest.raises(InputError, match="6 points of 3 or 9 of 2"):
+        read(tmp_path / "clips", file=path)
+    assert read(tmp_path / "clips", file=path, points=9)[0].pose.points.shape[1] == 9
+
+
+def test_shares_of_the_frame_do_not_say_what_a_third_number_is():
+    with pytest.raises(InputError, match="4 points of 3 or 6 of 2"):
+        read_pose([[0.5, 0.4, 0.9] * 4], "f")
 
 
 def test_null_zeros_nan_and_confidence_0_are_missing_and_carried_from_the_nearest_frame():
