@@ -63,7 +63,7 @@ def test_the_submission_has_the_competitions_format_and_holds_the_argmax_of_the_
 def test_a_fold_folder_says_the_labels_and_the_preprocessing(demo):
     config = read_json(demo / "fold0" / "config.json")
     assert config["id2label"] == {"0": "0", "1": "1"}
-    assert set(config["preprocessing"]) == {"max_length"}
+    assert set(config["preprocessing"]) == {"prompt_template", "max_length"}
 
 
 # Prediction

@@ -107,7 +107,9 @@ def test_what_a_process_cannot_do_is_the_runs_one_sentence_and_ends_the_others(
 
 
 PARENT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which the tests' own shell may have told to be ignored
 from pathlib import Path
 from types import SimpleNamespace
 from common.workers.folds import Pool
