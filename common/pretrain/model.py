@@ -32,6 +32,7 @@ from common.guards.lock import release
 from common.guards.pickles import refusing_pickles
 from common.guards.weights import load
 from common.models import BROKEN_FILES, load_tokenizer, unavailable
+from common.options import TextTaskArguments
 from common.options.args import set_threads
 from common.tricks.scratch import scratch_config
 
@@ -52,10 +53,9 @@ def load_language_model(args: Any, texts: Sequence[str]) -> tuple[PreTrainedMode
 
     Raises InputError for a model without either head, and for a max_length that it does not take.
     """
-    args.trust_remote_code = False
     set_seed(args.seed)
-    tokenizer = load_tokenizer(args, texts)
     name = args.model_name_or_path
+    tokenizer = load_tokenizer(TextTaskArguments(model_name_or_path=name), texts)
     if name == "scratch":
         config: Any = scratch_config(tokenizer)
         model: PreTrainedModel = BertForMaskedLM(config)
