@@ -198,6 +198,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_predict_on_two_processes_gives_the_rows_and_logits_of_one(predict, demo, tmp_path):
     (tmp_path / "count.py").write_text(COUNTED)
     options = ["--run_dir", demo, "--test_file", SAMPLE / "test.csv", "--tokens_per_batch", "256"]
@@ -316,6 +317,7 @@ def test_a_copied_folder_trains_on_its_own_sample(worker, tmp_path):
 # Two processes
 
 
+@pytest.mark.slow
 def test_two_processes_train_together_and_leave_every_row_once(train, short, tmp_path):
     options = [*QUIET, "--num_train_epochs", "1", "--per_device_train_batch_size", "8"]
     run = train(tmp_path / "run", *options, starter=TORCHRUN)
@@ -339,6 +341,7 @@ def test_help_answers_within_two_seconds_and_without_torch(script, tmp_path):
     help_without_torch(script, tmp_path)
 
 
+@pytest.mark.slow
 def test_help_all_lists_the_fields_of_training_arguments(tmp_path):
     output = launch(sys.executable, TRAIN, "--help_all", cwd=tmp_path)
     assert "--learning_rate" in output and "--num_folds" in output

@@ -67,6 +67,7 @@ def test_a_folder_that_asks_for_nothing_and_a_copy_of_the_recipe_without_sample_
     assert sorted(path.name for path in folder.iterdir()) == ["draw.py", "drawn.json"]
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_draws_and_the_other_waits(tmp_path):
     folder = recipe(tmp_path / "train")
     (tmp_path / "look.py").write_text(f"""

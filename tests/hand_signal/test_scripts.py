@@ -327,6 +327,7 @@ def test_other_architectures_train_and_predict(name, worker, competition, tmp_pa
     assert got.logits.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(competition, tmp_path):
     shutil.copytree(TASK, tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__", "file_*"))
     shutil.copytree(competition, tmp_path / "my_contest" / "data")

@@ -159,6 +159,7 @@ def test_drop_duplicates_leaves_oof_whole_and_equal_texts_never_meet_across_fold
 # The competition's files, a copied folder
 
 
+@pytest.mark.slow
 def test_a_copied_folder_takes_the_competitions_files_from_its_own_data_folder(tmp_path):
     shutil.copytree(NSMC, tmp_path / "my_contest", ignore=shutil.ignore_patterns("data", "__pycache__"))
     data = tmp_path / "my_contest" / "data"

@@ -11,6 +11,7 @@ from tests.tools.scripts import ROOT, TORCHRUN, launch
 
 
 @pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_several_processes_learn_from_images_what_one_does_batch_norm_included(tmp_path, world_size):
     write_images(tmp_path / "images", range(8))
     torch.set_num_threads(1)

@@ -317,6 +317,7 @@ def test_a_video_against_itself_again_and_another(worker, folder, tmp_path):
     assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_options_reach_the_comparison(worker, folder, tmp_path):
     options = ["--alignment", "none", "--distance", "js", "--smoothing", "0.4", "--face_pixels", "24"]
     found, _ = score(worker, folder, tmp_path, "actor.webm", "user.webm", *options)

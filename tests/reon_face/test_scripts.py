@@ -306,6 +306,7 @@ def test_the_samples_frames_are_cropped_trained_on_predicted_exported_and_scored
     assert read_json(tmp_path / "score" / "score.json")["score"] == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_a_copied_folder_takes_the_contests_files_from_its_own_data_folder(data, tmp_path):
     ignored = shutil.ignore_patterns("data", "__pycache__", "*.jpg", "web", "node_modules")
     shutil.copytree(TASK, tmp_path / "my_contest", ignore=ignored)

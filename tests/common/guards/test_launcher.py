@@ -204,6 +204,7 @@ def test_what_only_the_launchers_command_line_has_is_read_there(tmp_path):
         assert sum(fragment in line for line in lines[1:]) == 1
 
 
+@pytest.mark.slow
 def test_the_answers_of_accelerate_config_are_read_as_its_options_are(tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     settings, lines = probe(tmp_path, "--config_file", "config.yaml")

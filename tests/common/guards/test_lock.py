@@ -233,6 +233,7 @@ def test_starts_with_gaps_of_0_to_6_seconds_have_a_folder_each(tmp_path):
     assert not list(tmp_path.rglob(".lock*"))
 
 
+@pytest.mark.slow
 def test_a_run_folder_takes_one_resume_at_a_time_and_a_killed_one_is_not_in_the_way(tmp_path):
     options = [*TINY, "--num_train_epochs", "2", "--output_dir", "run", "--resume"]
     first = start(tmp_path, *options)

@@ -210,6 +210,7 @@ def test_a_damaged_finished_fold_is_refused_by_predict_and_trained_again_by_resu
     assert len(finished_folds(tmp_path / "run")) == 2
 
 
+@pytest.mark.slow
 def test_a_loop_without_the_trainer_leaves_a_damaged_checkpoint_too(clips_worker, tmp_path):
     write_competition(tmp_path / "train", [0, 1] * 6)
     options = ["--config", ROOT / "hand_signal/configs/demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]

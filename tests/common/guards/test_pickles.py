@@ -174,6 +174,7 @@ OUT_OF_PREDICT = ["run.json", "metrics.json", "features.json", "oof_logits.npz",
 OUT_OF_PREDICT += ["fold0/held_out_logits.npz", "fold0/test_logits.npz"]
 
 
+@pytest.mark.slow
 def test_no_planted_file_of_a_loop_without_the_trainer_runs(clips_worker, tmp_path):
     write_competition(tmp_path / "train", [0, 1] * 6)
     options = ["--config", ROOT / "hand_signal/configs/demo.yaml", "--torch_num_threads", "1", "--disable_tqdm", "true"]

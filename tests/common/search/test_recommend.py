@@ -104,6 +104,7 @@ def test_a_folder_that_reads_no_texts_is_refused():
         recommend(ROOT / "reon_face", None, [], [])
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_data_and_prints_lines_of_a_preset(tmp_path):
     run = write_run(tmp_path / "run", 0.8, 1e-3)
     command = [

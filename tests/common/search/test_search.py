@@ -149,6 +149,7 @@ def test_two_workers_share_a_search_and_run_no_trial_twice(tmp_path):
     assert (tmp_path / "out" / "grid.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_optunas_sampler_and_pruner_search_the_same_space(tmp_path):
     write_space(tmp_path, independent={})
     finish(tmp_path, start(tmp_path, "--sampler", "tpe", "--max_epochs", "4"))

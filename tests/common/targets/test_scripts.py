@@ -77,7 +77,7 @@ def rows_of(kind, number, seed):
         yield f"{seed}-{k}", " ".join(words), answers[kind]
 
 
-@pytest.fixture(scope="module", params=list(TARGETS))
+@pytest.fixture(scope="module", params=["number", "several", pytest.param("ordered", marks=pytest.mark.slow)])
 def contest(request, tmp_path_factory):
     """(kind, folder, its worker, options): friends, copied, with another data.py."""
     folder = tmp_path_factory.mktemp(request.param)
