@@ -171,6 +171,7 @@ def check_folder_run(worker, tmp_path, contest, names, suffix, model):
     assert re.search(rf"^{contest.name} +{contest.name}/final +final +{model} +oof", worker.printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label_per_clip(worker, tmp_path):
     contest = copy_recipe("hand_signal", "my_videos", tmp_path)
     edit_folder(contest)
@@ -198,6 +199,7 @@ def test_a_copy_of_hand_signal_does_everything_on_folders_of_videos_with_a_label
     check_folder_run(worker, tmp_path, contest, ["left", "right"], ".avi", "slowfast_small")
 
 
+@pytest.mark.slow
 def test_a_copy_of_reon_face_does_everything_on_folders_of_images(worker, tmp_path):
     contest = copy_recipe("reon_face", "my_images", tmp_path)
     edit_folder(contest)

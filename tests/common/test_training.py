@@ -232,7 +232,7 @@ class Killed(Exception):
     ],
     ids=lambda options: "+".join(options) or "plain",
 )
-@pytest.mark.parametrize("step", [3, 5])
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 5])
 def test_a_fold_that_was_stopped_in_an_epoch_ends_with_the_bits_of_one_that_was_not(tmp_path, options, step):
     """Stopped in the step after the 3rd or 5th, of four an epoch, with two micro-batches a step and dropout on."""
     training = {**SAVE, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "save_steps": 1}

@@ -334,6 +334,7 @@ def test_datasets_streams_the_shards(shards):
     assert all(len(row["sha256"]) == 64 and row["score"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_crop_that_was_killed_goes_on_in_two_processes_to_the_same_bytes_and_other_options_are_refused(
     shards, frames, tmp_path
 ):

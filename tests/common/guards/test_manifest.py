@@ -193,6 +193,7 @@ def bits(run):
     }
 
 
+@pytest.mark.slow
 def test_a_damaged_finished_fold_is_refused_by_predict_and_trained_again_by_resume(worker, tmp_path):
     succeed(worker, tmp_path, "train.py", *TINY, "--output_dir", "run")
     whole = bits(tmp_path / "run")

@@ -99,6 +99,7 @@ def wait_for_epochs(folder, count):
     raise AssertionError((folder / "printed.txt").read_text())
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_trains_no_finished_epoch_twice(tmp_path):
     write_space(tmp_path)
     process = start(tmp_path)
