@@ -56,6 +56,7 @@ def main() -> None:
 def train(task: str, checkout: Path, options: list[str], folder: Path) -> float:
     """Seconds of train.py of a checkout, from its start to its end."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     script = checkout / task / "train.py"
     command = [sys.executable, script, "--config", checkout / task / "configs" / "tune.yaml", *options]
     env = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
