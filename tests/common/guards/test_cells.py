@@ -74,7 +74,7 @@ def zipped(name):
 
 
 FOREIGN = {
-    "gzip": (gzip.compress(b"Id,v\na,1\n"), "gzip"),
+    "gzip": (gzip.compress(b"Id,v\na,1\n", mtime=0), "gzip"),
     "zip": (zipped("submission.csv"), "zip archive .submission.csv."),
     "xlsx": (zipped("xl/workbook.xml"), "Excel workbook"),
     "xls": (b"\xd0\xcf\x11\xe0" + b"\0" * 99, "Excel workbook"),
