@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from common.batches import read_column
 from common.console import InputError, print_once
 from common.examples import groups_of, labels_of
-from common.metrics import metric_of
+from common.metrics import task_metric
 from common.options.fields import ImbalanceArguments, TeacherArguments
 from common.targets import as_target
 from common.targets.folds import deal_out, split_several
@@ -95,7 +95,7 @@ def make_splits(examples: dict[str, Sequence], label_names: Sequence[str], args:
     and hold_out() do.
     """
     target = as_target(label_names)
-    metric_of(args.metric, type(args).__module__, target)  # which may want two classes
+    task_metric(args, target)  # which may want two classes
     labels = labels_of(examples["train"])
     groups = groups_of(examples["train"])
     if args.num_folds == 1:

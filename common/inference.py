@@ -108,7 +108,8 @@ class Ensemble:
     def __init__(self, args: Any):
         self.args = args
         self.runs = [finished_folds(run_dir) for run_dir in args.run_dir]
-        self.accelerator = start_accelerator(read_config(args.run_dir[0]))
+        self.config = read_config(args.run_dir[0])
+        self.accelerator = start_accelerator(self.config)
         self.device = self.accelerator.device
         pairs = zip(self.runs, args.weights or [1.0] * len(self.runs), strict=True)
         self.weights = [weight / len(folds) for folds, weight in pairs for _ in folds]
@@ -142,8 +143,7 @@ class Ensemble:
     def write(self, submission: Submission, task_metrics: TaskMetrics = None) -> None:
         """The average as a submission S.csv, S.logits.npz and, where rows have labels, S.metrics.json and on screen."""
         logits = average(self.parts, self.weights)
-        config = read_config(self.args.run_dir[0])
-        metric = metric_of(config.get("metric"), "data", logits.label_names)
+        metric = metric_of(self.config.get("metric"), "data", logits.label_names)
         if getattr(self.args, "prior_correction", False):
             from common.tricks.shift import correct_folds
 

@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from common.targets import Metric, as_target
-from common.targets.classes import known_rows
+from common.targets.classes import only_known
 from common.targets.registry import find_metric
 
 
@@ -18,8 +19,8 @@ def compute_metrics(
     is not finite."""
     values = as_target(label_names).measure(logits, labels)
     if metric is not None and metric.name not in values:
-        known = known_rows(np.asarray(labels))
-        values[metric.name] = float(metric.function(np.asarray(labels)[known], np.asarray(logits, np.float64)[known]))
+        logits, labels = only_known(logits, labels)
+        values[metric.name] = float(metric.function(labels, logits))
     return values
 
 
@@ -32,6 +33,11 @@ def metric_of(name: str | None, data: str, label_names: Sequence[str]) -> Metric
     own = default if isinstance(default, Metric) else None
     name = name or (own.name if own else default)
     return find_metric(name, as_target(label_names), own) if name else None
+
+
+def task_metric(args: Any, label_names: Sequence[str]) -> Metric | None:
+    """metric_of() what a train.py's arguments say, whose dataclass stands in data.py."""
+    return metric_of(args.metric, type(args).__module__, label_names)
 
 
 def row_log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from common.guards.lock import check_held
 from common.guards.options import loader_options
 from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
-from common.metrics import compute_metrics, metric_of
+from common.metrics import compute_metrics, task_metric
 from common.models import labels_of_config
 from common.targets import Classes, as_target
 
@@ -276,7 +276,7 @@ def train_on(trainer: FoldTrainer) -> tuple[float, float]:
 def watched_metrics(prediction: EvalPrediction, label_names: Classes, task: Any) -> dict[str, float]:
     """What the target watches in an evaluation, and the task's metric."""
     logits = label_names.to_logits(torch.from_numpy(prediction.predictions).float()).numpy()
-    metric = metric_of(task.metric, type(task).__module__, label_names)
+    metric = task_metric(task, label_names)
     metrics = compute_metrics(logits, prediction.label_ids, label_names, metric)
     return {key: metrics[key] for key in dict.fromkeys([*label_names.watched, *([metric.name] if metric else [])])}
 

@@ -20,7 +20,7 @@ from common.console import ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
-from common.metrics import metric_of
+from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
 from common.targets import Classes
@@ -215,7 +215,7 @@ def steer(args: Any, training_args: Any, best_metric: str, given: set[str]) -> N
     """Early stopping and the best checkpoint go by the metric of args, else by best_metric (of classes; other targets
     have their own). given: the options that were; transformers takes every metric but a loss for better the higher."""
     target = task_target(args)
-    metric = metric_of(args.metric, type(args).__module__, target)
+    metric = task_metric(args, target)
     patience = isinstance(args, StoppingArguments) and args.early_stopping_patience
     if patience:
         training_args.load_best_model_at_end = True

@@ -11,7 +11,7 @@ from typing import Any
 from common.console import InputError, first_line
 from common.guards.options import check_optimizer_reads
 from common.guards.special import refuse_special_options
-from common.metrics import metric_of
+from common.metrics import task_metric
 from common.options.fields import MAX_SEED
 from common.targets import Classes, as_target
 
@@ -46,7 +46,7 @@ def check_values(args: Any, training_args: Any) -> None:
     args.check(training_args)
     target = task_target(args)
     target.check(args, training_args)
-    metric = metric_of(args.metric, type(args).__module__, target)
+    metric = task_metric(args, target)
     check_trainer(training_args, [*target.watched, *([metric.name] if metric else [])])
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
 
