@@ -11,7 +11,7 @@ from common.console import print_once
 from common.files import atomic_write, write_json
 from common.folds import Fold
 from common.logits import Logits, average, concatenate
-from common.metrics import compute_metrics, metric_of
+from common.metrics import compute_metrics, task_metric
 from common.run import Run
 from common.targets import Metric
 
@@ -40,7 +40,7 @@ def save_fold(
     """
     measured = logits.get("held_out") or logits["eval"]
     target = measured.label_names
-    metric = metric_of(fold.args.metric, type(fold.args).__module__, target)
+    metric = task_metric(fold.args, target)
     info["metrics"] = metrics = all_metrics(measured, task_metrics, metric)
     if fold.run.state.is_main_process:
         from common.tricks.card import model_card
@@ -83,13 +83,13 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         results["eval"] = parts["held_out"][0]
     infos = [info for _, info in folds]
     target = folds[0][0][next(iter(parts))].label_names
-    metric = metric_of(run.args.metric, type(run.args).__module__, target)
+    metric = task_metric(run.args, target)
     metrics = {name: all_metrics(results[name], task_metrics, metric) for name in ("oof", "eval") if name in results}
     for name, values in metrics.items() if metric else []:
         from common.targets.errors import standard_error
 
-        of_folds = [info["metrics"][metric.name] for info in infos]
-        error = standard_error(metric, results[name], of_folds, run.args.metric_bootstrap)
+        held_out = [info["metrics"][metric.name] for info in infos] if name == "oof" else []
+        error = standard_error(metric, results[name], held_out, run.args.metric_bootstrap)
         if error is not None:
             values[f"{metric.name}_error"] = error
     if run.state.is_main_process:
