@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.logits import Logits
-from common.report.run_page import mean_and_error, save_plot, table
+from common.report.run_page import save_plot, table, values_table
 from common.targets.classes import known_rows
 
 NOTE = "RMSE, MAE ± its standard error in the labels' units, MSE in their square; label_std: the RMSE of the mean."
@@ -29,17 +29,9 @@ def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
 
 
 def metrics_table(metrics: dict[str, dict]) -> list[str]:
-    """Markdown lines: a row per name, for several folds their mean and its standard error."""
+    """Markdown lines: values_table() of what the target measures, and the task's own metrics."""
     keys = [key for key in next(iter(metrics.values())) if key not in ("n", "standard_error")]
-    rows = []
-    for name, values in metrics.items():
-        cells = {key: f"{values[key]:.4g}" for key in keys}
-        cells["mae"] += f" ± {values['standard_error']:.2g}"
-        rows.append([name, *cells.values(), values["n"]])
-    if len(metrics) > 1 and "fold 0" in metrics:
-        columns = [[values[key] for values in metrics.values()] for key in keys]
-        rows.append(["mean", *("{:.4g} ± {:.2g}".format(*mean_and_error(column)) for column in columns), ""])
-    return table(["", *keys, "rows"], rows)
+    return values_table(metrics, {key: key for key in keys}, "mae", ".4g", ".2g")
 
 
 def section(run_dir: Path, name: str, result: Logits) -> list[str]:

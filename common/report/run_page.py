@@ -208,23 +208,28 @@ def task_metrics_of(values: dict) -> list[str]:
 
 
 def metrics_table(metrics: dict[str, dict]) -> list[str]:
-    """Markdown lines: a row per name, and for several folds their mean and its standard error; accuracy with its own
-    error."""
-    rows = []
+    """Markdown lines: values_table() of compute_metrics and the task's own metrics."""
     own = task_metrics_of(next(iter(metrics.values())))
-    names = (
-        {key: name for key, name in METRICS.items() if key != "n"}
-        | {key: key.replace("_", " ") for key in own}
-        | {"n": METRICS["n"]}
-    )
+    names = {key: name for key, name in METRICS.items() if key != "n"} | {key: key.replace("_", " ") for key in own}
+    return values_table(metrics, names, "accuracy")
+
+
+def values_table(
+    metrics: dict[str, dict], names: dict[str, str], uncertain: str, digits: str = ".4f", error_digits: str = ".4f"
+) -> list[str]:
+    """Markdown lines: a row per name, and for several folds their mean and its standard error.
+
+    names: key of a metric -> heading of its column. uncertain: the metric that `standard_error` belongs to.
+    """
+    rows = []
     for name, values in metrics.items():
-        cells = {key: f"{values[key]:.4f}" for key in names} | {"n": values["n"]}
-        cells["accuracy"] += f" ± {values['standard_error']:.4f}"
-        rows.append([name, *cells.values()])
+        cells = {key: f"{values[key]:{digits}}" for key in names}
+        cells[uncertain] += f" ± {values['standard_error']:{error_digits}}"
+        rows.append([name, *cells.values(), values["n"]])
     if len(metrics) > 1 and "fold 0" in metrics:
-        columns = [[values[key] for values in metrics.values()] for key in names if key != "n"]
-        rows.append(["mean", *("{:.4f} ± {:.4f}".format(*mean_and_error(column)) for column in columns), ""])
-    return table(["", *names.values()], rows)
+        columns = [mean_and_error([values[key] for values in metrics.values()]) for key in names]
+        rows.append(["mean", *(f"{mean:{digits}} ± {error:{error_digits}}" for mean, error in columns), ""])
+    return table(["", *names.values(), METRICS["n"]], rows)
 
 
 def class_table(labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]) -> list[str]:

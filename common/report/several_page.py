@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_fscore_support
 
 from common.logits import Logits
-from common.report.run_page import mean_and_error, save_plot, table, tick_labels, unnamed
+from common.report.run_page import save_plot, table, tick_labels, unnamed, values_table
 from common.targets.classes import known_rows
 
 NOTE = (
@@ -33,17 +33,9 @@ def find_warnings(metrics: dict[str, dict], num_labels: int) -> list[str]:
 
 
 def metrics_table(metrics: dict[str, dict]) -> list[str]:
-    """Markdown lines: a row per name, for several folds their mean and its standard error."""
+    """Markdown lines: values_table() of what the target measures, and the task's own metrics."""
     keys = [key for key in next(iter(metrics.values())) if key not in ("n", "standard_error")]
-    rows = []
-    for name, values in metrics.items():
-        cells = {key: f"{values[key]:.4f}" for key in keys}
-        cells["exact_match"] += f" ± {values['standard_error']:.4f}"
-        rows.append([name, *cells.values(), values["n"]])
-    if len(metrics) > 1 and "fold 0" in metrics:
-        columns = [[values[key] for values in metrics.values()] for key in keys]
-        rows.append(["mean", *("{:.4f} ± {:.4f}".format(*mean_and_error(column)) for column in columns), ""])
-    return table(["", *(key.replace("_", " ") for key in keys), "rows"], rows)
+    return values_table(metrics, {key: key.replace("_", " ") for key in keys}, "exact_match")
 
 
 def section(run_dir: Path, name: str, result: Logits) -> list[str]:
