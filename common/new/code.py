@@ -171,17 +171,25 @@ def label_lines(target: Target) -> list[str]:
     ]
 
 
-def read_examples(plan: Plan) -> list[str]:
-    """Source of read_examples()."""
+def loop_over_rows(plan: Plan) -> tuple[str, str]:
+    """(Source of the for line over a table's rows, of a row's id in it). The columns of the target may be absent."""
     row_id = plan.roles.id
     needed = [*([row_id] if row_id else []), *plan.roles.text_columns]
     optional = [c for c in plan.target.columns if c not in needed]
     table = "read_table(path, COLUMNS)" if plan.header else "read_table(path)"
     records = f"{table}.records({as_source(needed)}, {as_source(optional)})"
-    counted = row_id is None and plan.numbering is not None
+    if row_id:
+        return f"for row, values in {records}:", f"values[{as_source(row_id)}]"
+    if plan.numbering is None:
+        return f"for row, values in {records}:", "str(row)"
     start = f", start={plan.numbering}" if plan.numbering else ""
-    loop = f"for number, (row, values) in enumerate({records}{start}):" if counted else f"for row, values in {records}:"
-    identity = f"values[{as_source(row_id)}]" if row_id else "str(number)" if counted else "str(row)"
+    return f"for number, (row, values) in enumerate({records}{start}):", "str(number)"
+
+
+def read_examples(plan: Plan) -> list[str]:
+    """Source of read_examples()."""
+    row_id = plan.roles.id
+    loop, identity = loop_over_rows(plan)
     return [
         "def read_examples(path, preprocessing):",
         '    """One row a row of the table, in its order; rows that read the same are one group."""',

@@ -4,7 +4,7 @@ The copy keeps klue_re's own data.py as relations.py, for its options and its ro
 """
 
 from common.console import InputError
-from common.new.code import Plan, as_source, head, wrapped
+from common.new.code import Plan, as_source, head, loop_over_rows, wrapped
 from common.new.looks import Column
 from common.new.presets import text_presets
 from common.tables import Table
@@ -37,13 +37,7 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
     check_marks(train, columns[text])
     (target,) = plan.target.columns
     row_id = plan.roles.id
-    needed = as_source([*([row_id] if row_id else []), text])
-    table = "read_table(path, COLUMNS)" if plan.header else "read_table(path)"
-    records = f"{table}.records({needed}, {as_source([target])})"
-    counted = row_id is None and plan.numbering is not None
-    start = f", start={plan.numbering}" if plan.numbering else ""
-    loop = f"for number, (row, values) in enumerate({records}{start}):" if counted else f"for row, values in {records}:"
-    identity = f"values[{as_source(row_id)}]" if row_id else "str(number)" if counted else "str(row)"
+    loop, identity = loop_over_rows(plan)
     constants = [line for line in head(plan) if not line.startswith("SUBMISSION = ")]
     lines = [
         f'"""{plan.name}: {text} -> {target}, written by common.new, to be edited; see docs/new_competition.md."""',

@@ -20,6 +20,7 @@ from common.files import read_json, write_json
 from common.folds import Fold, Splits
 from common.guards.spelling import nfc
 from common.logits import Logits
+from common.tricks.teacher import own_fold_file
 
 PREFIX = "pseudo "  # of ids, because files of one competition number their rows alike
 RECORD = "pseudo.json"  # in a fold's folder
@@ -63,14 +64,14 @@ def check_pseudo(args: Any, rows: Sequence, train: Sequence, splits: Splits, lab
             raise InputError(f"pseudo_run {run_dir}: its labels are {logits.label_names}, expected {list(label_names)}")
         known = set(map(nfc, logits.ids.tolist()))
         if missing := [row.id for row in rows if nfc(row.id.removeprefix(PREFIX)) not in known]:
-            what = f"has no test logits for {len(missing)} rows of {args.pseudo_file} (first: id {missing[0][7:]})"
+            first = missing[0].removeprefix(PREFIX)
+            what = f"has no test logits for {len(missing)} rows of {args.pseudo_file} (first: id {first})"
             raise InputError(f"pseudo_run {run_dir}: {what}; start that run with --test_file {args.pseudo_file}")
 
 
 def predictions(args: Any, fold: int, num_folds: int) -> Logits:
     """The run's test logits: of its fold, or where this run has no folds the average over all."""
-    folder = Path(args.pseudo_run) / f"fold{fold}" if num_folds > 1 else Path(args.pseudo_run)
-    path = folder / "test_logits.npz"
+    path = own_fold_file(args.pseudo_run, fold, num_folds)
     if not path.is_file():
         raise InputError(f"pseudo_run {path}: no such file; a run with --test_file {args.pseudo_file} was expected")
     return Logits.load(path)
