@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from common.options import parse_predict_args, parse_train_args
+from tests.tools.refusals import assert_refused_here
 from tests.tools.scripts import ROOT, siblings_of
 
 TASK = ROOT / "hand_signal"
@@ -24,3 +26,21 @@ def scripts():
     """train.py and predict.py as modules."""
     with siblings_of(TASK):
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in ("train", "predict")})
+
+
+@pytest.fixture
+def refuse(scripts, monkeypatch):
+    """refuse(folder, script, argv, fragments): train.py or predict.py there ends with a sentence that holds them."""
+
+    def run(script, argv):
+        module = getattr(scripts, script)
+        argv = list(map(str, argv))
+        if script == "predict":
+            module.main(parse_predict_args(module.TaskPredictArguments, TASK, "", argv))
+        else:
+            task = module.TaskArguments, TASK, module.COMPETITION_FILES, ""
+            module.main(*parse_train_args(*task, argv, best_metric="loss"))
+
+    return lambda folder, script, argv, fragments: assert_refused_here(
+        lambda: run(script, argv), folder, monkeypatch, fragments
+    )

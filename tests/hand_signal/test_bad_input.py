@@ -13,8 +13,6 @@ import sys
 import pytest
 from PIL import Image
 
-from common.options import parse_predict_args, parse_train_args
-from tests.tools.refusals import assert_refused_here
 from tests.tools.scripts import ENVIRONMENT, ROOT, assert_refused, succeed, worker_of
 from tests.tools.videos import BROKEN, grey, moving_square, write_broken, write_clip, write_competition
 
@@ -24,23 +22,6 @@ ONE = ["--num_folds", "1", "--calibrate", "false"]
 
 
 worker = worker_of(TASK)
-
-
-@pytest.fixture
-def refuse(scripts, monkeypatch):
-    """refuse(folder, script, argv, fragments): train.py or predict.py there ends with a sentence that holds them."""
-
-    def run(script, argv):
-        module = getattr(scripts, script)
-        if script == "predict":
-            module.main(parse_predict_args(module.TaskPredictArguments, TASK, "", argv))
-        else:
-            task = module.TaskArguments, TASK, module.COMPETITION_FILES, ""
-            module.main(*parse_train_args(*task, argv, best_metric="loss"))
-
-    return lambda folder, script, argv, fragments: assert_refused_here(
-        lambda: run(script, argv), folder, monkeypatch, fragments
-    )
 
 
 @pytest.fixture(scope="module")

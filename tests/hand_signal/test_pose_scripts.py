@@ -5,16 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from common.files import read_json
 from common.logits import Logits, average
-from common.options import parse_predict_args, parse_train_args
 from common.submission import check_submission
 from hand_signal.model import VideoClassifier
 from tests.tools.poses import PARENTS, POINTS, entry, person, write_json, write_posed_clips
-from tests.tools.refusals import assert_refused_here
-from tests.tools.scripts import ROOT, predict, succeed, worker_of
+from tests.tools.scripts import ROOT, assert_same_folds, predict, succeed, worker_of
 from tests.tools.videos import moving_square, write_clip
 
 TASK = ROOT / "hand_signal"
@@ -43,14 +40,6 @@ def trained(worker, clips, tmp_path_factory):
     files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json"]
     succeed(worker, folder, "train.py", *FINAL, *files, "--num_train_epochs", "10", "--output_dir", "run")
     return folder / "run"
-
-
-def assert_same_bits(a, b):
-    for fold in a.glob("fold*"):
-        weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
-        assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
-        held_out = [Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)]
-        assert np.array_equal(*held_out)
 
 
 def test_the_preset_learns_and_its_folds_say_how_to_read_a_clip(trained):
@@ -100,7 +89,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(worker, clips, tmp_path):
         code, errors = worker.run(tmp_path, "train.py", *TUNE, *part, "--stop_after_epoch", "1")
         assert code == 0, errors
         succeed(worker, tmp_path, "train.py", *TUNE, *part, "--resume")
-    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert_same_folds(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize("name", ["pose_gcn", "pose_c3d"])
@@ -184,24 +173,6 @@ def test_the_drawn_officers_have_key_points_and_auto_takes_them(worker, tmp_path
 
 
 # Bad input
-
-
-@pytest.fixture
-def refuse(scripts, monkeypatch):
-    """refuse(folder, script, argv, fragments): train.py or predict.py there ends with a sentence that holds them."""
-
-    def run(script, argv):
-        module = getattr(scripts, script)
-        argv = list(map(str, argv))
-        if script == "predict":
-            module.main(parse_predict_args(module.TaskPredictArguments, TASK, "", argv))
-        else:
-            task = module.TaskArguments, TASK, module.COMPETITION_FILES, ""
-            module.main(*parse_train_args(*task, argv, best_metric="loss"))
-
-    return lambda folder, script, argv, fragments: assert_refused_here(
-        lambda: run(script, argv), folder, monkeypatch, fragments
-    )
 
 
 DEMO = ["--config", TASK / "configs" / "demo.yaml", "--calibrate", "false", "--num_folds", "1"]

@@ -14,7 +14,7 @@ from common.logits import Logits
 from common.submission import check_submission
 from hand_signal.model import VideoClassifier
 from hand_signal.slowfast import SlowFast
-from tests.tools.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
+from tests.tools.scripts import ROOT, assert_same_folds, help_without_torch, launch, predict, succeed, worker_of
 from tests.tools.videos import moving_square, write_broken, write_clip, write_competition
 
 TASK = ROOT / "hand_signal"
@@ -50,11 +50,8 @@ def trained(worker, competition, tmp_path_factory):
 
 def assert_same_bits(a, b):
     """The weights and logits of all folds of two runs, and where their loss was."""
+    assert_same_folds(a, b)
     for fold in a.glob("fold*"):
-        weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
-        assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
-        held_out = [Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)]
-        assert np.array_equal(*held_out)
         assert read_json(fold / "fold.json")["log_history"] == read_json(b / fold.name / "fold.json")["log_history"]
 
 

@@ -17,7 +17,7 @@ from common.submission import check_submission
 from reon_face.model import preprocessing_of
 from reon_face.sample.draw import EMOTIONS, draw_images, draw_video
 from tests.tools.faces import NAMES, TASK, TINY, write_images
-from tests.tools.scripts import help_without_torch, launch, predict, succeed, worker_of
+from tests.tools.scripts import assert_same_folds, help_without_torch, launch, predict, succeed, worker_of
 
 FORMAT = {"label_names": NAMES, "label_columns": ["Predicted"], "probability_columns": True}
 worker = worker_of(TASK)
@@ -54,12 +54,8 @@ def trained(worker, data, tmp_path_factory):
 
 def assert_same_bits(a, b):
     """The weights and logits of all folds of two runs, and what they logged (but for times)."""
-    folds = sorted(a.glob("fold*"))
-    assert folds
-    for fold in folds:
-        weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
-        assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
-        assert np.array_equal(*(Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)))
+    assert_same_folds(a, b)
+    for fold in a.glob("fold*"):
         logs = [
             [entry.get("eval_loss") for entry in read_json(path / fold.name / "fold.json")["log_history"]]
             for path in (a, b)

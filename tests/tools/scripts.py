@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from common.logits import Logits
 
@@ -113,6 +115,16 @@ def predict(worker: Worker, folder: Path, *argv: object) -> Logits:
     """The logits that predict.py leaves beside its submission, s.csv."""
     succeed(worker, folder, "predict.py", "--torch_num_threads", "1", "--submission_file", "s.csv", *argv)
     return Logits.load(folder / "s.logits.npz")
+
+
+def assert_same_folds(a: Path, b: Path) -> None:
+    """The weights and the logits of held-out rows of all folds of two runs are equal to the bit."""
+    folds = sorted(a.glob("fold*"))
+    assert folds
+    for fold in folds:
+        weights = [load_file(path / fold.name / "model.safetensors") for path in (a, b)]
+        assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
+        assert np.array_equal(*(Logits.load(path / fold.name / "held_out_logits.npz").logits for path in (a, b)))
 
 
 def launch(*command: object, cwd: Path) -> str:

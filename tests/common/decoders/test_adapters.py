@@ -33,6 +33,12 @@ def train(worker, folder, base, *options, name="run"):
     return folder / name
 
 
+def demo_over(base, run):
+    """Options of friends' demo over a model, into a run folder."""
+    config = ROOT / "friends/configs/demo.yaml"
+    return ["--config", config, "--model_name_or_path", base, "--output_dir", run]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_decoder("llama", tmp_path_factory.mktemp("base"))
@@ -118,12 +124,7 @@ def test_a_run_of_adapters_that_is_stopped_and_resumed_ends_with_the_same_bits(w
     whole = train(worker, tmp_path, base, *how, name="whole")
     stopped = tmp_path / "stopped"
     demo = [
-        "--config",
-        ROOT / "friends/configs/demo.yaml",
-        "--model_name_or_path",
-        base,
-        "--output_dir",
-        stopped,
+        *demo_over(base, stopped),
         *FEW,
         *how,
     ]
@@ -148,14 +149,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("options, part", SENTENCES.values(), ids=SENTENCES)
 def test_what_cannot_be_is_one_sentence_before_anything_is_written(worker, base, tmp_path, options, part):
-    demo = [
-        "--config",
-        ROOT / "friends/configs/demo.yaml",
-        "--model_name_or_path",
-        base,
-        "--output_dir",
-        tmp_path / "run",
-    ]
+    demo = demo_over(base, tmp_path / "run")
     code, errors = worker.run(tmp_path, "train.py", *demo, *FEW, *options)
     assert code == 2 and part in errors and len(errors.strip().splitlines()) == 1, errors
     assert not (tmp_path / "run").exists()
@@ -214,14 +208,7 @@ def test_averaged_adapters_are_a_run_whose_updates_are_the_folds_mean(worker, ba
 def test_a_tiny_decoder_learns_the_sample_ten_points_above_the_majority(worker, tmp_path):
     lines = [line["utterance"] for dialogue in read_json(SAMPLE / "train.json") for line in dialogue]
     base = make_decoder("llama", tmp_path / "base", lines)
-    demo = [
-        "--config",
-        ROOT / "friends/configs/demo.yaml",
-        "--model_name_or_path",
-        base,
-        "--output_dir",
-        tmp_path / "run",
-    ]
+    demo = demo_over(base, tmp_path / "run")
     succeed(worker, tmp_path, "train.py", *demo, "--learning_rate", "3e-3", "--torch_num_threads", "1")
     found = read_json(tmp_path / "run" / "metrics.json")["oof"]
     assert found["accuracy"] > found["majority_share"] + 0.1
