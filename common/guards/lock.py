@@ -7,8 +7,8 @@
 A folder of our own choice is made exclusively; any other is held by flock(2) on <folder>/.lock, which the kernel lets
 go of when the process ends. Where the file system has no flock, <folder>/.lock.pid is made exclusively and says who
 holds it (host, process, its start in clock ticks since boot, proc(5)); that of a process of this host that is gone is
-taken over. A run of all folds holds its folder alone; a run of one fold holds fold<k>, and shares the folder with runs
-of other folds.
+taken over by one of those who ask. A run of all folds holds its folder alone; a run of one fold holds fold<k>, and
+shares the folder with runs of other folds.
 """
 
 import errno
@@ -33,6 +33,7 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 LOCK_BY_NAME = ".lock.pid"  # without flock
+TAKING_OVER = ".lock.pid.next"  # there while one process takes over the lock of another that is gone
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of common.files.atomic_write
 NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
 HELD: list["Lock"] = []  # by this process, in the order in which they were taken
@@ -89,7 +90,7 @@ class Lock:
 
     def take_by_name(self) -> None:
         """Make the file that says who holds the folder, or take over that of a process that is gone."""
-        for _ in range(10):
+        for _ in range(100):
             try:
                 with open(self.path, "x", encoding="utf-8") as file:
                     json.dump(this_process(), file)
@@ -97,16 +98,36 @@ class Lock:
             except FileExistsError:
                 if holder := living_holder(self.path):
                     raise Busy(holder) from None
-            aside = self.path.with_name(f"{LOCK_BY_NAME}.{os.getpid()}")
-            try:
-                os.rename(self.path, aside)
-                if holder := living_holder(aside):  # another took it over before us: put it back
-                    os.rename(aside, self.path)
-                    raise Busy(holder)
-                aside.unlink()
-            except FileNotFoundError:
-                continue
-        raise Busy(described(self.path))
+            if self.take_over():
+                return
+            time.sleep(0.02)  # another is at it, or has let go meanwhile
+        taking = self.folder / TAKING_OVER
+        raise Busy(f"{described(taking)} (if it does not, delete {taking})")
+
+    def take_over(self) -> bool:
+        """Write our name into the file of a process that is gone. Whether it was ours to do: of many one may, and the
+        file is replaced, never absent, so that nobody makes a new one meanwhile. Raises Busy."""
+        taking, replaced = self.folder / TAKING_OVER, False
+        try:
+            file = open(taking, "x", encoding="utf-8")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                json.dump(this_process(), file)
+            before = os.stat(self.path)
+            if holder := living_holder(self.path):  # another took it over before us
+                raise Busy(holder)
+            after = os.stat(self.path)
+            if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):  # not let go and made anew
+                os.replace(taking, self.path)
+                replaced = True
+        except FileNotFoundError:  # let go
+            pass
+        finally:
+            if not replaced:
+                taking.unlink(missing_ok=True)
+        return replaced
 
     def change(self, shared: bool) -> None:
         """Share the folder with runs of one fold from now on, or hold it alone again. Raises Busy."""
@@ -285,7 +306,7 @@ if hasattr(os, "register_at_fork"):
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but a lock and temporary files, which a killed start may leave."""
-    own = (LOCK, LOCK_BY_NAME)
+    own = (LOCK, LOCK_BY_NAME, TAKING_OVER)
     return all(path.name in own or TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
 
 

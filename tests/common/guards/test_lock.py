@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import count
 
@@ -35,6 +36,11 @@ def file_system(request, monkeypatch):
 
     if request.param == "by name":
         monkeypatch.setattr(lock.fcntl, "flock", no_flock)
+
+
+def dead_holder():
+    """What the lock file of a process of this host says that is gone."""
+    return json.dumps({"host": lock.host(), "process": 2**22 + 1, "began": "1"})
 
 
 def fits(folder):
@@ -119,7 +125,7 @@ def test_a_lock_file_alone_is_not_a_run(tmp_path):
 
 @pytest.mark.parametrize("name", [".lock", ".lock.pid"])
 def test_the_lock_of_a_killed_process_is_not_in_the_way(tmp_path, file_system, name):
-    (tmp_path / name).write_text(json.dumps({"host": lock.host(), "process": 2**22 + 1, "began": "1"}))
+    (tmp_path / name).write_text(dead_holder())
     assert claim(tmp_path, new=False, fold=None, check=fits)
     check_held()
 
@@ -139,25 +145,69 @@ def test_without_flock_the_lock_of_another_machine_names_the_file_to_delete(tmp_
     assert f"process 7 on elsewhere trains it (if it does not, delete {path})" in str(refused.value)
 
 
-def test_of_many_that_take_over_a_dead_lock_at_once_one_gets_it(tmp_path):
+def test_of_many_processes_that_take_over_a_dead_lock_at_once_one_gets_it(tmp_path):
     program = """
-import sys, time
+import sys
 from common.guards import lock
 lock.fcntl = None
-while time.time() < float(sys.argv[2]):
-    pass
+print("up", flush=True)
+sys.stdin.readline()
 try:
     lock.claim(lock.Path(sys.argv[1]), new=False, fold=None, check=lambda folder: None)
     print("mine", flush=True)
-    time.sleep(3)
 except lock.InputError:
-    print("busy")
+    print("busy", flush=True)
+sys.stdin.readline()
 """
-    (tmp_path / ".lock.pid").write_text(json.dumps({"host": lock.host(), "process": 2**22 + 1, "began": "1"}))
-    command = [sys.executable, "-c", program, str(tmp_path), str(time.time() + 2)]
-    starts = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) for _ in range(4)]
-    said = [start.communicate(timeout=60)[0].strip() for start in starts]
-    assert sorted(said) == ["busy", "busy", "busy", "mine"]
+    (tmp_path / ".lock.pid").write_text(dead_holder())
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+    starts = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    said = [start.stdout.readline().strip() for start in starts]
+    for start in starts:
+        print(file=start.stdin, flush=True)
+    said += [start.stdout.readline().strip() for start in starts]  # nobody lets go before all have asked
+    for start in starts:
+        start.communicate("\n", timeout=60)
+    assert sorted(said) == ["busy"] * 3 + ["mine"] + ["up"] * 4
+
+
+def test_of_many_that_take_over_a_dead_lock_in_any_order_of_their_steps_one_gets_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "fcntl", None)
+    began = threading.Barrier(6)
+
+    def ask(folder, said):
+        began.wait()
+        try:
+            said.append(Lock(folder))
+        except lock.Busy:
+            said.append(None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(50):
+            (tmp_path / str(n)).mkdir()
+            (tmp_path / str(n) / ".lock.pid").write_text(dead_holder())
+            said = []
+            threads = [threading.Thread(target=ask, args=(tmp_path / str(n), said)) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(said) == 6 and sum(held is not None for held in said) == 1
+            assert os.listdir(tmp_path / str(n)) == [".lock.pid"]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_takeover_that_was_killed_names_the_file_to_delete(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "fcntl", None)
+    (tmp_path / ".lock.pid").write_text(dead_holder())
+    (tmp_path / ".lock.pid.next").write_text(dead_holder())
+    assert is_empty(tmp_path)
+    with pytest.raises(InputError, match=r"process 4194305 on .*\(if it does not, delete \S+/\.lock\.pid\.next\)"):
+        claim(tmp_path, new=False, fold=None, check=fits)
 
 
 def test_a_folder_that_is_deleted_moved_or_made_anew_is_no_longer_held(tmp_path, file_system):
