@@ -75,6 +75,11 @@ class TaskArguments(TextTaskArguments):
     """Fields of train.py beside TrainingArguments."""
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*TextTaskArguments.DATA_FIELDS, "label_file", "label_fixes", "ner_file")
+    OTHER_FILES: ClassVar[dict[str, str]] = {
+        "train_file": "klue-re-v1.1_train.json",
+        "eval_file": "klue-re-v1.1_dev.json",
+        "label_file": "relation_list.json",
+    }
     LIMITS: ClassVar[dict] = {"indicator_words": (0, None), "dropout": (0, 1)}
     TEMPLATE_FIELDS: ClassVar[tuple[str, ...]] = ()
 

@@ -179,6 +179,7 @@ def parse_train_args(
     launched = launcher_settings()
     parser.set_defaults(**launched)
     config, given = parse_given(argv, parser)
+    competition_files = files_there(task_dir, competition_files, task_arguments.OTHER_FILES)
     config, why = choose_preset(config, task_dir, competition_files, given)
     preset = resolve_preset(read_preset(config), task_dir, task_arguments.DATA_FIELDS)
     if config.name == "config.yaml":  # of a run: what its loop does not read, TrainingArguments has put there
@@ -254,6 +255,13 @@ def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
     words = {word.partition("=")[0] for word in argv}
     given = {name for name, action in actions_of(parser).items() if words & {*action.option_strings}}
     return first.parse_known_args(argv)[0].config, given
+
+
+def files_there(task_dir: Path, competition_files: dict[str, str], other_files: dict[str, str]) -> dict[str, str]:
+    """competition_files, or the others where only their train_file is in <task_dir>/data/."""
+    data = task_dir / "data"
+    is_other = other_files and not (data / competition_files["train_file"]).exists()
+    return other_files if is_other and (data / other_files["train_file"]).exists() else competition_files
 
 
 def choose_preset(

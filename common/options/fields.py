@@ -27,9 +27,13 @@ THREADS_HELP = "CPU threads per process; default: torch's, or cores / local proc
 
 @dataclass
 class DataArguments:
-    """Fields of every train.py. A task that reads more files names their fields in DATA_FIELDS, after these."""
+    """Fields of every train.py. A task that reads more files names their fields in DATA_FIELDS, after these.
+
+    OTHER_FILES: option -> name in data/, as COMPETITION_FILES, of the data that is read where those are not there.
+    """
 
     DATA_FIELDS: ClassVar[tuple[str, ...]] = DATA_FIELDS
+    OTHER_FILES: ClassVar[dict[str, str]] = {}
     LOOP: ClassVar[str] = TRAINER  # who reads the TrainingArguments
     LIMITS: ClassVar[dict] = {
         "num_folds": (1, None),
