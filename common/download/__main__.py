@@ -56,6 +56,7 @@ def describe(source: Source) -> str:
 
 def download(task: str, sources: tuple[Source, ...], folder: Path) -> None:
     """Get what each source has and say what is left to do. Raises InputError where there is nothing to train on."""
+    folder.mkdir(parents=True, exist_ok=True)  # stays where nothing comes: a person may have to put something there
     try:
         Lock(folder)
     except Busy as error:
@@ -101,7 +102,7 @@ def get(file: Download, folder: Path) -> None:
     record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
     entry = record.get(file.name)
     kept = entry.get("sha256") if isinstance(entry, dict) else None
-    known = file.sha256 or kept
+    known = file.sha256 or (str(kept) if kept else None)
     if path.is_dir():
         raise InputError(f"{path}: is a folder, the file would have this name")
     if path.exists():

@@ -34,7 +34,7 @@ def write_images(folder: Path) -> None:
                 Path(temporary, part, label).mkdir(parents=True)
         with open(path, newline="", encoding="utf-8") as file:
             for row, fields in enumerate(csv.DictReader(file, skipinitialspace=True), start=2):
-                pixels = np.array(fields["pixels"].split(), dtype=np.uint8).reshape(SIDE, SIDE)
+                pixels = np.fromstring(fields["pixels"], dtype=np.uint8, sep=" ").reshape(SIDE, SIDE)
                 label = LABELS[int(fields["emotion"])]
                 Image.fromarray(pixels).save(Path(temporary, PARTS[fields["Usage"]], label, f"{row}.png"))
         for part in reversed(PARTS.values()):  # train last: it says that the others are there
