@@ -76,7 +76,7 @@ def gather_rows(rows: list[np.ndarray], values: list[np.ndarray], num_rows: int,
 
     Raises RuntimeError when a row comes back not exactly once.
     """
-    gathered = gather_object(list(zip(rows, values, strict=True)))
+    gathered = gather_object(list(zip(rows, values, strict=True)), always=True)
     numbers = np.concatenate([np.empty(0, dtype=int), *(row for row, _ in gathered)])
     if not np.array_equal(np.sort(numbers), np.arange(num_rows)):
         raise RuntimeError(f"{len(numbers)} rows came back for {num_rows}, or some twice")
@@ -152,7 +152,7 @@ class Ensemble:
             path = Path(self.args.submission_file)
             submission.write(path, logits)
             logits.save(path.with_suffix(".logits.npz"))
-            print_once(f"{path}: {len(logits.ids)} rows")
+            print_once(f"{path}: {len(logits.ids)} rows", always=True)
             if known_rows(logits.labels).any():
                 metrics = all_metrics(logits, task_metrics, metric)
                 write_json(path.with_suffix(".metrics.json"), metrics)
