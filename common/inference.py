@@ -76,7 +76,7 @@ def gather_rows(rows: list[np.ndarray], values: list[np.ndarray], num_rows: int,
 
     Raises RuntimeError when a row comes back not exactly once.
     """
-    gathered = gather_object(list(zip(rows, values, strict=True)), always=True)
+    gathered = gather_object(list(zip(rows, values, strict=True)))
     numbers = np.concatenate([np.empty(0, dtype=int), *(row for row, _ in gathered)])
     if not np.array_equal(np.sort(numbers), np.arange(num_rows)):
         raise RuntimeError(f"{len(numbers)} rows came back for {num_rows}, or some twice")
@@ -157,7 +157,7 @@ class Ensemble:
                 metrics = all_metrics(logits, task_metrics, metric)
                 write_json(path.with_suffix(".metrics.json"), metrics)
                 cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
-                print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)))
+                print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)), always=True)
         self.cache.cleanup()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()

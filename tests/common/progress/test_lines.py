@@ -1,7 +1,6 @@
 """What stands in the terminal while folds train."""
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -128,9 +127,10 @@ def test_a_log_has_plain_lines_and_a_quiet_run_the_results_alone(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no pty")
 def test_a_terminal_has_a_bar_that_leaves_no_line_behind(tmp_path):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     terminal, its_end = pty.openpty()
+    termios.tcsetwinsize(its_end, (24, 80))
     command = [sys.executable, *DEMO, "--output_dir", tmp_path / "run"]
     process = subprocess.Popen(command, stdout=its_end, stderr=its_end, env=ENVIRONMENT)
     os.close(its_end)
