@@ -11,6 +11,7 @@ from collections.abc import Callable
 from common.guards.terminal import printable
 
 DIVERGED = "training diverged"  # how the message says it; common.search goes on with other values
+QUIET = [False]  # --quiet
 
 
 class InputError(Exception):
@@ -44,9 +45,9 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def print_once(*values: object) -> None:
-    """print() from the first process only."""
-    if is_first_process():
+def print_once(*values: object, always: bool = False) -> None:
+    """print() from the first process only; with --quiet only what is to be said always, the results."""
+    if is_first_process() and (always or not QUIET[0]):
         print(printable(" ".join(map(str, values))), flush=True)
 
 

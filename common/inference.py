@@ -152,12 +152,12 @@ class Ensemble:
             path = Path(self.args.submission_file)
             submission.write(path, logits)
             logits.save(path.with_suffix(".logits.npz"))
-            print_once(f"{path}: {len(logits.ids)} rows")
+            print_once(f"{path}: {len(logits.ids)} rows", always=True)
             if known_rows(logits.labels).any():
                 metrics = all_metrics(logits, task_metrics, metric)
                 write_json(path.with_suffix(".metrics.json"), metrics)
                 cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
-                print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)))
+                print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)), always=True)
         self.cache.cleanup()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()

@@ -73,7 +73,11 @@ def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedToken
     else:
         try:
             how = {**labels, **options_of(args)}
+            # a field that transformers does not know would be given to the model; {} in place of an earlier run's
+            settings = how.pop("target", {})
             model, _ = load_pretrained(AutoModelForSequenceClassification, name, args.trust_remote_code, **how)
+            if settings or hasattr(model.config, "target"):
+                model.config.target = settings
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
         fit_model(model, tokenizer)

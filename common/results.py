@@ -12,6 +12,7 @@ from common.files import atomic_write, write_json
 from common.folds import Fold
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics, task_metric
+from common.progress.lines import folds_table, shown_metrics
 from common.run import Run
 from common.targets import Metric
 
@@ -100,10 +101,13 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         speed = float(np.mean(speeds)) if speeds else None
         of_folds = [info["metrics"] for info in infos]
         write_json(run.dir / "metrics.json", {**metrics, "folds": of_folds, "train_samples_per_second": speed})
+    if num_folds > 1:
+        for line in folds_table(infos, shown_metrics(run.args, target)):
+            print_once(line)
     for name, values in metrics.items():
         own = {} if task_metrics is None else task_metrics(results[name])
         others = "".join(f"{key} {value:.4f}, " for key, value in own.items())
-        print_once(f"{name}: {chosen(values, metric)}{target.summary(values)}, {others}{values['n']} rows")
+        print_once(f"{name}: {chosen(values, metric)}{target.summary(values)}, {others}{values['n']} rows", always=True)
     if run.config.get("average_adapters"):
         from common.decoders.average import average_adapters
 

@@ -220,7 +220,7 @@ class Run:
         release()
         # because a process that ends first can bring the others down at exit
         self.state.destroy_process_group()
-        print_once(f"done: {self.dir}")
+        print_once(f"done: {self.dir}", always=True)
 
 
 def finished_folds(run_dir: str | Path) -> list[Path]:

@@ -17,6 +17,8 @@ from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
     Trainer,
     TrainerCallback,
     TrainerState,
@@ -37,6 +39,8 @@ from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import compute_metrics, task_metric
 from common.models import labels_of_config
+from common.progress.callback import FoldProgress
+from common.progress.lines import shown_metrics
 from common.targets import Classes, as_target
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
@@ -64,6 +68,8 @@ class FoldTrainer(Trainer):
             from common.tricks.ema import Ema
 
             self.ema = Ema(model, task.ema_decay)
+        self.remove_callback(ProgressCallback)  # one of both prints dictionaries (common/progress)
+        self.remove_callback(PrinterCallback)
         self.add_callback(StepHooks(self))
         self.add_callback(WholeCheckpoints(self))
 
@@ -234,6 +240,7 @@ def train_fold(
                 preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
                 callbacks=[EarlyStoppingCallback(patience)] if patience else None,
             )
+            trainer.add_callback(FoldProgress(fold, shown_metrics(task, label_names)))
             try:
                 epochs, seconds = train_on(trainer)
                 break

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerState, get_scheduler
 
 from common.batches import LengthBatchSampler
-from common.console import print_once
 from common.files import write_json
 from common.folds import Fold
 from common.guards.batch_norm import count_rows, share_batch_norm
@@ -25,6 +24,7 @@ from common.guards.manifest import link
 from common.guards.pickles import load_tensors, refusing_pickles
 from common.guards.rows import FilledRows, nothing_of, share_buffers
 from common.models import labels_of_config
+from common.progress.meter import Meter
 from common.targets import Classes
 
 from clips import ClipDataset, make_loader, predict_clips
@@ -95,6 +95,7 @@ class Loop:
 
             self.ema = Ema(self.model, fold.args.ema_decay)
         self.state = TrainerState(epoch=0.0)
+        self.quiet = fold.args.quiet
         if checkpoint := last_whole_checkpoint(self.folder, args):
             self.state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
             with refusing_pickles(checkpoint):
@@ -104,6 +105,7 @@ class Loop:
             if self.accelerator.is_main_process:
                 link(checkpoint / WEIGHTS, self.folder / WEIGHTS)
             self.accelerator.wait_for_everyone()
+        self.meter = Meter(fold, self.state.epoch, args.num_train_epochs)
         # on every process, because predict_clips() gives all rows to each; the folder stays empty
         kind = None if self.target.kind == Classes.kind else self.target.kind
         self.metric = Watched(kind, keep_in_memory=True, cache_dir=str(self.folder / "metric"))
@@ -165,8 +167,10 @@ class Loop:
                 save_file(self.weights(), self.folder / WEIGHTS)
         state.log_history.append(entry)
         self.accelerator.log(entry, step=state.global_step)
-        shown = ("epoch", "loss", "eval_loss", f"eval_{self.target.metric}")
-        print_once(", ".join(f"{key} {entry[key]:.4g}" for key in shown))
+        if self.accelerator.is_main_process:
+            self.meter.show(
+                state.epoch, {key: entry[key] for key in ("loss", "eval_loss", f"eval_{self.target.metric}")}
+            )
 
     def save(self) -> None:
         """Write a checkpoint of tensors and numbers, and drop the oldest above save_total_limit. Random states are not

@@ -165,7 +165,7 @@ def open_session(path: str, num_threads: int) -> Any:
     """The onnxruntime session, on the CPU. Raises InputError."""
     refuse_special(path, "model")
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file (model); an ONNX file was expected, README.md says where some are")
+        raise InputError(f"{path}: no such file (model); an ONNX file was expected, see docs/key_points.md")
     try:
         import onnxruntime
     except ImportError as error:

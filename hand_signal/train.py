@@ -176,8 +176,10 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
     train_set.set_epoch(epoch)
     loop.model.train()
     total = torch.zeros((), device=accelerator.device)
-    hidden = args.disable_tqdm or not accelerator.is_main_process
-    progress = tqdm(loop.loader, desc=f"epoch {epoch + 1}/{args.num_train_epochs:g}", leave=False, disable=hidden)
+    loop.meter.go_on(epoch)
+    hidden = args.disable_tqdm or loop.quiet or not accelerator.is_main_process
+    name = f"epoch {epoch + 1}/{args.num_train_epochs:g}"
+    progress = tqdm(loop.loader, desc=name, leave=False, disable=hidden or None)  # None: where stderr is no terminal
     for rows, batch in zip(loop.step_rows, progress, strict=True):
         pixel_values = checked(batch)["pixel_values"]  # (B, 3, T, S, S)
         targets = batch["labels"]
@@ -198,6 +200,7 @@ def train_epoch(loop, train_set, epoch, mixup_alpha, num_labels):
                 if loop.ema is not None:
                     loop.ema.update(loop.model)
         total += loss.detach()
+    loop.meter.count(epoch + 1.0)
     loop.state.epoch = epoch + 1.0
     return accelerator.reduce(total / len(train_set), "sum").item()
 

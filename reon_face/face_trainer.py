@@ -1,12 +1,14 @@
 """The trainer of images: their batches, mixup, and how long it waits for them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainingArguments
 
+from common.folds import Fold
 from common.guards.batch_norm import count_rows
 from common.training import FoldTrainer
 
@@ -20,6 +22,13 @@ class FaceTrainer(FoldTrainer):
     waited = worked = 0.0
     rows_seen = 0
     kept = 1.0  # share of each image in a mixed one, the rest is its neighbour's
+
+    @classmethod
+    def prepare(cls, make_model: Callable, fold: Fold, collate: Callable, training_args: TrainingArguments) -> None:
+        if training_args.device.type == "cpu":
+            from common.tricks.heap import keep_freed_memory
+
+            keep_freed_memory()  # because all batches have the same size
 
     def make_batches(self, **shared: int) -> FaceBatchSampler:
         args = self.args

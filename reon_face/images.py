@@ -96,6 +96,9 @@ class FaceCollator:
     def __init__(self, model_config: Any, args: Any = None):
         settings = model_config.pretrained_cfg
         shared = {key: settings[key] for key in ("interpolation", "mean", "std")}
+        # else the batch is normalized at once, to the same bits; what is erased is erased in a normalized image
+        shared["normalize"] = args is not None and args.random_erasing > 0
+        self.mean, self.std = (torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
         size = tuple(settings["input_size"])
         if args is None:
             self.transform = create_transform(size, crop_pct=settings["crop_pct"], crop_mode="squash", **shared)
@@ -122,8 +125,11 @@ class FaceCollator:
         # twice for batch norm, which has no variance of a single value; its label, and so its loss, comes once
         shown = rows * 2 if len(rows) == 1 and self.repeat_single else rows
         pixel_values = torch.stack([self.transform(open_image(row["path"], row["row"])) for row in shown])
+        pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)  # 1.4 times as fast on a CPU
+        if pixel_values.dtype == torch.uint8:
+            pixel_values = pixel_values.float().div_(255).sub_(self.mean).div_(self.std)
         return {
-            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),  # 1.4 times as fast on a CPU
+            "pixel_values": pixel_values,
             "labels": torch.tensor([row["labels"] for row in rows]),
         }
 

@@ -30,6 +30,7 @@ from tests.tools.scripts import ROOT, Worker
 PATTERNS = (
     "README.md",  # README.ko.md has the same commands, below
     "docs/*.md",
+    "docs/studies/*.md",
     "*/README.md",
     "*/sample/README.md",
     "tests/benchmarks/README.md",
@@ -39,9 +40,12 @@ READMES = [path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
 RUN = ("cp", "rm", "mkdir")  # are simply run
 PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:python|torchrun) [^`\n]+)`")
+INLINE = re.compile(r"`((?:python|torchrun|accelerate launch \w+/\w+\.py) [^`\n]+)`")
 PRESET = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # a file that the reader writes
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+# of the table of results in a folder's README
+COLUMNS = ("the original team", "here", "model", "trained on", "measured on", "minutes", "command")
+CELLS = re.compile(r"(?<=\|)([^|]*)(?=\|)")  # of a row of a table
 NUMBER = re.compile(r"\d+\.\d+|`[^`]+`")
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 COPIES = {"my_contest": "friends", "my_videos": "hand_signal", "my_images": "reon_face"}
@@ -280,6 +284,44 @@ def test_the_korean_readme_has_the_code_commands_links_and_numbers_of_the_englis
     tables = [[line.split("|") for line in text.splitlines() if line.startswith("|")] for text in (english, korean)]
     for row, other in zip(*tables, strict=True):
         assert [NUMBER.findall(cell) for cell in row] == [NUMBER.findall(cell) for cell in other]
+
+
+def results_of(task):
+    """(rows of the table of results, their cells by the names of the columns; number -> command) of a folder's README."""
+    text = (ROOT / task / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Results\n")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    names, _, *rows = [[cell.strip() for cell in CELLS.findall(line)] for line in table]
+    numbered = {}
+    for block in BLOCK.findall(section):
+        for line in block.replace("\\\n", " ").splitlines():
+            command, number = re.fullmatch(r"(.*?) *# (\d+)\b.*", line).groups()
+            assert number not in numbered, line
+            numbered[number] = " ".join(command.split())
+    return [dict(zip(names, row, strict=True)) for row in rows], numbered
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_folders_readme_is_short_and_every_number_has_its_command(task):
+    lines = (ROOT / task / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    headings = [line[3:] for line in lines if line.startswith("## ")]
+    assert headings[:2] == ["Data", "Presets and commands"]
+    assert headings[-3:] == ["Results", "The original team", "What was not run"]
+    rows, numbered = results_of(task)
+    for row in rows:
+        assert {*COLUMNS} <= row.keys()
+        assert re.search(r"\d", row["here"]) and row["model"] and row["minutes"], row
+    assert {row["command"] for row in rows} == numbered.keys()
+
+
+def test_the_readme_has_a_row_a_competition_with_a_command_of_its_folder():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [CELLS.findall(line) for line in lines if re.match(r"\| \[\w+\]\(\w+/README\.md#results\)", line)]
+    assert sorted(re.findall(r"\w+", row[0])[0] for row in rows) == sorted(TASKS)
+    for row in rows:
+        task = re.findall(r"\w+", row[0])[0]
+        assert row[-1].strip("` ") in results_of(task)[1].values()
 
 
 def test_the_readmes_way_to_a_new_competition_is_that_of_its_page():

@@ -24,6 +24,9 @@ PREFIXES = {"module", "model", "base_model", "backbone", "timm_model", "network"
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # anywhere in a key
 ADAPTERS = (".lora_", ".base_layer.", ".modules_to_save.", ".ia3_", ".original_module.")  # PEFT's, not merged
 FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+# What a user can do nothing about: the table of what a head is made of, and plans for tensor parallelism.
+SILENCED = ("transformers.modeling_utils", "transformers.distributed.tensor_parallel")
+SILENCED += ("transformers.integrations.tensor_parallel",)  # where it is in transformers 5.17
 NESTED = ("state_dict", "model_state_dict", "model_state", "model")  # where a training's checkpoint keeps its weights
 
 say = cache(print_once)  # once, not for every fold
@@ -74,13 +77,15 @@ def load_saved(model_class: Any, folder: str | Path) -> PreTrainedModel:
 
 def load(model_class: Any, name: str | Path | None, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(from_pretrained(name, **options), float32 by default; what it says of the keys), with its table not shown."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    logger.addFilter(is_error)  # because a higher level makes it say other things
+    loggers = [logging.getLogger(name) for name in SILENCED]
+    for logger in loggers:
+        logger.addFilter(is_error)  # because a higher level makes it say other things
     how = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
         return model_class.from_pretrained(name, **{**how, **options})
     finally:
-        logger.removeFilter(is_error)
+        for logger in loggers:
+            logger.removeFilter(is_error)
 
 
 def is_error(record: logging.LogRecord) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
-from common.console import ArgumentParser, InputError, print_once
+from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
@@ -190,8 +190,9 @@ def parse_train_args(
     elif "test_file" in given:
         preset.pop("sample_submission_file", None)
     parser.set_preset(preset, config)
-    print_once(f"preset {config} ({why})")
     values = vars(parser.parse_known_args(argv)[0])
+    QUIET[0] = values["quiet"]
+    print_once(f"preset {config} ({why})")
     check_options(values, defaults, given, set(preset), task_arguments.LOOP)
     check_settings(launched, values, given | set(preset))
     try:
@@ -239,6 +240,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
         show_help(parser, doc, task_dir)
         sys.exit()
     (args,) = parser.parse(argv)
+    QUIET[0] = args.quiet
     refuse_unsupported()
     check_predict_values(args)
 

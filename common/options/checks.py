@@ -49,6 +49,10 @@ def check_values(args: Any, training_args: Any) -> None:
     metric = task_metric(args, target)
     check_trainer(training_args, [*target.watched, *([metric.name] if metric else [])])
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
+    if args.fold_workers not in ("auto", "1"):
+        from common.workers.plan import check_memory
+
+        check_memory(args, training_args)
 
 
 def check_limits(args: Any) -> None:

@@ -16,12 +16,13 @@ from common.targets import Classes
 
 DATA_FIELDS = ("train_file", "eval_file", "test_file", "sample_submission_file")
 # What belongs to one start of a run and not to the run itself: not written to config.yaml.
-START_FIELDS = ("config", "output_dir", "resume", "fold", "fold_workers", "stop_after_epoch")
+START_FIELDS = ("config", "output_dir", "resume", "fold", "fold_workers", "stop_after_epoch", "quiet")
 # What the evaluations of a fold measure, so what metric_for_best_model can name.
 WATCHED = Classes.watched
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_THREADS = 1024
 SAMPLE_HELP = "the competition's sample; the submission is checked against it"
+QUIET_HELP = "print the results alone: no notes, no lines of epochs, no bar"
 THREADS_HELP = "CPU threads per process; default: torch's, or cores / local processes where a launcher set 1"
 
 
@@ -71,6 +72,7 @@ class DataArguments:
         default=None,
         metadata={"help": "stop when this many epochs are trained, 0: before the first; --resume goes on"},
     )
+    quiet: bool = field(default=False, metadata={"help": QUIET_HELP})
     max_train_samples: int | None = field(default=None, metadata={"help": "use only the first rows of train_file"})
     max_eval_samples: int | None = field(default=None, metadata={"help": "use only the first rows of eval_file"})
     max_predict_samples: int | None = field(default=None, metadata={"help": "predict only the first rows of test_file"})
@@ -360,6 +362,7 @@ class PredictArguments:
         default=None, metadata={"help": "predict only the first rows; the check against the sample is skipped"}
     )
     torch_num_threads: int | None = field(default=None, metadata={"help": THREADS_HELP})
+    quiet: bool = field(default=False, metadata={"help": QUIET_HELP})
 
     def check(self) -> None:
         """What types and LIMITS cannot say. Raises InputError. A task calls super().check() first."""

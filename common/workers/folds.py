@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from common.console import InputError, print_once
 from common.files import atomic_write
 from common.guards.lock import hold_fold, shared_with_folds
+from common.progress.lines import LINES, EpochLine
 from common.workers import link
 from common.workers.plan import Plan, make_plan, steps_of
 from common.workers.process import Child
@@ -78,7 +79,8 @@ class Pool:
         self.at: dict[Child, int] = {}  # the fold of each child
         self.places: dict[Child, int] = {}  # a number of each, which stands for a GPU
         self.logs = run.dir / "logs"
-        self.bar = tqdm(total=sum(steps.values()), desc="folds", unit="step", disable=run.training_args.disable_tqdm)
+        hidden = run.training_args.disable_tqdm or run.args.quiet  # None: where stderr is no terminal
+        self.bar = tqdm(total=sum(steps.values()), desc="folds", unit="step", disable=hidden or None)
         self.seen = dict.fromkeys(steps, 0)  # steps of each fold that the bar shows
 
     def train(self) -> None:
@@ -122,6 +124,8 @@ class Pool:
         fold = self.at[child]
         if "steps" in line:
             self.show(fold, line["steps"])
+        elif "line" in line:
+            self.say(*LINES.texts(EpochLine(**line["line"])))
         elif "done" in line:
             self.show(fold, line["steps_in_all"])
             self.bar.total += line["steps_in_all"] - self.steps[fold]

@@ -57,14 +57,32 @@ def make_plan(args: Any, training_args: Any, splits: Sequence[tuple], rows: dict
         wanted = 1  # an accelerator that is no GPU; or threads were counted out
     if wanted > 1 and given is None and work(args, training_args, splits, rows) < WORTH:
         wanted = 1
-    workers = min(wanted, max(1, int(free_memory(devices) / memory_of(args))))
+    workers, need = fitting(wanted, args, devices)
     if workers < wanted:
-        need = f"{memory_of(args) / 1e9:.1f} GB each, {free_memory(devices) / 1e9:.1f} GB are free"
         if given is not None:
-            what = "weights, gradients, AdamW's moments and 1.5 GB"
-            raise InputError(f"fold_workers: {given} folds at a time need {need} ({what}); give {workers} or fewer")
+            refuse_workers(given, workers, need)
         print_once(f"fold_workers auto: {workers} instead of {wanted}, because they need {need}")
     return Plan(workers, threads_of(folds, workers, cores, args.torch_num_threads), devices)
+
+
+def check_memory(args: Any, training_args: Any) -> None:
+    """Raise InputError where the memory is too small for a number of --fold_workers, before anything is written."""
+    given = min(int(args.fold_workers), args.num_folds)
+    workers, need = fitting(given, args, visible_devices() if training_args.device.type == "cuda" else [])
+    if workers < given:
+        refuse_workers(given, workers, need)
+
+
+def fitting(wanted: int, args: Any, devices: Sequence[str]) -> tuple[int, str]:
+    """How many of these processes the free memory holds, at least one, and what they need."""
+    each, free = memory_of(args), free_memory(devices)
+    return min(wanted, max(1, int(free / each))), f"{each / 1e9:.1f} GB each, {free / 1e9:.1f} GB are free"
+
+
+def refuse_workers(given: int, workers: int, need: str) -> None:
+    """Raise the InputError of too many --fold_workers."""
+    what = "weights, gradients, AdamW's moments and 1.5 GB"
+    raise InputError(f"fold_workers: {given} folds at a time need {need} ({what}); give {workers} or fewer")
 
 
 def threads_of(folds: int, workers: int, cores: int, given: int | None) -> list[int]:

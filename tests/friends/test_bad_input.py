@@ -302,6 +302,10 @@ OPTIONS = {
     "more-folds-than-dialogues": (["--num_folds", "85"], ["num_folds", "85"]),
     "fold-outside": (["--fold", "1"], ["fold", "1", "num_folds 1"]),
     "fold-negative": (["--fold", "-1"], ["fold", "-1"]),
+    "fold_workers-more-than-memory": (
+        ["--num_folds", "99999", "--fold_workers", "99999"],
+        ["fold_workers", "99999 folds at a time need", "GB are free"],
+    ),
     "max_length-word": (["--max_length", "long"], ["max_length", "'long'", "auto"]),
     "max_length-2": (["--max_length", "2"], ["max_length", "'2'", "above"]),
     "max_length-100000": (["--max_length", "100000"], ["max_length", "100000", "512"]),

@@ -189,7 +189,7 @@ def test_a_picture_shows_eight_frames_with_the_points_drawn(worker, clips, tmp_p
     [
         (["--model", "other.onnx"], ["other.onnx: gives (1, 1, 32, 32)", "RTMPose", "BlazePose"]),
         (["--model", "text.onnx"], ["text.onnx: cannot be loaded as ONNX"]),
-        (["--model", "none.onnx"], ["none.onnx: no such file", "README.md"]),
+        (["--model", "none.onnx"], ["none.onnx: no such file", "docs/key_points.md"]),
         (["--model", "free.onnx"], ["free.onnx: takes", "one float input of (1, 3, H, W)"]),
         (["--model", "simcc.onnx", "--picture_dir", "clips/pictures"], ["would be taken for clips"]),
         (["--model", "simcc.onnx", "--pose_names", "coco17"], ["17 names, the model gives 3 points"]),

@@ -10,13 +10,14 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.data import create_transform
 from timm.models._hub import save_config_for_hf
-from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments
+from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments, set_seed
 
 from common.console import InputError
 from reon_face.faces import FaceCrop
 from reon_face.model import load_fold, load_image_model, preprocessing_of
-from tests.tools.faces import task_path
+from tests.tools.faces import task_path, write_images
 
 NAMES = ["sad", "happy", "angry"]
 CROP = asdict(FaceCrop(padding=0.25))
@@ -125,6 +126,31 @@ def test_a_new_classifier_begins_at_the_loss_of_guessing(classes):
     model = load_image_model("scratch", names, CROP, image_size=64).train()
     loss = F.cross_entropy(model(pixel_values=torch.randn(16, 3, 64, 64)).logits, torch.arange(16) % classes)
     assert loss.item() == pytest.approx(np.log(classes), abs=0.1)
+
+
+@pytest.mark.parametrize("erasing", [None, 0.0, 1.0], ids=["measured", "trained on", "erased"])
+def test_a_batch_has_the_bits_of_timms_transform_of_each_image(tmp_path, erasing):
+    write_images(tmp_path, range(2))
+    with task_path():
+        from data import read_examples
+        from images import FaceCollator, open_image, to_dataset
+    rows = list(to_dataset(read_examples(tmp_path, {"label_names": None, "subject_pattern": None})))
+    config = load_image_model("scratch", NAMES, CROP, image_size=32).config
+    shared = {key: config.pretrained_cfg[key] for key in ("interpolation", "mean", "std")}
+    args = None
+    of_timm = create_transform((3, 32, 32), crop_pct=1.0, crop_mode="squash", **shared)
+    if erasing is not None:
+        options = {"min_crop_scale": 0.5, "horizontal_flip": 0.5, "color_jitter": 0.3, "auto_augment": None}
+        args = SimpleNamespace(random_erasing=erasing, **options)
+        shared |= {"scale": (0.5, 1.0), "ratio": (0.9, 1.1), "hflip": 0.5, "color_jitter": 0.3, "re_prob": erasing}
+        of_timm = create_transform((3, 32, 32), is_training=True, **shared)
+    set_seed(0)
+    batch = FaceCollator(config, args)(rows)["pixel_values"]
+    set_seed(0)
+    expected = torch.stack([of_timm(open_image(row["path"], row["row"])) for row in rows])
+    assert batch.dtype == torch.float32
+    assert torch.equal(batch, expected)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(tmp_path):

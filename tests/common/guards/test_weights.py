@@ -9,8 +9,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 
 from common.console import InputError
 from common.guards.weights import load_saved, say
-from common.models import load_fold, load_model, load_tokenizer
+from common.models import labels_of_config, load_fold, load_model, load_tokenizer
 from common.options import TextTaskArguments
+from common.targets import Classes, Number, Ordered, SeveralLabels
 from common.tricks.scratch import train_tokenizer
 from klue_re.model import load_encoder
 
@@ -48,6 +49,20 @@ def load(path, labels=LABELS):
 
 def query(model):
     return model.base_model.encoder.layer[1].attention.self.query.weight
+
+
+@pytest.mark.parametrize("family", [BertConfig, RobertaConfig], ids=["bert", "roberta"])
+@pytest.mark.parametrize(
+    "target", [Number("price", loss="huber"), SeveralLabels(LABELS), Ordered(LABELS)], ids=lambda target: target.kind
+)
+def test_every_target_begins_with_a_pretrained_encoder_and_with_a_run_of_another(folder, tmp_path, family, target):
+    model = load(folder(family), target)
+    assert model.config.num_labels == len(target) and type(labels_of_config(model.config)) is type(target)
+    assert model.config.problem_type == target.problem_type
+    model.save_pretrained(tmp_path)
+    again = load(tmp_path, LABELS)
+    assert labels_of_config(again.config) == LABELS and type(labels_of_config(again.config)) is Classes
+    assert torch.equal(query(again), query(model))
 
 
 PREFIXES = [
