@@ -35,9 +35,9 @@ def escape(value: object) -> str:
     return html.escape(str(value))
 
 
-def number(value: float, digits: str = ".4f", mark: str = "") -> Cell:
+def number(value: float, digits: str = ".4f") -> Cell:
     """A cell that is sorted by its value."""
-    return Cell(format(value, digits), float(value), mark)
+    return Cell(format(value, digits), float(value))
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> str:
