@@ -80,7 +80,7 @@ def like_first(part: Logits, first: Logits, path: str | Path, first_path: str | 
         part = part.reorder(first.ids)
     except InputError as error:
         raise InputError(f"{path}: has other rows than {first_path} ({error})") from error
-    known = known_rows(part.labels) & known_rows(first.labels)
+    known = known_rows(part.labels) | known_rows(first.labels)
     other = (part.labels != first.labels).reshape(len(known), -1).any(axis=1) & known
     if other.any():
         row = int(other.argmax())

@@ -47,7 +47,7 @@ class Classes(list):
 
     def in_words(self, label: Any) -> str:
         """A row's label, or what a model says of it, as people read it."""
-        return self[int(label)]
+        return self[int(label)] if label >= 0 else "unknown"
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """(N,) int64 from 0: what folds are to have equal shares of."""

@@ -49,7 +49,7 @@ class Number(Classes):
         return array
 
     def in_words(self, label: Any) -> str:
-        return f"{label:.6g}"
+        return "unknown" if np.isnan(label) else f"{label:.6g}"
 
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """(N,) int64: the tenth of the rows in which a row's number lies; equal numbers lie in one."""

@@ -48,6 +48,8 @@ class SeveralLabels(Classes):
         return array
 
     def in_words(self, label: Any) -> str:
+        if label[0] < 0:
+            return "unknown"
         return ", ".join(name for name, given in zip(self, label, strict=True) if given) or "none"
 
     def counts(self, labels: np.ndarray) -> list[int]:

@@ -232,13 +232,18 @@ BAD = {
     "damaged options": (lambda run: damage(run, "config.yaml", b"a: [\n"), "config.yaml"),
     "other rows": (lambda run: make_logits("classes", n=119).save(run / "eval_logits.npz"), "has other rows"),
     "other labels": (lambda run: relabelled().save(run / "eval_logits.npz"), "3 rows have another label"),
+    "unknown labels": (
+        lambda run: relabelled(-1).save(run / "eval_logits.npz"),
+        "(first: id row-0, unknown instead of",
+    ),
     "other names": (lambda run: make_logits("ordered").save(run / "eval_logits.npz"), "its labels are bad, fair, good"),
 }
 
 
-def relabelled():
+def relabelled(label=None):
     part = make_logits("classes")
-    return replace(part, labels=np.where(np.arange(120) < 3, (part.labels + 1) % 3, part.labels))
+    others = (part.labels + 1) % 3 if label is None else label
+    return replace(part, labels=np.where(np.arange(120) < 3, others, part.labels))
 
 
 @pytest.mark.parametrize("name", BAD)
