@@ -23,8 +23,8 @@ for k in (0, 1):
     t.train(folder, report_to=[sys.argv[1]], eval_strategy="epoch", logging_strategy="epoch", save_strategy="epoch")
     shutil.rmtree(folder / "checkpoints")
 """
-OFFLINE = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "NO_PROXY": "*", "MLFLOW_TRACKING_URI": "file:mlruns"}
-OFFLINE |= {"MLFLOW_ALLOW_FILE_STORE": "true", "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+OFFLINE = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+OFFLINE |= {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}  # where nobody listens
 
 
 def train(folder, tracker):
@@ -60,12 +60,3 @@ def test_tensorboard_has_the_curves_of_each_fold_after_its_checkpoints_are_gone(
 def test_wandb_has_a_run_for_each_fold_offline(tmp_path):
     train(tmp_path, "wandb")
     assert len(list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))) == 2
-
-
-@pytest.mark.skipif(find_spec("mlflow") is None, reason="needs mlflow")
-def test_mlflow_has_a_run_for_each_fold_that_is_named_by_it(tmp_path):
-    train(tmp_path, "mlflow")
-    names = [path.read_text() for path in (tmp_path / "mlruns").glob("*/*/tags/mlflow.runName")]
-    assert sorted(names) == ["demo/fold0", "demo/fold1"]
-    losses = list((tmp_path / "mlruns").glob("*/*/metrics/eval_loss"))
-    assert [len(path.read_text().splitlines()) for path in losses] == [2, 2]
