@@ -54,7 +54,7 @@ class Loop:
             gradient_accumulation_steps=args.gradient_accumulation_steps,
             dynamo_plugin=TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode),
             log_with=args.report_to or None,
-            project_dir=fold.dir,
+            project_dir=fold.run.dir / "tensorboard" / fold.dir.name,
         )
         set_seed(args.seed)
         self.model = make_model()

@@ -11,6 +11,7 @@ from common.files import read_json, read_yaml
 from common.guards.manifest import check_fold
 from common.guards.spelling import nfc
 from common.logits import Logits
+from common.targets.classes import known_rows
 
 
 @dataclass
@@ -72,15 +73,18 @@ def oof_file(run_dir: Path) -> Path:
 
 def like_first(part: Logits, first: Logits, path: str | Path, first_path: str | Path) -> Logits:
     """The rows in the order of the first run's. Raises InputError where labels or rows are others."""
-    if part.label_names != first.label_names:
+    target = part.label_names
+    if target != first.label_names or target.kind != first.label_names.kind:
         raise InputError(f"{path}: its labels are {', '.join(part.label_names)}, those of {first_path} are others")
     try:
         part = part.reorder(first.ids)
     except InputError as error:
         raise InputError(f"{path}: has other rows than {first_path} ({error})") from error
-    if (other := part.labels != first.labels).any():
+    known = known_rows(part.labels) | known_rows(first.labels)
+    other = (part.labels != first.labels).reshape(len(known), -1).any(axis=1) & known
+    if other.any():
         row = int(other.argmax())
-        names = [part.label_names[labels[row]] for labels in (part.labels, first.labels)]
+        names = [target.in_words(labels[row]) for labels in (part.labels, first.labels)]
         what = f"{other.sum()} rows have another label than in {first_path}"
         raise InputError(f"{path}: {what} (first: id {part.ids[row]}, {names[0]} instead of {names[1]})")
     return part

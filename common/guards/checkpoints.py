@@ -33,6 +33,10 @@ class WholeCheckpoints(TrainerCallback):
         self.limit = trainer.args.save_total_limit
         trainer.args = copy.copy(trainer.args)
         trainer.args.save_total_limit = None
+        if trainer.args.report_to:
+            from common.tricks.trackers import keep_logs
+
+            keep_logs(trainer)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The best checkpoint lies beside the others, where the run folder was moved too."""

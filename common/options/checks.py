@@ -15,6 +15,7 @@ from common.metrics import task_metric
 from common.options.fields import MAX_SEED
 from common.targets import Classes, as_target
 
+TRACKERS = ("tensorboard", "wandb", "mlflow")  # whose package has the name that report_to has
 # What the Trainer's own fields may be: (least, most), most None for no bound.
 TRAINING_LIMITS = {
     "label_smoothing_factor": (0, 1),
@@ -116,9 +117,9 @@ def check_trainer(training_args: Any, watched: Sequence[str]) -> None:
     available = get_available_reporting_integrations()
     for name in training_args.report_to:
         if name not in available:
-            raise InputError(
-                f"report_to: {name} is unknown or not installed; installed are {', '.join(['none', *available])}"
-            )
+            install = f"; pip install {name}" if name in TRACKERS else ""
+            installed = ", ".join(["none", *available])
+            raise InputError(f"report_to: {name} is unknown or not installed; installed are {installed}{install}")
 
 
 def check_optimizer(training_args: Any) -> None:

@@ -39,14 +39,10 @@ def section(run_dir: Path, name: str, result: Logits) -> list[str]:
     known = known_rows(result.labels)
     ids, labels, found = result.ids[known], result.labels[known], result.logits[known, 0].astype(np.float64)
     errors = found - labels
-    edges = np.unique(np.quantile(labels, np.linspace(0, 1, 11)))
-    part = np.clip(np.searchsorted(edges, labels, side="right") - 1, 0, max(0, len(edges) - 2))
     rows = []
-    for k in range(max(1, len(edges) - 1)):
-        of = errors[part == k]
-        if len(of):
-            span = f"{edges[k]:.4g} to {edges[min(k + 1, len(edges) - 1)]:.4g}"
-            rows.append([span, len(of), f"{np.abs(of).mean():.4g}", f"{of.mean():+.4g}"])
+    for span, inside in tenths(labels):
+        of = errors[inside]
+        rows.append([span, len(of), f"{np.abs(of).mean():.4g}", f"{of.mean():+.4g}"])
     worst = np.argsort(-np.abs(errors), kind="stable")[:10]
     far = [[ids[i], f"{labels[i]:.4g}", f"{found[i]:.4g}", f"{errors[i]:+.4g}"] for i in worst]
     return [
@@ -61,6 +57,14 @@ def section(run_dir: Path, name: str, result: Logits) -> list[str]:
         *table(["id", "label", "prediction", "error"], far),
         "",
     ]
+
+
+def tenths(labels: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """(span, (N,) bool which rows lie in it) of each tenth of labels (N,), of fewer where many are equal."""
+    edges = np.unique(np.quantile(labels, np.linspace(0, 1, 11)))
+    part = np.clip(np.searchsorted(edges, labels, side="right") - 1, 0, max(0, len(edges) - 2))
+    spans = [f"{edges[k]:.4g} to {edges[min(k + 1, len(edges) - 1)]:.4g}" for k in range(max(1, len(edges) - 1))]
+    return [(span, part == k) for k, span in enumerate(spans) if (part == k).any()]
 
 
 def plot_numbers(labels: np.ndarray, found: np.ndarray) -> Figure:

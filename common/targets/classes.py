@@ -45,6 +45,10 @@ class Classes(list):
             raise InputError(f"{bad.sum()} of {len(array)} rows have a label outside -1..{len(self) - 1}")
         return array
 
+    def in_words(self, label: Any) -> str:
+        """A row's label, or what a model says of it, as people read it."""
+        return self[int(label)] if label >= 0 else "unknown"
+
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """(N,) int64 from 0: what folds are to have equal shares of."""
         return labels

@@ -48,6 +48,9 @@ class Number(Classes):
             raise InputError(f"labels are {array.shape} or not finite, expected a number a row")
         return array
 
+    def in_words(self, label: Any) -> str:
+        return "unknown" if np.isnan(label) else f"{label:.6g}"
+
     def strata(self, labels: np.ndarray) -> np.ndarray:
         """(N,) int64: the tenth of the rows in which a row's number lies; equal numbers lie in one."""
         edges = np.unique(np.quantile(labels, np.linspace(0.1, 0.9, 9)))

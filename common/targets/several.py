@@ -47,6 +47,11 @@ class SeveralLabels(Classes):
             raise InputError(f"labels are {array.shape}, expected {len(self)} zeros and ones a row, or -1: unknown")
         return array
 
+    def in_words(self, label: Any) -> str:
+        if label[0] < 0:
+            return "unknown"
+        return ", ".join(name for name, given in zip(self, label, strict=True) if given) or "none"
+
     def counts(self, labels: np.ndarray) -> list[int]:
         """Rows with each label."""
         return labels.sum(axis=0).tolist()

@@ -20,21 +20,12 @@ import torch
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved, overlap
 from reon_face.model import load_fold, preprocessing_of
 from reon_face.scoring.performance import FACE_PIXELS, VIEWS, Comparison, Performance, compare
+from tests.tools.browser import WEB, missing
 from tests.tools.faces import SIZE, TASK, acted, drawn_crops, read_video, save_model, watched, write_y4m
-from tests.tools.faces_page import CHROMIUM, ISOLATION, WEB, Handler, drive, value
+from tests.tools.faces_page import ISOLATION, Handler, drive, value
 from tests.tools.scripts import ENVIRONMENT, launch
 
-MISSING = [
-    name
-    for name, found in (("node", shutil.which("node")), ("npm", shutil.which("npm")), ("Chromium", CHROMIUM))
-    if not found
-]
-if (
-    not MISSING
-    and int(subprocess.run(["node", "--version"], capture_output=True, text=True).stdout[1:].split(".")[0]) < 20
-):
-    MISSING.append("node 20 or later")
-MISSING += [] if (WEB / "node_modules").is_dir() else ["`npm ci` in reon_face/web"]
+MISSING = missing("node", "npm")
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 
 

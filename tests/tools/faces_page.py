@@ -1,16 +1,12 @@
 """The page of reon_face/web/ for its tests and its benchmark: a host, and Chromium that is driven through scenarios."""
 
 import json
-import shutil
 import subprocess
 from http.server import SimpleHTTPRequestHandler
 
+from tests.tools.browser import CHROMIUM, WEB
 from tests.tools.scripts import ROOT
 
-WEB = ROOT / "reon_face" / "web"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"))), None
-)
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 
