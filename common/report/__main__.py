@@ -4,7 +4,7 @@ python -m common.report runs              # every run of every task: the table h
 python -m common.report runs/friends
 """
 
-import base64
+import base64  # PYTHON_ARGCOMPLETE_OK
 import html
 from pathlib import Path
 from typing import Any
