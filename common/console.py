@@ -26,15 +26,22 @@ class ArgumentParser(argparse.ArgumentParser):
     """A command line whose complaints are InputErrors, without abbreviated options; help begins with a docstring."""
 
     def __init__(self, prog: str, doc: str):
-        formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog=prog, description=doc, formatter_class=formatter, allow_abbrev=False)
+        super().__init__(prog=prog, allow_abbrev=False)
+        self.doc = doc
 
     def error(self, message: str) -> None:
         raise InputError(f"command line: {message}")
 
+    def format_help(self) -> str:
+        return f"{self.doc.strip()}\n\n{super().format_help()}"
+
     def parse_known_args(self, *args: object, **kwargs: object) -> tuple[argparse.Namespace, list[str]]:
         from common.guards.special import refuse_special_values  # because it imports this module
 
+        if "_ARGCOMPLETE" in os.environ:
+            from common.options.completion import complete
+
+            complete(self)
         namespace, rest = super().parse_known_args(*args, **kwargs)
         refuse_special_values(vars(namespace))
         return namespace, rest

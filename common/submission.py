@@ -6,7 +6,7 @@ python -m common.submission submission.csv sample_submission.csv --labels 0,1,2,
 python -m common.submission submission.csv sample_submission.csv --probabilities
 """
 
-import csv
+import csv  # PYTHON_ARGCOMPLETE_OK
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,7 +5,7 @@ accelerate launch {task}/predict.py --run_dir RUN OTHER_RUN --weights 2 1 --test
 accelerate launch {task}/predict.py --run_dir RUN --test_file {task}/data/friends_dev.json   # with labels: metrics too
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import run_main
 from common.options import TextPredictArguments, parse_predict_args

@@ -6,7 +6,7 @@ accelerate launch {task}/train.py --config {task}/configs/final.yaml --fold 0   
 accelerate launch {task}/train.py --config {task}/configs/final.yaml --resume
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import TYPE_CHECKING
 
 from common.console import run_main

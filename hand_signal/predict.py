@@ -6,7 +6,7 @@ accelerate launch {task}/predict.py --run_dir RUN --test_file CLIPS --num_clips 
 """
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import InputError, print_once, run_main
 from common.options import parse_predict_args

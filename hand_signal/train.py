@@ -10,7 +10,7 @@ accelerate launch {task}/train.py --config {task}/configs/final.yaml --fold 0   
 import dataclasses
 import math
 import time
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import TYPE_CHECKING
 
 from common.console import DIVERGED, InputError, run_main

@@ -7,7 +7,7 @@ accelerate launch {task}/train.py --config {task}/configs/final.yaml --resume
 accelerate launch {task}/train.py --config {task}/configs/best.yaml --ner_file {task}/data/ner.tsv
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import TYPE_CHECKING
 
 from common.console import run_main

@@ -6,7 +6,7 @@ accelerate launch {task}/predict.py --run_dir RUN --test_file CROPS             
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import ClassVar
 
 from common.console import run_main

@@ -8,7 +8,7 @@ accelerate launch {task}/train.py --config {task}/configs/wished.yaml --train_fi
 """
 
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import TYPE_CHECKING
 
 from common.console import run_main

@@ -8,14 +8,12 @@ The weights of a fold's rows come from the other folds, so that what is measured
 it has not seen. Where it does not beat the plain average by two standard errors, take the average: the submission does.
 """
 
-from dataclasses import replace
+from dataclasses import replace  # PYTHON_ARGCOMPLETE_OK
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.blend.decision import cross_fit_offsets, tune_offsets
-from common.blend.page import write_page
 from common.blend.runs import Runs, load_runs, told_runs
 from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, paired_gain
 from common.blend.submit import expect_submission, test_logits
@@ -46,6 +44,10 @@ def main() -> None:
     )
     parser.add_argument("--sample_submission_file", type=Path, help="the submission is checked against it")
     args = parser.parse_args()
+    # matplotlib and scikit-learn are imported only now: --help answers at once
+    from common.blend.decision import cross_fit_offsets, tune_offsets
+    from common.blend.page import write_page
+
     if len(args.runs) < 2:
         raise InputError(f"{args.runs[0]}: is one run, two or more were expected")
     if args.bags < 1 or args.seed < 0:

@@ -8,7 +8,7 @@ What is there already is checked and not downloaded again. SOURCES.md, beside th
 download.json has the SHA-256 of each file.
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.download.catalogue import SOURCES, Download, Source

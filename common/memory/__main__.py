@@ -6,7 +6,7 @@ python -m common.memory --config friends/configs/llm.yaml --model_name_or_path Q
 python -m common.memory --table
 """
 
-import dataclasses
+import dataclasses  # PYTHON_ARGCOMPLETE_OK
 import logging
 import warnings
 from pathlib import Path

@@ -8,7 +8,7 @@ It copies train.py and predict.py of the folder that --from names as they are, a
 for these columns, presets, a sample that is made of the columns' types, and a README with its commands.
 """
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import ArgumentParser, print_once, run_main
 from common.new.build import FOLDERS, build

@@ -4,7 +4,7 @@ python -m common.offline friends/configs/final.yaml FOLDER      # where there is
 python friends/train.py --config FOLDER/final.yaml              # where there is none; FOLDER may lie anywhere
 """
 
-import shutil
+import shutil  # PYTHON_ARGCOMPLETE_OK
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,14 @@ def fetch(preset: dict[str, Any], task_dir: Path, folder: Path) -> dict[str, str
     """Bring the preset's model, and its weights, into `folder`; the fields that name them there."""
     name = str(preset.get("model_name_or_path", "scratch"))
     weights = preset.get("pretrained_weights")
+    repository = repository_of(name, weights, task_dir)
     target = folder / Path(name).name
     changes = {"model_name_or_path": f"./{target.name}"}
     if (task_dir / name).is_dir():
         shutil.copytree(task_dir / name, target, dirs_exist_ok=True)
-    elif name != "scratch" and (is_hub_id(name) or uses_transformers(task_dir)):
+    elif repository and (is_hub_id(name) or uses_transformers(task_dir)):
         download(name, target, ["*.py"] if preset.get("trust_remote_code") else [])
-    elif (
-        name != "scratch" and (repository := timm_repository(name)) and (weights == HUB or not name.startswith("timm/"))
-    ):
+    elif repository:
         download(repository, target, [])
         if weights == HUB:
             changes = {"pretrained_weights": f"./{target.name}/model.safetensors"}
@@ -65,6 +64,18 @@ def fetch(preset: dict[str, Any], task_dir: Path, folder: Path) -> dict[str, str
         shutil.copy(weights, folder)
         changes["pretrained_weights"] = f"./{Path(weights).name}"
     return changes
+
+
+def repository_of(name: str, weights: str | None, task_dir: Path) -> str | None:
+    """The hub's repository that a model comes from; None where it lies in a folder, or the task builds it.
+
+    name, weights: model_name_or_path and pretrained_weights of a preset.
+    """
+    if name == "scratch" or (task_dir / name).is_dir():
+        return None
+    if is_hub_id(name) or uses_transformers(task_dir):
+        return name
+    return timm_repository(name) if weights == HUB or not name.startswith("timm/") else None
 
 
 def is_hub_id(name: str) -> bool:

@@ -10,11 +10,9 @@ import importlib.util
 import os
 import re
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentTypeError
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
-
-from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
@@ -23,6 +21,7 @@ from common.guards.options import FIELDS, check_options, refusal
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
+from common.options.hf import load_argparser
 from common.targets import Classes
 from common.targets.registry import METRICS
 
@@ -38,13 +37,15 @@ TRAINING_DEFAULTS = {
 }
 
 
-class Parser(HfArgumentParser):
+hf_argparser = load_argparser()
+string_to_bool = hf_argparser.string_to_bool
+
+
+class Parser(hf_argparser.HfArgumentParser):
     """transformers' parser whose complaints are InputErrors and which takes no abbreviated options."""
 
     def __init__(self, *dataclass_types: type, **kwargs: Any):
-        super().__init__(
-            dataclass_types, allow_abbrev=False, add_help=False, formatter_class=ArgumentDefaultsHelpFormatter, **kwargs
-        )
+        super().__init__(dataclass_types, allow_abbrev=False, add_help=False, **kwargs)
 
     def error(self, message: str) -> None:
         raise InputError(f"command line: {message}")
@@ -137,12 +138,6 @@ def read_preset(path: Path) -> dict[str, Any]:
     }
 
 
-def show_help(parser: Parser, doc: str, task_dir: Path) -> None:
-    """Print a script's docstring, its {task} as the user would type it, and the options."""
-    print(doc.strip().replace("{task}", str(relative(task_dir))) + "\n")
-    parser.print_help()
-
-
 def parse_train_args(
     task_arguments: type,
     task_dir: Path,
@@ -158,12 +153,14 @@ def parse_train_args(
     was chosen and why, and which optional files are absent. Exits after --help and --help_all.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        show_help(Parser(task_arguments, prog="train.py"), doc, task_dir)
-        print(
-            "\nEvery field of transformers.TrainingArguments (learning_rate, num_train_epochs, bf16, ...) is an "
-            "option too: --help_all"
-        )
+    if "_ARGCOMPLETE" in os.environ:
+        from common.options.completion import complete_train
+
+        complete_train(task_arguments, task_dir)
+    if {"-h", "--help", "--help_all"} & set(argv):
+        from common.options.help import show_train_help
+
+        show_train_help(task_arguments, task_dir, competition_files, doc, argv)
         sys.exit()
 
     import torch
@@ -171,9 +168,6 @@ def parse_train_args(
 
     parser = Parser(task_arguments, TrainingArguments, prog="train.py")
     parser.set_defaults(**TRAINING_DEFAULTS, use_cpu=not torch.accelerator.is_available())
-    if "--help_all" in argv:
-        show_help(parser, doc, task_dir)
-        sys.exit()
 
     defaults = {name: parser.get_default(name) for name in actions_of(parser)}
     launched = launcher_settings()
@@ -236,7 +230,13 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     """The arguments of a predict.py. Exits after --help."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(predict_arguments, prog="predict.py")
+    if "_ARGCOMPLETE" in os.environ:
+        from common.options.completion import complete
+
+        complete(parser)
     if {"-h", "--help"} & set(argv):
+        from common.options.help import show_help
+
         show_help(parser, doc, task_dir)
         sys.exit()
     (args,) = parser.parse(argv)

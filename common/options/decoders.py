@@ -17,6 +17,7 @@ class DecoderArguments(TrickArguments):
     """Each is off at its default and imported only when on. TEMPLATE_FIELDS: what a folder's prompt_template may
     hold."""
 
+    GROUP: ClassVar[str] = "decoders and LoRA"
     TEMPLATE_FIELDS: ClassVar[tuple[str, ...]] = ("current",)
 
     prompt_template: str | None = field(default=None, metadata={"help": f"{TEMPLATE_HELP} {{current}}"})

@@ -1,7 +1,7 @@
 """The options that several tasks share, in groups; a task declares one dataclass that inherits from those it needs.
 
 What an option may be stands beside it: LIMITS of its group gives (least, most), most None for no bound, and check()
-what depends on other options. A task adds a LIMITS and a check() of its own in the same way.
+what depends on other options. A task adds a LIMITS and a check() of its own in the same way. GROUP: a title in --help.
 """
 
 import math
@@ -33,6 +33,7 @@ class DataArguments:
     OTHER_FILES: option -> name in data/, as COMPETITION_FILES, of the data that is read where those are not there.
     """
 
+    GROUP: ClassVar[str] = "data, folds, metric"  # of --help
     DATA_FIELDS: ClassVar[tuple[str, ...]] = DATA_FIELDS
     OTHER_FILES: ClassVar[dict[str, str]] = {}
     LOOP: ClassVar[str] = TRAINER  # who reads the TrainingArguments
@@ -122,6 +123,8 @@ def check_fold_workers(args: DataArguments) -> None:
 class ModelArguments(DataArguments):
     """Fields of every task whose model comes from transformers."""
 
+    GROUP: ClassVar[str] = "model"
+
     model_name_or_path: str = field(
         default="scratch", metadata={"help": "folder, hub id, or scratch: a small model with random weights"}
     )
@@ -132,6 +135,7 @@ class ModelArguments(DataArguments):
 class TeacherArguments(DataArguments):
     """Soft labels of finished runs (common/tricks/teacher.py)."""
 
+    GROUP: ClassVar[str] = "soft labels of other runs"
     LIMITS: ClassVar[dict] = {"teacher_weight": (0, 1), "temperature": (0.01, None)}
     MIXED: ClassVar[tuple[str, ...]] = ("mixup_alpha", "feature_oversample_ratio", "flip_pairs")  # rows or labels
 
@@ -161,6 +165,7 @@ class TeacherArguments(DataArguments):
 class StoppingArguments(TeacherArguments):
     """Which weights a fold ends with."""
 
+    GROUP: ClassVar[str] = "which weights a fold ends with"
     LIMITS: ClassVar[dict] = {"early_stopping_patience": (1, None), "ema_decay": (0, 1)}
 
     early_stopping_patience: int | None = field(
@@ -191,6 +196,7 @@ class StoppingArguments(TeacherArguments):
 class ImbalanceArguments(DataArguments):
     """What can be done about classes of unequal size, in the training part of each fold."""
 
+    GROUP: ClassVar[str] = "classes of unequal size"
     LIMITS: ClassVar[dict] = {
         "oversample_ratio": (0, 1),
         "undersample_ratio": (0, 1),
@@ -215,6 +221,7 @@ class ImbalanceArguments(DataArguments):
 class TextArguments(ModelArguments):
     """How texts become batches."""
 
+    GROUP: ClassVar[str] = "texts and batches"
     LOOP: ClassVar[str] = TEXTS
     LIMITS: ClassVar[dict] = {"tokens_per_batch": (1, None)}
 
@@ -250,6 +257,7 @@ class TextArguments(ModelArguments):
 class PseudoArguments(TeacherArguments):
     """Rows without labels that join training with a run's predictions (common/tricks/pseudo.py)."""
 
+    GROUP: ClassVar[str] = "rows without labels"
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "pseudo_file")
     LIMITS: ClassVar[dict] = {"pseudo_min_probability": (0, 1)}
 
@@ -283,6 +291,7 @@ class PseudoArguments(TeacherArguments):
 class TrickArguments(TextArguments):
     """Optional pieces of TextTrainer; each is off at its default and imported only when on."""
 
+    GROUP: ClassVar[str] = "fine-tuning"
     LIMITS: ClassVar[dict] = {
         "lora_r": (0, None),
         "lora_alpha": (0, None),
@@ -346,6 +355,7 @@ class TrickArguments(TextArguments):
 class PredictArguments:
     """Fields of every predict.py."""
 
+    GROUP: ClassVar[str] = "prediction"
     LIMITS: ClassVar[dict] = {"max_predict_samples": (1, None), "torch_num_threads": (1, MAX_THREADS)}
 
     run_dir: list[str] = field(
@@ -379,6 +389,7 @@ class PredictArguments:
 class TextPredictArguments(PredictArguments):
     """Fields of the predict.py of a text task."""
 
+    GROUP: ClassVar[str] = "texts"
     LIMITS: ClassVar[dict] = {"tokens_per_batch": (1, None)}
 
     tokens_per_batch: int | None = field(

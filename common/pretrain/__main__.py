@@ -8,7 +8,7 @@ accelerate launch friends/train.py --model_name_or_path MODEL
 Rows are packed: texts stand end to end, max_length tokens a row. Whole words are masked. Labels are not read.
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 from typing import Any
 
 from common.console import ArgumentParser, InputError, print_once, run_main

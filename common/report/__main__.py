@@ -6,7 +6,7 @@ python -m common.report --compare runs/friends/demo runs/friends/demo-2         
 python -m common.report --compare RUN RUN RUN --output comparison.html --task friends
 """
 
-from pathlib import Path
+from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write

@@ -10,7 +10,7 @@ python -m common.search friends --recommend --train_file T.json --records runs/*
 The same command goes on after a kill, and works beside others on the same search: no finished epoch is trained twice.
 """
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import time
 from pathlib import Path
 
