@@ -18,7 +18,7 @@ from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from common.console import ArgumentParser, InputError, print_once
 from common.files import read_yaml
-from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
+from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
@@ -239,6 +239,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
         sys.exit()
     (args,) = parser.parse(argv)
     refuse_unsupported()
+    refuse_fsdp("predict.py")
     check_predict_values(args)
 
     import torch
