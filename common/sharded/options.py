@@ -38,7 +38,8 @@ ALONE_OF_TRAINER = {
     "torch_compile": "compiled models are not shared out here",
     "fp16": "its loss scale is not shared; use bf16",
 }
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")  # whose states are shared out as the weights are
+# Whose states are shared out as the weights are; torch 2.14 cannot resume sgd, which has none
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
 
 
 def launched() -> dict[str, Any]:
@@ -54,6 +55,8 @@ def launched() -> dict[str, Any]:
     reshard = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower()
     if reshard not in RESHARD:
         raise InputError(f"accelerate launch --fsdp_reshard_after_forward: {reshard} is not one of true, false")
+    # on GPUs Accelerate then opens gloo beside NCCL, so that whole weights can be sent from a CPU
+    os.environ["FSDP_STATE_DICT_TYPE"] = "FULL_STATE_DICT"
     return {"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": RESHARD[reshard]}}
 
 

@@ -11,7 +11,6 @@ fold, too, which puts the model together on its CPU when the rows are predicted.
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import nn
@@ -35,6 +34,10 @@ def sharded(trainer_class: type, fold: Fold, make_model: Callable, collate: Call
         def create_accelerator_and_postprocess(self) -> None:
             share_out(self.args)
             super().create_accelerator_and_postprocess()
+
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            with self.accelerator.autocast():  # which Accelerate puts around other models' forward() by itself
+                return super().compute_loss(*args, **kwargs)
 
         def load_best_model(self) -> None:
             if not isinstance(self.model, FSDPModule):  # the fold was stopped when all was trained
@@ -63,11 +66,11 @@ def sharded(trainer_class: type, fold: Fold, make_model: Callable, collate: Call
 
 
 def share_out(training_args: TrainingArguments) -> None:
-    """Complete what Accelerate is to do: with bf16, gradients are added up in float32. Accelerate 1.15 shares out on
-    accelerators only, though torch does on CPUs, too: there its state is told that it does."""
+    """Complete what Accelerate is to do: weights keep their type, and with bf16 autocast computes in it, as in one
+    process. Accelerate 1.15 shares out on accelerators only, though torch does on CPUs, too: there its state is told
+    that it does."""
     options = training_args.fsdp_plugin_args
-    if training_args.bf16:
-        options["mixed_precision_policy"] = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+    options["mixed_precision_policy"] = MixedPrecisionPolicy()
     if training_args.device.type == "cpu":
         state = Accelerator(cpu=True, mixed_precision="bf16" if training_args.bf16 else "no").state
         state.distributed_type = PartialState().distributed_type = DistributedType.FSDP

@@ -33,12 +33,13 @@ TEXTS = {  # name -> rows, options of the task, of the Trainer
 }
 # With all word vectors, as FSDP2 trains them.
 SHARDED = {
-    "plain": (29, {}, {"optim": "adamw_torch", "adam_epsilon": 1e-2}),
+    "plain": (29, {}, {"optim": "adamw_torch", "learning_rate": 1e-2, "adam_epsilon": 1e-2}),
     "fewer_rows_than_processes": (25, {"head_learning_rate": 0.05, "layerwise_lr_decay": 0.8}, {}),
     "rdrop": (27, {"rdrop_alpha": 1.0, "focal_gamma": 2.0}, {"accumulation": 2}),
     "budget": (29, {"tokens_per_batch": 40, "freeze_word_embeddings": True}, {"accumulation": 6}),
     "checkpointing": (24, {}, {"gradient_checkpointing": True}),
     "adapters": (29, {"lora_r": 4, "lora_dropout": 0.0}, {}),
+    "bf16": (24, {"lora_r": 4, "lora_dropout": 0.0}, {"bf16": True}),
     "dora": (24, {"lora_r": 4, "lora_dropout": 0.0, "use_dora": True}, {"gradient_checkpointing": True}),
 }
 IMAGES = {"batch_norm": ("scratch", 29, {"class_weight_strength": 1.0}), "vit": ("test_vit", 31, {"focal_gamma": 1.0})}

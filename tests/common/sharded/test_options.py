@@ -1,16 +1,25 @@
 """What `accelerate launch --use_fsdp` is given: obeyed, or one sentence."""
 
+from types import SimpleNamespace
+
 import pytest
 from transformers import TrainingArguments
 
+import common.pretrain.__main__ as pretrain
 from common.console import InputError
 from common.guards.launcher import launcher_settings, say_idle
-from common.options import TextTaskArguments
+from common.options import TextPredictArguments, TextTaskArguments, parse_predict_args
 from common.options.args import arguments_of, load_data_module
 from common.sharded.options import check_sharded
 from tests.tools.scripts import ROOT
 
-FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2", "FSDP_RESHARD_AFTER_FORWARD": "true"}
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+    "WORLD_SIZE": "2",
+}
 
 
 @pytest.fixture
@@ -49,6 +58,14 @@ def test_what_is_not_done_is_one_sentence(launched, variables, fragments):
     assert all(fragment in str(refused.value) for fragment in fragments), refused.value
 
 
+def test_programs_that_hold_the_whole_model_say_so(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="--use_fsdp: predict.py holds the whole model in each process"):
+        parse_predict_args(TextPredictArguments, ROOT / "nsmc", "", ["--run_dir", "r", "--test_file", "t"])
+    with pytest.raises(InputError, match="--use_fsdp: common.pretrain holds the whole model"):
+        pretrain.check(SimpleNamespace())
+
+
 def test_what_nothing_reads_is_said(launched, capsys):
     launched()
     say_idle({"fsdp_version": "2", "fsdp_state_dict_type": "SHARDED_STATE_DICT", "zero_stage": 3})
@@ -67,7 +84,7 @@ OPTIONS = {
     "quantization": {"quantization": "4bit", "lora_r": 4},
     "torch_compile": {"torch_compile": True},
     "fp16": {"fp16": True},
-    "optim": {"optim": "adafactor"},
+    "optim": {"optim": "sgd"},
 }
 
 
