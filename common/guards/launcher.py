@@ -20,7 +20,8 @@ SHARDING = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "--use_parallelism_config",
 }
 # Options of the launcher that belong to what is refused, or to hardware that is not there: alone they do nothing.
-IDLE = ("zero", "offload", "deepspeed_", "fsdp_", "megatron_", "parallelism_", "fp8_", "tpu_", "downcast_bf16")
+IDLE = ("zero", "offload", "deepspeed_", "use_fsdp", "fsdp_", "megatron_", "parallelism_", "fp8_", "tpu_")
+IDLE += ("downcast_bf16",)
 RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -152,16 +153,13 @@ def say_idle(words: Mapping[str, Any]) -> None:
     if "gradient_clipping" in words or "ACCELERATE_GRADIENT_CLIPPING" in os.environ:
         print_once("accelerate launch: gradient_clipping is not read; use max_grad_norm")
     compiles = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no"
-    idle = {name for name in words if name.startswith(IDLE if compiles else (*IDLE, "dynamo_"))}
+    idle = [name for name in sorted(words) if name.startswith(IDLE if compiles else (*IDLE, "dynamo_"))]
     if is_on(FSDP):
-        from common.sharded.options import READ
+        from common.sharded.options import say_unread
 
-        if unread := sorted(name for name in idle if name.startswith("fsdp_") and name not in READ):
-            names = ", ".join(f"--{name}" for name in unread)
-            print_once(f"accelerate launch: {names}: not read, each block is shared out, and folds are saved whole")
-        idle = {name for name in idle if not name.startswith("fsdp_")}
+        idle = say_unread(idle)
     if idle:
-        names = ", ".join(f"--{name}" for name in sorted(idle))
+        names = ", ".join(f"--{name}" for name in idle)
         print_once(f"accelerate launch: {names}: not read, because what it belongs to is not on")
 
 

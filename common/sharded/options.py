@@ -11,7 +11,7 @@ from common.guards.processes import are_several
 
 LAUNCH = "accelerate launch --use_fsdp"
 YES = ("1", "true", "yes", "y", "t", "on")
-READ = ("fsdp_version", "fsdp_reshard_after_forward")  # of the launcher's options
+READ = ("use_fsdp", "fsdp_version", "fsdp_reshard_after_forward")  # of the launcher's options
 RESHARD = {"true": True, "false": False}
 # What accelerate's FSDP can and is not done here: variable -> option, why
 NOT_DONE = {
@@ -32,7 +32,7 @@ ALONE = {
     "feature_oversample_ratio": PARTS,
     "auto_batch_size": WHOLE,
     "average_adapters": WHOLE,
-    "quantization": "rounded weights cannot be shared out",
+    "quantization": "rounded weights are not shared out here",
 }
 ALONE_OF_TRAINER = {
     "torch_compile": "compiled models are not shared out here",
@@ -60,6 +60,14 @@ def launched() -> dict[str, Any]:
     return {"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": RESHARD[reshard]}}
 
 
+def say_unread(names: list[str]) -> list[str]:
+    """Say which of the launcher's options for FSDP nothing reads; the names that are of something else."""
+    own = [name for name in names if "fsdp" in name]
+    if unread := ", ".join(f"--{name}" for name in own if name not in READ):
+        print_once(f"accelerate launch: {unread}: not read, each block is shared out, and folds are saved whole")
+    return [name for name in names if name not in own]
+
+
 def check_sharded(args: Any, training_args: Any) -> None:
     """Raise InputError for an option of a train.py that cannot go with FSDP; turn off what would cut the vocabulary."""
     if args.LOOP != TEXTS:
@@ -67,7 +75,8 @@ def check_sharded(args: Any, training_args: Any) -> None:
     defaults = {item.name: item.default for item in dataclasses.fields(args)}
     found = {name: why for name, why in ALONE.items() if getattr(args, name) != defaults[name]}
     found |= {name: why for name, why in ALONE_OF_TRAINER.items() if getattr(training_args, name)}
-    for name, why in found.items():
+    if found:
+        name, why = next(iter(found.items()))
         raise InputError(f"{name}: does not go with {LAUNCH}, {why}")
     if training_args.optim.value not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)

@@ -68,10 +68,10 @@ def test_programs_that_hold_the_whole_model_say_so(monkeypatch):
 
 def test_what_nothing_reads_is_said(launched, capsys):
     launched()
-    say_idle({"fsdp_version": "2", "fsdp_state_dict_type": "SHARDED_STATE_DICT", "zero_stage": 3})
+    say_idle({"use_fsdp": True, "fsdp_version": "2", "fsdp_state_dict_type": "SHARDED_STATE_DICT", "zero_stage": 3})
     lines = capsys.readouterr().out.splitlines()
     assert ["--fsdp_state_dict_type: not read, each block" in line for line in lines] == [True, False]
-    assert "--zero_stage: not read, because what it belongs to is not on" in lines[1]
+    assert lines[1] == "accelerate launch: --zero_stage: not read, because what it belongs to is not on"
 
 
 OPTIONS = {
