@@ -12,7 +12,6 @@ from collections import Counter
 import optuna
 import pytest
 import yaml
-from safetensors.torch import load_file
 
 import common.search.__main__ as search
 from common.console import InputError
@@ -200,9 +199,9 @@ def test_adapters_are_searched_as_whole_weights_are(tmp_path):
     assert {trial.params["lora_r"] for trial in found["independent"].trials} == {2, 4}
     assert all(trial.state.is_finished() for study in found.values() for trial in study.trials)
     winner = found["finalists"].trials[0].params["lora_r"]
-    state = load_file(tmp_path / "out" / "trials" / "finalists-0" / "fold0" / "adapter_model.safetensors")
-    ranks = {len(tensor) for key, tensor in state.items() if "lora_A" in key}
-    assert ranks == {winner}
+    trained = yaml.safe_load((tmp_path / "out" / "trials" / "finalists-0" / "config.yaml").read_text())
+    assert trained["lora_r"] == yaml.safe_load((tmp_path / "out" / "final.yaml").read_text())["lora_r"] == winner
+    assert "whole models" not in (tmp_path / "out" / "trials" / "finalists-0.log").read_text()
 
 
 @pytest.mark.parametrize(
