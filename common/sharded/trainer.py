@@ -67,10 +67,14 @@ def sharded(trainer_class: type, fold: Fold, make_model: Callable, collate: Call
 
 def share_out(training_args: TrainingArguments) -> None:
     """Complete what Accelerate is to do: weights keep their type, and with bf16 autocast computes in it, as in one
-    process. Accelerate 1.15 shares out on accelerators only, though torch does on CPUs, too: there its state is told
-    that it does."""
+    process; gradients are shared out after each micro-batch, because a card may not hold all of them.
+
+    Accelerate 1.15 shares out on accelerators only, though torch does on CPUs, too: there its state is told that it
+    does.
+    """
     options = training_args.fsdp_plugin_args
     options["mixed_precision_policy"] = MixedPrecisionPolicy()
+    training_args.accelerator_config.gradient_accumulation_kwargs = {"sync_each_batch": True}
     if training_args.device.type == "cpu":
         state = Accelerator(cpu=True, mixed_precision="bf16" if training_args.bf16 else "no").state
         state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
