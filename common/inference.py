@@ -66,7 +66,15 @@ def predict_logits(
             outputs = model(**{key: value.to(accelerator.device) for key, value in inputs.items()})
         return target.to_logits(outputs.logits.float()).cpu().numpy()
 
-    values = in_threads(lambda rows: collate([dataset[int(i)] for i in rows]), logits_of, rows, accelerator.device)
+    def inputs_of(rows: np.ndarray) -> dict[str, torch.Tensor]:
+        return collate([dataset[int(i)] for i in rows])
+
+    if accelerator.is_fsdp2:
+        from common.sharded.predict import in_step
+
+        values = in_step(inputs_of, logits_of, rows, batches, accelerator.num_processes)
+    else:
+        values = in_threads(inputs_of, logits_of, rows, accelerator.device)
     logits = gather_rows(rows, values, len(dataset), len(label_names))
     return Logits(np.array(dataset["id"], dtype=np.str_), logits, read_column(dataset, "labels"), target)
 
@@ -90,7 +98,9 @@ def predict_fold(fold: Fold, trainer: "FoldTrainer", tokens_per_batch: int | Non
     """What a trained fold says of the rows that it has not seen, by the names of fold.to_predict."""
     with fold.run.phase("predict"):
         shared = trainer.data_collator, trainer.accelerator, trainer.class_names, tokens_per_batch
-        return {name: predict_logits(trainer.model, rows, *shared) for name, rows in fold.to_predict.items()}
+        logits = {name: predict_logits(trainer.model, rows, *shared) for name, rows in fold.to_predict.items()}
+        trainer.gather()
+    return logits
 
 
 def start_accelerator(config: dict) -> Accelerator:

@@ -169,6 +169,9 @@ class FoldTrainer(Trainer):
             if name in self.ema.averages:
                 parameter.data.copy_(self.ema.averages[name])
 
+    def gather(self) -> None:
+        """After the last prediction: the first process puts together what is shared out (FSDP). Here nothing is."""
+
 
 class StepHooks(TrainerCallback):
     """Tells the sampler the epoch before each pass (exact after a resume, too) and the average of each step."""
@@ -216,6 +219,10 @@ def train_fold(
         from common.tricks.teacher import taught
 
         trainer_class = taught(trainer_class, fold.soft_labels)
+    if training_args.fsdp:
+        from common.sharded.trainer import sharded
+
+        trainer_class = sharded(trainer_class, fold, make_model, collate)
     with fold.run.phase("train"):
         trainer_class.prepare(make_model, fold, collate, training_args)
         while True:
@@ -245,7 +252,7 @@ def train_fold(
                 epochs, seconds = train_on(trainer)
                 break
             except RuntimeError as error:
-                if not should_reduce_batch_size(error) or training_args.world_size > 1:
+                if not should_reduce_batch_size(error):
                     raise
                 trainer_class.halve_batch(task, training_args, error)
             del trainer, model  # outside the except block, whose traceback holds the tensors

@@ -13,14 +13,15 @@ from typing import Any
 from common.console import InputError, print_once
 
 PRECISIONS = ("no", "bf16", "fp16")
+FSDP = "ACCELERATE_USE_FSDP"
 SHARDING = {
-    "ACCELERATE_USE_FSDP": "--use_fsdp",
     "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed",
     "ACCELERATE_USE_MEGATRON_LM": "--use_megatron_lm",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "--use_parallelism_config",
 }
 # Options of the launcher that belong to what is refused, or to hardware that is not there: alone they do nothing.
-IDLE = ("zero", "offload", "deepspeed_", "fsdp_", "megatron_", "parallelism_", "fp8_", "tpu_", "downcast_bf16")
+IDLE = ("zero", "offload", "deepspeed_", "use_fsdp", "fsdp_", "megatron_", "parallelism_", "fp8_", "tpu_")
+IDLE += ("downcast_bf16",)
 RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -46,6 +47,10 @@ def launcher_settings() -> dict[str, Any]:
     not supported."""
     refuse_unsupported()
     settings: dict[str, Any] = {}
+    if is_on(FSDP):
+        from common.sharded.options import launched
+
+        settings |= launched()
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     if precision != "no":
         settings |= {"bf16": precision == "bf16", "fp16": precision == "fp16"}
@@ -67,20 +72,27 @@ def launcher_settings() -> dict[str, Any]:
 
 
 def refuse_unsupported() -> None:
-    """Raise InputError where the launcher would share out the weights among processes (each predicts its own number of
-    batches, and would wait for parts of the weights from one that has finished), or wants a precision that is neither
-    bf16 nor fp16."""
+    """Raise InputError where the launcher would share out the weights among processes in another way than FSDP2, or
+    wants a precision that is neither bf16 nor fp16."""
     for variable, option in SHARDING.items():
         if is_on(variable):
             name = option.removeprefix("--use_")
             raise InputError(
-                f"accelerate launch {option}: {name} is not supported, each process holds the whole model; use "
-                "accelerate launch --multi_gpu"
+                f"accelerate launch {option}: {name} is not supported; use accelerate launch --multi_gpu, or for a "
+                "model that one card does not hold --use_fsdp --fsdp_version 2"
             )
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise InputError(f"accelerate launch --mixed_precision: {precision} is not supported, expected one of {known}")
+
+
+def refuse_fsdp(program: str) -> None:
+    """Raise InputError where the launcher would share out the weights and a program holds the whole model in each
+    process."""
+    if is_on(FSDP):
+        how = "use accelerate launch --multi_gpu, or one process"
+        raise InputError(f"accelerate launch --use_fsdp: {program} holds the whole model in each process; {how}")
 
 
 def check_settings(settings: Mapping[str, Any], values: Mapping[str, Any], explicit: Iterable[str]) -> None:
@@ -141,7 +153,12 @@ def say_idle(words: Mapping[str, Any]) -> None:
     if "gradient_clipping" in words or "ACCELERATE_GRADIENT_CLIPPING" in os.environ:
         print_once("accelerate launch: gradient_clipping is not read; use max_grad_norm")
     compiles = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no"
-    if idle := [name for name in sorted(words) if name.startswith(IDLE if compiles else (*IDLE, "dynamo_"))]:
+    idle = [name for name in sorted(words) if name.startswith(IDLE if compiles else (*IDLE, "dynamo_"))]
+    if is_on(FSDP):
+        from common.sharded.options import say_unread
+
+        idle = say_unread(idle)
+    if idle:
         names = ", ".join(f"--{name}" for name in idle)
         print_once(f"accelerate launch: {names}: not read, because what it belongs to is not on")
 

@@ -49,7 +49,8 @@ MEANINGLESS = frozenset(
     remove_unused_columns local_rank
     """.split()
 )
-SHARDED = "is not supported, each process holds the whole model; use accelerate launch --multi_gpu"
+SHARDED = "is not supported; use accelerate launch --multi_gpu, or (texts) --use_fsdp --fsdp_version 2"
+SHARED = "is not read; use accelerate launch --multi_gpu, or (texts) --use_fsdp --fsdp_version 2"
 MEASURES = "cannot be set, the collection measures by itself; metric_for_best_model names what is watched"
 EXACT = "because --resume goes on from a checkpoint to the bits of a run that was not stopped"
 PUSHED = "is not read, the finished folds are pushed once; use push_to_hub and hub_model_id"
@@ -92,8 +93,8 @@ REFUSED = {
     "accelerator_config": "is not read, the batches are the collection's own; use per_device_train_batch_size and "
     "gradient_accumulation_steps",
     "parallelism_config": SHARDED,
-    "fsdp": SHARDED,
-    "fsdp_config": SHARDED,
+    "fsdp": SHARED,
+    "fsdp_config": SHARED,
     "deepspeed": SHARDED,
 }
 # Refused where it is false; true is what a train.py does.

@@ -16,7 +16,7 @@ from typing import Any
 
 from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
-from common.guards.launcher import check_settings, launcher_settings, refuse_unsupported, wants_cpu
+from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
@@ -242,6 +242,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     (args,) = parser.parse(argv)
     QUIET[0] = args.quiet
     refuse_unsupported()
+    refuse_fsdp("predict.py")
     check_predict_values(args)
 
     import torch

@@ -95,6 +95,10 @@ class DataArguments:
                 f"fold: {self.fold} is not between 0 and {self.num_folds - 1} (num_folds {self.num_folds})"
             )
         check_fold_workers(self)
+        if training_args.fsdp:
+            from common.sharded.options import check_sharded
+
+            check_sharded(self, training_args)
         if self.stop_after_epoch is None:
             return
         if self.num_folds > 1 and self.fold is None:

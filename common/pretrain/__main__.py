@@ -13,6 +13,7 @@ from typing import Any
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
+from common.guards.launcher import refuse_fsdp
 from common.options.args import load_data_module
 
 RECORD = "pretrain.json"
@@ -64,7 +65,9 @@ def main() -> None:
 
 
 def check(args: Any) -> None:
-    """Raise InputError for values that no training can have, and files that are not there."""
+    """Raise InputError for values that no training can have, files that are not there, and a launcher that would share
+    out the weights."""
+    refuse_fsdp("common.pretrain")
     for name in ("max_length", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"):
         if getattr(args, name) < 1:
             raise InputError(f"{name}: {getattr(args, name)} is not 1 or more")

@@ -38,7 +38,11 @@ def largest_batch(memory: Callable[[int], float], rows: int) -> int:
 
 def halve_batch(training_args: TrainingArguments) -> None:
     """The largest divisor of the effective batch that is at most half the per-device batch. Raises InputError at a
-    batch of one row, and where other folds are trained beside this one: fewer at a time come first."""
+    batch of one row, with several processes, whose batches one cannot halve alone, and where other folds are trained
+    beside this one: fewer at a time come first."""
+    if training_args.world_size > 1:
+        how = "halve per_device_train_batch_size and double gradient_accumulation_steps, in another --output_dir"
+        raise InputError(f"out of memory in one of several processes, where no batch is halved: {how}")
     if link.LINK is not None and not link.LINK.alone:
         raise InputError("out of memory beside other folds (fold_workers)")
     rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps

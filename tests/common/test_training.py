@@ -117,11 +117,11 @@ class Device:
 
     def make_model(self):
         model = make_bert(dropout=False)
-        model.register_forward_pre_hook(self.check, with_kwargs=True)
+        model.bert.embeddings.register_forward_pre_hook(self.check, with_kwargs=True)
         return model
 
-    def check(self, model, args, kwargs):
-        if model.training:
+    def check(self, embeddings, args, kwargs):
+        if embeddings.training:
             self.forwards.append(len(kwargs["input_ids"]))
             if len(self.forwards) > self.since and self.forwards[-1] > self.room:
                 raise self.error("CUDA out of memory. Tried to allocate 20.00 MiB")
@@ -151,6 +151,22 @@ def test_out_of_memory_before_the_first_checkpoint_starts_the_fold_afresh(tmp_pa
     plain, _ = train(tmp_path / "plain", lambda: make_bert(dropout=False), **SGD)
     assert (info["per_device_train_batch_size"], info["gradient_accumulation_steps"]) == (2, 4)
     assert farthest(weights_of(trainer), weights_of(plain)) < 1e-5
+
+
+def test_adapters_go_on_after_out_of_memory_as_whole_weights_do(tmp_path):
+    adapters = {"lora_r": 4, "lora_dropout": 0.0}
+    device = Device(room=4, since=5)
+    trainer, info = train(tmp_path / "oom", device.make_model, adapters, **SAVE, **SGD)
+    plain, _ = train(tmp_path / "plain", lambda: make_bert(dropout=False), adapters, **SAVE, **SGD)
+    assert (info["per_device_train_batch_size"], info["gradient_accumulation_steps"]) == (4, 2)
+    assert device.forwards == [8] * 6 + [4] * 8
+    assert farthest(weights_of(trainer), weights_of(plain)) < 1e-5
+
+
+def test_out_of_memory_in_one_of_several_processes_is_an_input_error():
+    training_args = SimpleNamespace(world_size=2, per_device_train_batch_size=8, gradient_accumulation_steps=1)
+    with pytest.raises(InputError, match="out of memory in one of several processes, where no batch is halved"):
+        TextTrainer.halve_batch(TextTaskArguments(), training_args, RuntimeError())
 
 
 def test_out_of_memory_with_one_row_is_an_input_error(tmp_path):

@@ -349,7 +349,7 @@ OPTIONS = {
     "output_dir-name-too-long": (["--output_dir", "x" * 300], ["xxx", "cannot be written"]),
     "argument-not-utf8": (["--run_name", "caf\udce9"], ["caf", "UTF-8"]),
     "warmup_steps-nan": (["--warmup_steps", "nan"], ["warmup_steps", "nan"]),
-    "fsdp": (["--fsdp", "full_shard"], ["fsdp", "not supported", "--multi_gpu"]),
+    "fsdp": (["--fsdp", "full_shard"], ["fsdp", "not read", "--use_fsdp --fsdp_version 2"]),
     "batch_eval_metrics": (["--batch_eval_metrics"], ["batch_eval_metrics"]),
     "optim_args-unknown": (["--optim", "sgd", "--optim_args", "a"], ["optim"]),
     "optim-not-installed": (["--optim", "galore_adamw"], ["optim"]),

@@ -1,6 +1,7 @@
 """What one, two or three processes learn and measure, for tests that compare them.
 
 python -m tests.tools.learn texts OUT        # under torchrun, with several
+python -m tests.tools.learn sharded OUT      # with FSDP2 where they are several
 """
 
 import json
@@ -29,6 +30,17 @@ TEXTS = {  # name -> rows, options of the task, of the Trainer
     "rdrop": (27, {"rdrop_alpha": 1.0}, {"accumulation": 2}),
     "budget": (29, {"tokens_per_batch": 40}, {"accumulation": 6}),
     "attack": (29, {"awp_epsilon": 0.1, "lora_r": 4, "lora_dropout": 0.0}, {}),
+}
+# With all word vectors, as FSDP2 trains them.
+SHARDED = {
+    "plain": (29, {}, {"optim": "adamw_torch", "learning_rate": 1e-2, "adam_epsilon": 1e-2}),
+    "fewer_rows_than_processes": (25, {"head_learning_rate": 0.05, "layerwise_lr_decay": 0.8}, {}),
+    "rdrop": (27, {"rdrop_alpha": 1.0, "focal_gamma": 2.0}, {"accumulation": 2}),
+    "budget": (29, {"tokens_per_batch": 40, "freeze_word_embeddings": True}, {"accumulation": 6}),
+    "checkpointing": (24, {}, {"gradient_checkpointing": True}),
+    "adapters": (29, {"lora_r": 4, "lora_dropout": 0.0}, {}),
+    "bf16": (24, {"lora_r": 4, "lora_dropout": 0.0}, {"bf16": True}),
+    "dora": (24, {"lora_r": 4, "lora_dropout": 0.0, "use_dora": True}, {"gradient_checkpointing": True}),
 }
 IMAGES = {"batch_norm": ("scratch", 29, {"class_weight_strength": 1.0}), "vit": ("test_vit", 31, {"focal_gamma": 1.0})}
 CLIPS = {
@@ -68,7 +80,15 @@ def make_fold(folder: Path, args: Any, training_args: TrainingArguments, rows: A
     return Fold(run, 0, folder, args, training_args, np.arange(len(rows)), rows, eval_rows, {})
 
 
-def learn_texts(folder: Path, world_size: int) -> dict[str, Any]:
+def learn_sharded(folder: Path, world_size: int) -> dict[str, Any]:
+    cases = {
+        name: (rows, {"full_vocabulary": True, **options}, training)
+        for name, (rows, options, training) in SHARDED.items()
+    }
+    return learn_texts(folder, world_size, cases, fsdp=world_size > 1)
+
+
+def learn_texts(folder: Path, world_size: int, cases: dict = TEXTS, fsdp: bool = False) -> dict[str, Any]:
     import tests.common.test_training as t
     from common.inference import predict_logits
     from common.options import TextTaskArguments
@@ -76,7 +96,7 @@ def learn_texts(folder: Path, world_size: int) -> dict[str, Any]:
     from common.training import train_fold
 
     results = {}
-    for name, (count, options, training) in TEXTS.items():
+    for name, (count, options, training) in cases.items():
         accumulation = training.get("accumulation", 1) if world_size > 1 or "tokens_per_batch" in options else 1
         if "tokens_per_batch" in options:  # its effective batch is a number of micro-batches
             accumulation //= world_size
@@ -87,6 +107,7 @@ def learn_texts(folder: Path, world_size: int) -> dict[str, Any]:
             "save_strategy": "no",
             "eval_strategy": "epoch",
             **logging,
+            **({"fsdp": True, "fsdp_config": {"version": 2}} if fsdp else {}),
             **training,
         }
         shared.pop("accumulation", None)
@@ -95,10 +116,12 @@ def learn_texts(folder: Path, world_size: int) -> dict[str, Any]:
         eval_rows = rows.select(range(1)) if name == "one_row_is_evaluated" else rows
         fold = make_fold(folder / name, TextTaskArguments(**options), training_args, rows, eval_rows)
         trainer, info = train_fold(fold, lambda: t.make_bert(dropout=False), t.collate, TextTrainer)
-        results[name] = results_of(trainer.accelerator.unwrap_model(trainer.model), info["log_history"])
         predicted = predict_logits(trainer.model, rows, t.collate, trainer.accelerator, t.LABELS, 40)
         assert predicted.ids.tolist() == rows["id"]
-        results[name]["weights"]["logits"] = predicted.logits.tolist()
+        trainer.gather()
+        if trainer.accelerator.is_main_process:
+            results[name] = results_of(trainer.accelerator.unwrap_model(trainer.model), info["log_history"])
+            results[name]["weights"]["logits"] = predicted.logits.tolist()
     return results
 
 
@@ -156,7 +179,12 @@ def learn_clips(folder: Path, world_size: int) -> dict[str, Any]:
     return results
 
 
-LEARN: dict[str, Callable] = {"texts": learn_texts, "images": learn_images, "clips": learn_clips}
+LEARN: dict[str, Callable] = {
+    "texts": learn_texts,
+    "sharded": learn_sharded,
+    "images": learn_images,
+    "clips": learn_clips,
+}
 FOLDERS = {"images": "reon_face", "clips": "hand_signal"}
 
 

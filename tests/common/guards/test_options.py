@@ -159,7 +159,7 @@ def test_every_field_of_the_installed_transformers_is_judged_once():
 @pytest.mark.parametrize("task", TASKS)
 def test_each_refused_field_is_one_sentence_that_says_what_to_use_or_to_leave(parse, data_of, task):
     loop = arguments_of(data_of[task]).LOOP
-    own_fields = {item.name for item in fields(arguments_of(data_of[task]))} | {"multi_gpu"}
+    own_fields = {item.name for item in fields(arguments_of(data_of[task]))} | {"multi_gpu", "use_fsdp", "fsdp_version"}
     names = refused_in(task, data_of)
     assert len(names) > 30
     for name in names:

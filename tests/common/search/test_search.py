@@ -16,6 +16,7 @@ import yaml
 import common.search.__main__ as search
 from common.console import InputError
 from common.search.space import check_options, read_space
+from tests.tools.decoders import make_decoder
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 SPACE = {
@@ -186,6 +187,21 @@ def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_pat
     assert [trial.params["learning_rate"] for trial in trials] == [1e-3, 1e30]
     assert trials[1].value == 0 < trials[0].value
     assert yaml.safe_load((tmp_path / "out" / "final.yaml").read_text())["learning_rate"] == pytest.approx(5e-4)
+
+
+@pytest.mark.slow
+def test_adapters_are_searched_as_whole_weights_are(tmp_path):
+    base = make_decoder("llama", tmp_path / "base")
+    coupled = {"learning_rate": [1e-3, 1e-2], "num_train_epochs": 2}
+    write_space(tmp_path, independent={"lora_r": [2, 4]}, coupled=coupled, coupled_options={})
+    finish(tmp_path, start(tmp_path, "--model_name_or_path", str(base)))
+    found = studies(tmp_path)
+    assert {trial.params["lora_r"] for trial in found["independent"].trials} == {2, 4}
+    assert all(trial.state.is_finished() for study in found.values() for trial in study.trials)
+    winner = found["finalists"].trials[0].params["lora_r"]
+    trained = yaml.safe_load((tmp_path / "out" / "trials" / "finalists-0" / "config.yaml").read_text())
+    assert trained["lora_r"] == yaml.safe_load((tmp_path / "out" / "final.yaml").read_text())["lora_r"] == winner
+    assert "whole models" not in (tmp_path / "out" / "trials" / "finalists-0.log").read_text()
 
 
 @pytest.mark.parametrize(
