@@ -1,5 +1,5 @@
-"""Every command line of every README, of docs/ and of the scripts' docstrings, with the real parsers, as far as it goes
-without training.
+"""Every command line of every README, of docs/ and its notebooks and of the scripts' docstrings, with the real parsers,
+as far as it goes without training.
 
 Where all files that it names are there (empty ones, made here), a command must be accepted: options, presets, values.
 Where they are not, its script must end with exit code 2 and one sentence. What would train, the demos on the bundled
@@ -16,6 +16,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from accelerate.commands.launch import launch_command_parser
@@ -30,6 +31,7 @@ from tests.tools.scripts import ROOT, Worker
 PATTERNS = (
     "README.md",  # README.ko.md has the same commands, below
     "docs/*.md",
+    "docs/notebooks/*.ipynb",
     "docs/studies/*.md",
     "*/README.md",
     "*/sample/README.md",
@@ -42,6 +44,7 @@ PROGRAMS = ("accelerate", "python", "torchrun", "pip", "pytest", *RUN)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|torchrun|accelerate launch \w+/\w+\.py) [^`\n]+)`")
 PRESET = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # a file that the reader writes
+SHELL = re.compile(r"^ *(?:!|%(?=pip ))(.*)$", re.MULTILINE)  # a notebook's line that is a command
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # of the table of results in a folder's README
 COLUMNS = ("the original team", "here", "model", "trained on", "measured on", "minutes", "command")
@@ -83,11 +86,22 @@ with patch.multiple(argparse.ArgumentParser, parse_args=parse_args, parse_known_
 """
 
 
+def text_of(path):
+    """The text of a page; of a notebook its text, and each command of its code as a block."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    parts = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        commands = SHELL.findall(cell.source.replace("\\\n", " ")) if cell.cell_type == "code" else []
+        parts += [f"```\n{command}\n```" for command in commands] or [cell.source] * (cell.cell_type == "markdown")
+    return "\n".join(parts)
+
+
 def commands():
     """(where, words) of the command lines of all READMES and pages; a block of code is one of commands if its first line is
     one."""
     for readme in READMES:
-        text = readme.read_text(encoding="utf-8")
+        text = text_of(readme)
         blocks = [block for block in BLOCK.findall(text) if is_command(block.split())]
         lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + INLINE.findall(text)
         for line in lines:
@@ -120,7 +134,7 @@ def places(tmp_path_factory):
         for words in dict.fromkeys(tuple(words) for words in COMMANDS.values() if words[0] in RUN):
             subprocess.run(words, cwd=folder, check=True)
         for readme in READMES:
-            for path, text in PRESET.findall(readme.read_text(encoding="utf-8")):
+            for path, text in PRESET.findall(text_of(readme)):
                 (folder / path).write_text(text, encoding="utf-8")
         folders.append(folder)
     full = folders[0]
@@ -208,7 +222,7 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
             assert_one_sentence(*worker.run(bare, bare / script, *argv))
     elif name == "predict.py" or task in TASKS:
         assert_one_sentence(*worker.run(bare, bare / script, *argv))
-    elif task == "tests/benchmarks":
+    elif task in ("tests/benchmarks", "tests/tools"):
         (full / "parse_only.py").write_text(PARSE_ONLY)
         code, errors = worker.run(full, full / "parse_only.py", full / script, *argv)
         assert code == 0, errors
@@ -225,6 +239,10 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
         if script == "common.download":  # the rest would reach for a network
             code, errors = worker.run(bare, file_of(script), *argv, "--list")
             assert code == 0, errors
+            return
+        if script == "common.doctor":  # bad input would be 2; what it measures, its own tests do
+            code, errors = worker.run(bare, file_of(script), *[word for word in argv if word != "--measure"])
+            assert code in (0, 1), errors
             return
         assert_one_sentence(*worker.run(bare, file_of(script), *argv))
     else:
@@ -334,7 +352,7 @@ def test_the_readmes_way_to_a_new_competition_is_that_of_its_page():
 
 @pytest.mark.parametrize("readme", READMES, ids=[str(path.relative_to(ROOT)) for path in READMES])
 def test_every_link_leads_to_a_file_and_a_heading(readme):
-    for target in LINK.findall(BLOCK.sub("", readme.read_text(encoding="utf-8"))):
+    for target in LINK.findall(BLOCK.sub("", text_of(readme))):
         if "://" in target:
             continue
         path, _, anchor = target.partition("#")

@@ -10,7 +10,7 @@ from common.doctor.findings import Finding
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"  # a wheel of common has none
 PYTHON = (3, 11)
 SHOWN = ("torch", "transformers", "accelerate", "datasets", "peft", "numpy")
-OF_TESTS = ("pytest", "pytest-xdist", "ruff")
+OF_TESTS = ("pytest", "pytest-xdist", "nbformat", "nbclient", "ipykernel", "ruff")
 # without which no train.py starts; the others belong to some recipes and commands
 NEEDED = ("torch", "transformers", "accelerate", "datasets", "peft", "safetensors", "scikit-learn", "numpy", "PyYAML")
 SAME = {  # packages of the same modules
