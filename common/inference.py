@@ -19,12 +19,11 @@ from common.folds import Fold
 from common.guards.launcher import precision_of_run, wants_cpu
 from common.logits import Logits, average
 from common.metrics import metric_of
-from common.models import labels_of_config
 from common.options.fields import TextPredictArguments
 from common.results import TaskMetrics, all_metrics
 from common.run import finished_folds, read_config
 from common.submission import Submission
-from common.targets import as_target
+from common.targets import as_target, labels_of_config
 from common.targets.classes import known_rows
 from common.workers.rows import rows_of_fold
 from common.workers.threads import in_threads

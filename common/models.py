@@ -13,7 +13,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -24,7 +23,7 @@ from common.decoders.loading import options_of
 from common.guards.first_pass import empty_encoder, fit_model, fit_tokenizer
 from common.guards.foreign_code import refuse_code
 from common.guards.weights import load_pretrained, load_saved
-from common.targets import Classes, as_target, target_of
+from common.targets import as_target, label_config, labels_of_config
 
 LATER = {"prompt_template"}  # keys of preprocessing that folds of before do not have
 # What from_pretrained raises for a folder or a hub id that holds no model, or damaged files; or a package is missing.
@@ -84,19 +83,6 @@ def load_model(args: Any, label_names: Sequence[str], tokenizer: PreTrainedToken
     if args.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     return model
-
-
-def label_config(label_names: Sequence[str]) -> dict[str, Any]:
-    """What a config.json says of the labels."""
-    target = as_target(label_names)
-    names = {"id2label": dict(enumerate(target)), "label2id": {name: i for i, name in enumerate(target)}}
-    settings = target.settings()
-    return {**names, "problem_type": target.problem_type, "target": settings} if settings else names
-
-
-def labels_of_config(config: PretrainedConfig) -> Classes:
-    """The label names that label_config() put there, in the order of the outputs."""
-    return target_of([config.id2label[i] for i in range(config.num_labels)], **getattr(config, "target", {}))
 
 
 def load_fold(

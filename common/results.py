@@ -102,8 +102,7 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         of_folds = [info["metrics"] for info in infos]
         write_json(run.dir / "metrics.json", {**metrics, "folds": of_folds, "train_samples_per_second": speed})
     if num_folds > 1:
-        for line in folds_table(infos, shown_metrics(run.args, target)):
-            print_once(line)
+        print_once(folds_table(infos, shown_metrics(run.args, target)))
     for name, values in metrics.items():
         own = {} if task_metrics is None else task_metrics(results[name])
         others = "".join(f"{key} {value:.4f}, " for key, value in own.items())

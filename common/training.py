@@ -38,10 +38,9 @@ from common.guards.options import loader_options
 from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import compute_metrics, task_metric
-from common.models import labels_of_config
 from common.progress.callback import FoldProgress
 from common.progress.lines import shown_metrics
-from common.targets import Classes, as_target
+from common.targets import Classes, as_target, labels_of_config
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EMA_STATE = "ema.safetensors"  # in a checkpoint; the averages are the same in all processes

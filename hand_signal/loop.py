@@ -23,9 +23,8 @@ from common.guards.lock import check_held
 from common.guards.manifest import link
 from common.guards.pickles import load_tensors, refusing_pickles
 from common.guards.rows import FilledRows, nothing_of, share_buffers
-from common.models import labels_of_config
 from common.progress.meter import Meter
-from common.targets import Classes
+from common.targets import Classes, labels_of_config
 
 from clips import ClipDataset, make_loader, predict_clips
 from metrics import Watched

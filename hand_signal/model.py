@@ -25,8 +25,8 @@ from common.guards.first_pass import check_pixels
 from common.guards.foreign_code import is_timm_name, refuse_code
 from common.guards.rows import smallest_batch
 from common.guards.weights import check_fits, load_pretrained, load_saved, without_prefixes
-from common.models import BROKEN_FILES, label_config, labels_of_config, unavailable
-from common.targets import Classes, SeveralLabels, as_target
+from common.models import BROKEN_FILES, unavailable
+from common.targets import Classes, SeveralLabels, as_target, label_config, labels_of_config
 
 from slowfast import Head, Slow, SlowFast
 

@@ -27,7 +27,8 @@ from common.decoders.family import is_decoder, last_state
 from common.decoders.loading import options_of
 from common.guards.first_pass import fit_model
 from common.guards.weights import load_pretrained
-from common.models import BROKEN_FILES, label_config, load_model, unavailable
+from common.models import BROKEN_FILES, load_model, unavailable
+from common.targets import label_config
 
 # Options of RBertConfig that TaskArguments has by the same names.
 HEAD_FIELDS = ("head", "entity_layer", "activation", "concat", "cls_pooling", "dropout")

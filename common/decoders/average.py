@@ -25,9 +25,9 @@ from common.files import atomic_write, read_json, write_json
 from common.guards.manifest import write_sealed
 from common.inference import predict_logits, start_accelerator
 from common.logits import Logits
-from common.models import labels_of_config
 from common.results import TaskMetrics, all_metrics
 from common.run import Run
+from common.targets import labels_of_config
 from common.text import Collator
 
 FOLDER = "average"

@@ -80,7 +80,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def folds_table(infos: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[str]:
+def folds_table(infos: Sequence[dict[str, Any]], metrics: Sequence[str]) -> str:
     """The folds of a run below each other: rows, the named metrics, training rows per second.
 
     infos: of each fold what fold.json says.
@@ -92,4 +92,4 @@ def folds_table(infos: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list
         speed = info["train_samples_per_second"]
         cells = [str(number), str(values["n"]), *(f"{values[name]:.4f}" for name in metrics)]
         lines.append(aligned([*cells, f"{speed:.1f}" if speed > 0 else "-"], names))  # 0: resumed at its end
-    return lines
+    return "\n".join(lines)

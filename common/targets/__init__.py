@@ -12,7 +12,7 @@ METRIC = Metric("mine", function, greater_is_better=True)  # or your own functio
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.targets.classes import Classes
 from common.targets.number import Number
@@ -20,7 +20,20 @@ from common.targets.ordered import Ordered
 from common.targets.registry import Metric
 from common.targets.several import SeveralLabels
 
-__all__ = ["Classes", "Metric", "Number", "Ordered", "SeveralLabels", "as_target", "target_of"]
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+__all__ = [
+    "Classes",
+    "Metric",
+    "Number",
+    "Ordered",
+    "SeveralLabels",
+    "as_target",
+    "label_config",
+    "labels_of_config",
+    "target_of",
+]
 
 KINDS = {target.kind: target for target in (Classes, SeveralLabels, Number, Ordered)}
 
@@ -33,3 +46,16 @@ def as_target(label_names: Sequence[str]) -> Classes:
 def target_of(label_names: Sequence[str], kind: str = Classes.kind, **settings: Any) -> Classes:
     """The target that Classes.settings() describes, with the names of its outputs."""
     return KINDS[kind](label_names, **settings)
+
+
+def label_config(label_names: Sequence[str]) -> dict[str, Any]:
+    """What a config.json says of the labels."""
+    target = as_target(label_names)
+    names = {"id2label": dict(enumerate(target)), "label2id": {name: i for i, name in enumerate(target)}}
+    settings = target.settings()
+    return {**names, "problem_type": target.problem_type, "target": settings} if settings else names
+
+
+def labels_of_config(config: "PretrainedConfig") -> Classes:
+    """The label names that label_config() put there, in the order of the outputs."""
+    return target_of([config.id2label[i] for i in range(config.num_labels)], **getattr(config, "target", {}))

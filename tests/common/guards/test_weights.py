@@ -9,9 +9,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 
 from common.console import InputError
 from common.guards.weights import load_saved, say
-from common.models import labels_of_config, load_fold, load_model, load_tokenizer
+from common.models import load_fold, load_model, load_tokenizer
 from common.options import TextTaskArguments
-from common.targets import Classes, Number, Ordered, SeveralLabels
+from common.targets import Classes, Number, Ordered, SeveralLabels, labels_of_config
 from common.tricks.scratch import train_tokenizer
 from klue_re.model import load_encoder
 

@@ -48,7 +48,7 @@ def test_a_fold_that_was_resumed_at_its_end_has_no_speed():
     infos = [
         {"metrics": {"n": 10, "accuracy": 0.5}, "train_samples_per_second": speed, "other": None} for speed in (9.87, 0)
     ]
-    assert [row.split() for row in folds_table(infos, ["accuracy"])] == [
+    assert [row.split() for row in folds_table(infos, ["accuracy"]).splitlines()] == [
         ["fold", "rows", "accuracy", "rows/s"],
         ["0", "10", "0.5000", "9.9"],
         ["1", "10", "0.5000", "-"],

@@ -26,7 +26,7 @@ WHAT = {
     "whole": ["--full_vocabulary"],
     "adapters": "--lora_r 4 --lora_alpha 32 --lora_dropout 0 --gradient_checkpointing".split(),
 }
-CASES = [("fsdp", "whole"), ("fsdp", "adapters"), pytest.param("ddp", "adapters", marks=pytest.mark.slow)]
+CASES = [("fsdp", "whole"), *(pytest.param(how, "adapters", marks=pytest.mark.slow) for how in ("fsdp", "ddp"))]
 
 
 @pytest.fixture(scope="module")

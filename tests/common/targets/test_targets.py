@@ -13,8 +13,7 @@ from torch.nn import functional
 from common.console import InputError
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics
-from common.models import label_config, labels_of_config
-from common.targets import Classes, Metric, Number, Ordered, SeveralLabels, as_target
+from common.targets import Classes, Metric, Number, Ordered, SeveralLabels, as_target, label_config, labels_of_config
 from common.targets.errors import standard_error
 from common.targets.folds import split_several
 from common.targets.registry import METRICS, find_metric
