@@ -93,7 +93,7 @@ def train(folder, make_model=make_bert, options=None, rows=None, **training):
 
 def make_fold(folder, args, training_args, rows):
     """A fold that trains and evaluates on the same rows, of a run that only counts."""
-    run = SimpleNamespace(phase=lambda name: nullcontext())
+    run = SimpleNamespace(phase=lambda name: nullcontext(), args=args, done={})
     return Fold(run, 0, folder, args, training_args, np.arange(len(rows)), rows, rows, {})
 
 

@@ -76,7 +76,7 @@ def arguments(folder: Path, world_size: int, accumulation: int = 1, **training: 
 
 
 def make_fold(folder: Path, args: Any, training_args: TrainingArguments, rows: Any, eval_rows: Any) -> Fold:
-    run = SimpleNamespace(phase=lambda name: nullcontext(), dir=folder, note=print)
+    run = SimpleNamespace(phase=lambda name: nullcontext(), dir=folder, note=print, args=args, done={})
     return Fold(run, 0, folder, args, training_args, np.arange(len(rows)), rows, eval_rows, {})
 
 
