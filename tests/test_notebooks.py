@@ -58,6 +58,9 @@ def test_a_notebook_runs_on_the_bundled_sample_to_pictures_and_a_checked_submiss
         monkeypatch.setenv(name, value)
     notebook = read(path)
     notebook.cells = [cell for cell in notebook.cells if not tags(cell) & {"install", "data"}]
+    for cell in notebook.cells:
+        if cell.source.startswith("!accelerate launch "):
+            cell.source += " --torch_num_threads 1"  # two on a busy machine wait for each other
     folder = {"metadata": {"path": str(tmp_path / "docs" / "notebooks")}}
 
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources=folder).execute()

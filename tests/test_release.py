@@ -9,6 +9,7 @@ import venv
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from zipfile import Path as ZipPath
+from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
@@ -44,7 +45,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_every_file_of_common_and_nothing_else(wheel):
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "common").rglob("*") if path.is_file()}
     files = {path for path in files if "__pycache__" not in path}
-    with ZipPath(wheel).root as archive:
+    with ZipFile(wheel) as archive:
         packed = set(archive.namelist())
     assert {path for path in packed if ".dist-info/" not in path} == files
     assert any(path.endswith("licenses/LICENSE") for path in packed)
@@ -64,11 +65,6 @@ def test_an_installed_wheel_checks_a_submission_elsewhere(wheel, tmp_path):
     """In a fresh venv, whose other packages are those of this environment."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    packages = Path(
-        launch(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
-    )
-    launch(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
     (tmp_path / "sample.csv").write_text("Id,Expected\n0,joy\n1,joy\n")
     (tmp_path / "good.csv").write_text("Id,Expected\n0,joy\n1,anger\n")
     (tmp_path / "bad.csv").write_text("Id,Expected\n0,joy\n2,anger\n")
@@ -79,8 +75,11 @@ def test_an_installed_wheel_checks_a_submission_elsewhere(wheel, tmp_path):
             [python, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
 
-    where = run("-c", "import common; print(*common.__path__)").stdout
-    assert Path(where.strip()) == packages / "common"
+    installed = run("-m", "pip", "install", "--no-deps", "--no-index", wheel)
+    assert installed.returncode == 0, installed.stderr
+    packages = Path(run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    assert Path(run("-c", "import common; print(*common.__path__)").stdout.strip()) == packages / "common"
     good, bad = (run("-m", "common.submission", name, "sample.csv") for name in ("good.csv", "bad.csv"))
     assert (good.returncode, good.stdout) == (0, "good.csv: fits sample.csv\n"), good.stderr
     assert bad.returncode == 2 and bad.stderr.startswith("error: bad.csv, row 3, column Id: id '2'")
