@@ -37,8 +37,8 @@ def install(folder: Path) -> Path:
     if not python.exists():
         venv.create(folder, with_pip=True)
         run(python, "-m", "pip", "install", "--quiet", "uv")
-    lowest = ["--resolution", "lowest-direct", "--requirement", "requirements.txt"]
-    run(python, "-m", "uv", "pip", "install", "--python", python, *lowest)
+    lowest = ["--resolution", "lowest-direct", "--upgrade"]  # what is there already is no reason to keep it
+    run(python, "-m", "uv", "pip", "install", "--python", python, *lowest, "--requirement", "requirements.txt")
     run(python, "-m", "uv", "pip", "freeze", "--python", python)
     return python
 
