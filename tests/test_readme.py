@@ -244,7 +244,9 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
             code, errors = worker.run(bare, file_of(script), *[word for word in argv if word != "--measure"])
             assert code in (0, 1), errors
             return
-        assert_one_sentence(*worker.run(bare, file_of(script), *argv))
+        code, errors = worker.run(bare, file_of(script), *argv)
+        if script != "common.memory" or code != 0:  # which knows the sizes of some models, and needs no file then
+            assert_one_sentence(code, errors)
     else:
         assert file_of(script).is_file()
         assert not argv

@@ -115,7 +115,7 @@ def test_a_copy_of_friends_with_the_pages_data_py_does_everything_on_a_csv_with_
     assert list(given) == order
     assert sum(given[f"m{i}"] == rows[i][1] for i in range(12)) >= 11
     assert "| 1 | spam |" in (final / "report.md").read_text()
-    assert re.search(r"^my_contest +my_contest/final +final +scratch +oof", table, re.MULTILINE)
+    assert re.search(r"^my_contest +my_contest/final +final +scratch +accuracy .* 60 oof ", table, re.MULTILINE)
     winner = yaml.safe_load((tmp_path / "runs/my_contest/search/final.yaml").read_text())
     assert winner["model_name_or_path"] == "bert-large-uncased"
     assert winner["num_folds"] == 5

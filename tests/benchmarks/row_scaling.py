@@ -49,7 +49,9 @@ def in_a_process(args: argparse.Namespace, rows: int) -> dict[str, float]:
     command += ["--model_name_or_path", args.model_name_or_path, "--rows", str(rows)]
     env = {**os.environ, "COMPETITION_RECIPES_CACHE": "off", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env |= {"PYTHONPATH": str(ROOT), "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    return json.loads(subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:

@@ -295,6 +295,7 @@ def test_minutes_and_memory_of_the_run_are_within_30_percent(task, values, tmp_p
     assert guess == pytest.approx(seconds, rel=0.3) and found["measured"].memory == pytest.approx(memory, rel=0.3)
 
 
+@pytest.mark.slow
 def test_measure_trains_some_steps_and_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text(yaml.safe_dump({**DATA, "model_name_or_path": "scratch", "num_folds": 3, "num_train_epochs": 2}))

@@ -111,6 +111,7 @@ def test_an_epoch_that_is_not_evaluated_has_a_line_too(trained):
     assert [(row.epoch, row.scores) for row in rows] == [(1, {"loss": 3.0}), (2, {"loss": 2.0}), (3, {"loss": 1.0})]
 
 
+@pytest.mark.slow
 def test_a_log_has_plain_lines_and_a_quiet_run_the_results_alone(tmp_path):
     shown = {}
     for name, options in (("plain", []), ("quiet", ["--quiet"]), ("beside", ["--fold_workers", "2"])):

@@ -26,7 +26,7 @@ WHAT = {
     "whole": ["--full_vocabulary"],
     "adapters": "--lora_r 4 --lora_alpha 32 --lora_dropout 0 --gradient_checkpointing".split(),
 }
-CASES = [("fsdp", "whole"), *(pytest.param(how, "adapters", marks=pytest.mark.slow) for how in ("fsdp", "ddp"))]
+CASES = [("fsdp", "whole"), ("fsdp", "adapters"), ("ddp", "adapters")]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def finish(how, folder, argv):
     assert start(how, folder, argv).wait(timeout=200) == 0, (folder / "train.log").read_text()[-4000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "what"), CASES)
 def test_folds_are_saved_whole_by_the_first_process_and_predict_what_one_process_trains(
     worker, base, tmp_path, how, what

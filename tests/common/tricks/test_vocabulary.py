@@ -86,7 +86,8 @@ def collator(pad):
 
 
 def make_fold(folder, options, **training):
-    run = SimpleNamespace(phase=lambda name: nullcontext())
+    args = TextTaskArguments(**options)
+    run = SimpleNamespace(phase=lambda name: nullcontext(), args=args, done={})
     defaults = {
         "per_device_train_batch_size": 8, "num_train_epochs": 2, "learning_rate": 1e-2, "weight_decay": 0.3, "max_grad_norm": 0.5,
         "save_strategy": "no", "eval_strategy": "epoch", "use_cpu": True, "report_to": [], "disable_tqdm": True,
@@ -95,7 +96,7 @@ def make_fold(folder, options, **training):
     training_args = TrainingArguments(output_dir=str(folder), **{**defaults, **training})
     rows, held_out = make_rows(TRAINED, 32, 0), make_rows(TRAINED, 12, 1)
     to_predict = {"held_out": held_out, "test": make_rows(TESTED, 12, 2)}
-    return Fold(run, 0, folder, TextTaskArguments(**options), training_args, np.arange(32), rows, held_out, to_predict)
+    return Fold(run, 0, folder, args, training_args, np.arange(32), rows, held_out, to_predict)
 
 
 def make_model(config):
