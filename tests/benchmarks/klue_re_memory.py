@@ -11,10 +11,14 @@ the CUDA context (0.3 to 0.5 GB) and the allocator's gaps. 1 GB is 1e9 bytes; a 
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import XLMRobertaConfig
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from klue_re.model import RBertConfig, RBertForRelationExtraction
 

@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
 from reon_face.sample.draw import EMOTIONS, draw_frame

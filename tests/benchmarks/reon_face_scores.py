@@ -4,9 +4,12 @@ python tests/benchmarks/reon_face_scores.py --model RUN_OR_EXPORTED --videos A.m
 """
 
 import argparse
+import sys
 import tempfile
 from itertools import product
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from reon_face.scoring.performance import Comparison, compare
 from tests.tools.faces import reencode, watched

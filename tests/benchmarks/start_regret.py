@@ -9,10 +9,15 @@ minus that cell's, in points.
 """
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 
 from common.search.recommend import DEFAULTS, Record, propose
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.benchmarks.replay_search import DESIGN, REPORT, TABLES, Table
 
 BATCH = 32.0  # of all recorded tables

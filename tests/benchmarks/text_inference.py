@@ -11,6 +11,7 @@ tokens and batches. int8 is that of predict.py --int8.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from common.models import load_fold
 from common.run import finished_folds
 from common.text import Collator, tokenize
 from common.tricks.int8 import Int8Model
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from nsmc.data import LABEL_NAMES, read_examples
 
 
