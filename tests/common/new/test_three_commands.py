@@ -25,6 +25,7 @@ def write(path, header, rows):
         csv.writer(file, delimiter=";").writerows([header, *rows])
 
 
+@pytest.mark.slow
 def test_a_contest_of_several_labels_in_semicolons_and_utf16(worker, tmp_path):
     random = np.random.default_rng(0)
     rows = []

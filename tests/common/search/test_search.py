@@ -180,6 +180,7 @@ def test_two_axes_with_a_budget_that_grows_and_options_that_must_not_change(tmp_
     assert "started with other fields (weight_decay)" in (tmp_path / "printed.txt").read_text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_grid_is_trained_in_order_and_a_run_that_diverges_ends_nothing(tmp_path):
     write_space(tmp_path, independent={}, coupled={"learning_rate": [1e-3, 1e30], "num_train_epochs": 1})
     finish(tmp_path, start(tmp_path, "--sampler", "grid"))

@@ -18,6 +18,7 @@ def learned(tmp_path_factory):
     return learn.learn_sharded(folder / "alone", 1), json.loads((folder / "2.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", learn.SHARDED)
 def test_weights_logits_losses_and_gradient_norms_are_those_of_one_process(learned, name):
     alone, shared = (results[name] for results in learned)

@@ -42,6 +42,7 @@ def test_a_tracker_that_is_not_installed_is_one_sentence_that_says_how(tmp_path,
         check_trainer(training_args, ["loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 def test_tensorboard_has_the_curves_of_each_fold_after_its_checkpoints_are_gone(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
