@@ -40,7 +40,7 @@ from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import compute_metrics, task_metric
 from common.progress.callback import FoldProgress
 from common.progress.lines import shown_metrics
-from common.targets import Classes, as_target, labels_of_config
+from common.targets import Classes, as_target, labels_of_config, with_metric
 
 disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EMA_STATE = "ema.safetensors"  # in a checkpoint; the averages are the same in all processes
@@ -291,7 +291,7 @@ def watched_metrics(prediction: EvalPrediction, label_names: Classes, task: Any)
     logits = label_names.to_logits(torch.from_numpy(prediction.predictions).float()).numpy()
     metric = task_metric(task, label_names)
     metrics = compute_metrics(logits, prediction.label_ids, label_names, metric)
-    return {key: metrics[key] for key in dict.fromkeys([*label_names.watched, *([metric.name] if metric else [])])}
+    return {key: metrics[key] for key in with_metric(label_names.watched, metric)}
 
 
 def check_stop(state: TrainerState, task: Any, training_args: TrainingArguments) -> None:

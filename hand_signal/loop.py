@@ -23,6 +23,8 @@ from common.guards.lock import check_held
 from common.guards.manifest import link
 from common.guards.pickles import load_tensors, refusing_pickles
 from common.guards.rows import FilledRows, nothing_of, share_buffers
+from common.metrics import task_metric
+from common.progress.lines import shown_metrics
 from common.progress.meter import Meter
 from common.targets import Classes, labels_of_config
 
@@ -104,10 +106,12 @@ class Loop:
             if self.accelerator.is_main_process:
                 link(checkpoint / WEIGHTS, self.folder / WEIGHTS)
             self.accelerator.wait_for_everyone()
-        self.meter = Meter(fold, self.state.epoch, args.num_train_epochs)
+        self.meter = Meter(fold, self.state.epoch)
         # on every process, because predict_clips() gives all rows to each; the folder stays empty
         kind = None if self.target.kind == Classes.kind else self.target.kind
-        self.metric = Watched(kind, keep_in_memory=True, cache_dir=str(self.folder / "metric"))
+        self.watched = Watched(kind, keep_in_memory=True, cache_dir=str(self.folder / "metric"))
+        self.metric = task_metric(fold.args, self.target)
+        self.shown = shown_metrics(fold.args, self.target)
 
     def logits(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(B, C) float32 of a training batch, of streams of key points (S, B, C). labels: NO_ROW for a clip that fills
@@ -143,14 +147,15 @@ class Loop:
         batches = args.per_device_eval_batch_size, args.dataloader_num_workers
         with nullcontext() if self.ema is None else self.ema.applied(self.model):
             seen = predict_clips(self.model, eval_set, self.accelerator, label_names, *batches)
-            scores = self.metric.compute(predictions=seen.logits, references=seen.labels, label_names=label_names)
+            how = {"label_names": label_names, "metric": self.metric}
+            scores = self.watched.compute(predictions=seen.logits, references=seen.labels, **how)
             entry = {
                 "epoch": state.epoch,
                 "step": state.global_step,
                 "loss": train_loss,
                 "learning_rate": self.scheduler.get_last_lr()[0],
                 "eval_loss": scores[self.target.loss],
-                **{f"eval_{key}": scores[key] for key in self.target.watched},
+                **{f"eval_{key}": scores[key] for key in scores},
             }
             watched = entry["eval_" + (args.metric_for_best_model or "loss").removeprefix("eval_")]
             better = state.best_metric is None or (
@@ -167,9 +172,8 @@ class Loop:
         state.log_history.append(entry)
         self.accelerator.log(entry, step=state.global_step)
         if self.accelerator.is_main_process:
-            self.meter.show(
-                state.epoch, {key: entry[key] for key in ("loss", "eval_loss", f"eval_{self.target.metric}")}
-            )
+            shown = ("loss", "eval_loss", *(f"eval_{name}" for name in self.shown))
+            self.meter.show(state.epoch, args.num_train_epochs, {key: entry[key] for key in shown})
 
     def save(self) -> None:
         """Write a checkpoint of tensors and numbers, and drop the oldest above save_total_limit. Random states are not

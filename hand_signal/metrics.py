@@ -9,12 +9,12 @@ import evaluate
 import numpy as np
 
 from common.metrics import compute_metrics
-from common.targets import SeveralLabels, as_target
+from common.targets import Metric, SeveralLabels, as_target, with_metric
 
 
 class Watched(evaluate.Metric):
-    """What the target watches of compute_metrics(). predictions: logits (N, C), float32; references: labels (N,), of
-    several labels (N, C), -1 where unknown."""
+    """What the target watches of compute_metrics(), and the metric that was asked for. predictions: logits (N, C),
+    float32; references: labels (N,), of several labels (N, C), -1 where unknown."""
 
     def _info(self) -> evaluate.MetricInfo:
         label = datasets.Value("int64")
@@ -29,6 +29,8 @@ class Watched(evaluate.Metric):
             features=datasets.Features(features),
         )
 
-    def _compute(self, predictions: list, references: list, label_names: list[str]) -> dict[str, float]:
-        metrics = compute_metrics(np.array(predictions, dtype=np.float32), np.array(references), label_names)
-        return {key: metrics[key] for key in as_target(label_names).watched}
+    def _compute(
+        self, predictions: list, references: list, label_names: list[str], metric: Metric | None = None
+    ) -> dict[str, float]:
+        metrics = compute_metrics(np.array(predictions, dtype=np.float32), np.array(references), label_names, metric)
+        return {key: metrics[key] for key in with_metric(as_target(label_names).watched, metric)}

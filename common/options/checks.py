@@ -13,7 +13,7 @@ from common.guards.options import check_optimizer_reads
 from common.guards.special import refuse_special_options
 from common.metrics import task_metric
 from common.options.fields import MAX_SEED
-from common.targets import Classes, as_target
+from common.targets import Classes, as_target, with_metric
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")  # whose package has the name that report_to has
 # What the Trainer's own fields may be: (least, most), most None for no bound.
@@ -48,7 +48,7 @@ def check_values(args: Any, training_args: Any) -> None:
     target = task_target(args)
     target.check(args, training_args)
     metric = task_metric(args, target)
-    check_trainer(training_args, [*target.watched, *([metric.name] if metric else [])])
+    check_trainer(training_args, with_metric(target.watched, metric))
     check_folder(Path(training_args.output_dir or "runs"), "output_dir")
     if args.fold_workers not in ("auto", "1"):
         from common.workers.plan import check_memory

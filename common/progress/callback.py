@@ -28,10 +28,7 @@ class FoldProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         hidden = args.disable_tqdm or self.fold.args.quiet or not state.is_world_process_zero
-        epochs = args.num_train_epochs
-        if args.max_steps > 0:
-            epochs *= args.max_steps / max(state.max_steps, 1)
-        self.meter = Meter(self.fold, state.epoch or 0.0, epochs)
+        self.meter = Meter(self.fold, state.epoch or 0.0)
         self.bar = tqdm(
             total=state.max_steps,
             initial=state.global_step,
@@ -92,5 +89,7 @@ class FoldProgress(TrainerCallback):
         self.waits = False
         if state.is_world_process_zero:
             self.bar.clear()
-            self.meter.show(state.epoch, {"loss": self.loss, **{f"eval_{name}": scores[name] for name in scores}})
+            epochs = state.epoch * state.max_steps / state.global_step  # --max_steps may be a part of one
+            found = {f"eval_{name}": value for name, value in scores.items()}
+            self.meter.show(state.epoch, epochs, {"loss": self.loss, **found})
             self.bar.refresh()

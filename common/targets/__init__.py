@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from common.targets.classes import Classes
 from common.targets.number import Number
 from common.targets.ordered import Ordered
-from common.targets.registry import Metric
+from common.targets.registry import Metric, with_metric
 from common.targets.several import SeveralLabels
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "label_config",
     "labels_of_config",
     "target_of",
+    "with_metric",
 ]
 
 KINDS = {target.kind: target for target in (Classes, SeveralLabels, Number, Ordered)}

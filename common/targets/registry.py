@@ -1,7 +1,7 @@
 """Metrics by name, and a competition's own: what steers evaluation, the best checkpoint, search and report."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +130,11 @@ METRICS = {
         *(Metric(name, of_numbers(name), kinds=("number",)) for name in ("r2", "pearson", "spearman")),
     ]
 }
+
+
+def with_metric(watched: Sequence[str], metric: Metric | None) -> list[str]:
+    """What an evaluation measures: what the target watches, and the metric that was asked for."""
+    return list(dict.fromkeys([*watched, *([metric.name] if metric else [])]))
 
 
 def find_metric(name: str, target: Classes, own: Metric | None = None) -> Metric:

@@ -4,6 +4,7 @@ import numpy as np
 
 from common.metrics import compute_metrics
 from common.options.fields import WATCHED
+from common.targets.registry import METRICS
 from hand_signal.metrics import Watched
 
 
@@ -18,5 +19,7 @@ def test_an_evaluation_has_the_bits_of_compute_metrics_each_time_and_leaves_the_
         expected = compute_metrics(logits, labels, list("abcde"))
         found = metric.compute(predictions=logits, references=labels, label_names=list("abcde"))
         assert found == {key: expected[key] for key in WATCHED}
+        own = metric.compute(predictions=logits, references=labels, label_names=list("abcde"), metric=METRICS["mcc"])
+        assert own == {**found, "mcc": compute_metrics(logits, labels, list("abcde"), METRICS["mcc"])["mcc"]}
     assert np.array_equal(np.random.get_state()[1], before)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -51,6 +51,15 @@ def test_the_preset_learns_and_its_folds_say_how_to_read_a_clip(trained):
     assert 0 < read_json(trained / "calibration.json")["log_loss_cross_fitted"] < 0.5
 
 
+def test_a_metric_that_the_target_does_not_watch_is_measured_shown_and_chooses_the_weights(worker, clips, tmp_path):
+    files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json", "--fold", "0"]
+    options = [*TUNE, *files, "--num_train_epochs", "3", "--metric", "mcc", "--load_best_model_at_end"]
+    succeed(worker, tmp_path, "train.py", *options, "--output_dir", "run")
+    info = read_json(tmp_path / "run/fold0/fold.json")
+    assert info["best_metric"] == max(entry["eval_mcc"] for entry in info["log_history"])
+    assert "eval_mcc" in worker.printed
+
+
 def test_the_report_shows_mean_poses_and_the_clips_with_most_loss(trained):
     page = (trained / "report.md").read_text()
     assert page.count("## Key points: oof") == 1 and "mean_poses.png" in page and "highest_loss.png" in page

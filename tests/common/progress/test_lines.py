@@ -74,13 +74,13 @@ def trained(monkeypatch):
     run = SimpleNamespace(args=SimpleNamespace(fold=None), done={0: True, 1: False, 2: False})
     fold = SimpleNamespace(run=run, args=SimpleNamespace(quiet=False), number=1, train_rows=range(100))
 
-    def train(evaluates):
+    def train(evaluates, max_steps=12):
         shown = callback.FoldProgress(fold, ["accuracy"])
-        state, control = TrainerState(epoch=0.0, max_steps=12), TrainerControl()
+        state, control = TrainerState(epoch=0.0, max_steps=max_steps), TrainerControl()
         shown.on_train_begin(args, state, control)
-        for epoch in range(3):
+        for epoch in range(-(-max_steps // 4)):
             shown.on_epoch_begin(args, state, control)
-            for step in range(4):
+            for step in range(min(4, max_steps - 4 * epoch)):
                 clock.now += 1
                 state.global_step += 1
                 state.epoch = epoch + (step + 1) / 4
@@ -109,6 +109,12 @@ def test_an_epoch_has_one_line_with_the_speed_of_training_alone_and_the_time_tha
 def test_an_epoch_that_is_not_evaluated_has_a_line_too(trained):
     rows = trained(evaluates=False)
     assert [(row.epoch, row.scores) for row in rows] == [(1, {"loss": 3.0}), (2, {"loss": 2.0}), (3, {"loss": 1.0})]
+
+
+def test_a_run_that_ends_with_a_part_of_an_epoch_says_so_and_what_is_left_of_it(trained):
+    first, last = trained(evaluates=True, max_steps=6)
+    assert [(row.epoch, row.epochs) for row in (first, last)] == [(1, 1.5), (1.5, 1.5)]
+    assert first.left == 14 * (0.5 + 1.5)  # of this fold, and the one after it
 
 
 @pytest.mark.slow
