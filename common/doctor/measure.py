@@ -16,13 +16,13 @@ from common.doctor.preset import LESS, Preset
 from common.doctor.steps import Measured
 from common.files import read_json, read_yaml
 from common.guards.surroundings import check_temporary
+from common.workers.folds import OUT_OF_MEMORY
 from common.workers.plan import free_memory
-from common.workers.process import ROOT
+from common.workers.process import python_path
 
 REPORT = 3.0  # seconds that metrics, plots and report.md take
 CHILD = 10.0  # seconds until the processes of --fold_workers train
 SAMPLE = "demo.yaml"  # which names the bundled sample
-OUT_OF_MEMORY = ("out of memory", "no memory left")
 
 
 def measure(preset: Preset, sample: bool) -> Iterator[Finding]:
@@ -36,8 +36,7 @@ def measure(preset: Preset, sample: bool) -> Iterator[Finding]:
         result = Path(folder, "measured.json")
         command = [sys.executable, "-m", "common.doctor.steps", str(result), repr(time.time())]
         command += train_command(preset, Path(folder), sample)
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path}
+        environment = {**os.environ, "PYTHONPATH": python_path()}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
         if not result.exists():
             yield failure(ended)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -24,6 +23,7 @@ from common import folds
 from common.batches import row_lengths
 from common.console import Stopped
 from common.files import write_json
+from common.progress.meter import peak_resident
 from common.workers import child
 from common.workers.plan import make_plan
 
@@ -123,7 +123,7 @@ def measure_fold(run: "Run", splits: list, rows: dict[str, Any], result: Path, s
         epochs=epochs,
         folds=1 if args.fold is not None else len(splits),
         workers=workers,
-        memory=peak_memory(),
+        memory=peak_resident(),
         gpu_memory=torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0,
         evaluations=evaluations,
         checkpoints=checkpoints,
@@ -184,17 +184,6 @@ def step_seconds(deltas: np.ndarray, per_epoch: int) -> tuple[float, float]:
     first = inside & ~later
     of_all = float(deltas[inside].mean())
     return tuple(float(deltas[some].mean()) if some.any() else of_all for some in (first, later))
-
-
-def peak_memory() -> int:
-    """The most bytes that this process has held."""
-    info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):  # Windows
-        return info.peak_wset
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Rows are matched by id. Every difference is of the same rows and against the fir
 rows as independent and the two trainings as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from common.guards.manifest import read_sealed
 from common.logits import Logits
 from common.metrics import metric_of
 from common.report.number_page import tenths
-from common.report.run_files import RunFiles, read_run
+from common.report.run_files import RunFiles, read_run, sha256_of
 from common.report.run_page import COUNTS, mean_and_error
 from common.search.differences import bootstrap_difference
 from common.targets import Classes, Metric
@@ -140,28 +140,26 @@ def warnings_of(names: Sequence[str], files: Sequence[RunFiles], parts: dict[str
 
 def option_rows(files: Sequence[RunFiles]) -> list[tuple[str, list[str]]]:
     """(option, its value in each run) where these differ; where a path does and its contents do not, that is said."""
-    configs = [run.config for run in files]
     rows = []
-    for key in dict.fromkeys(key for config in configs for key in config):
-        values = [config.get(key) for config in configs]
-        if any(value != values[0] for value in values):
-            entries = [run.record["data"].get(key) for run in files]
-            prints = [entry.get("sha256") if isinstance(entry, dict) else None for entry in entries]
-            same = prints[0] is not None and all(one == prints[0] for one in prints)
-            rows.append((f"{key} (same contents)" if same else key, [shown(value) for value in values]))
+    for key, values in differing([run.config for run in files]):
+        prints = [sha256_of(run, key) for run in files]
+        same = prints[0] is not None and all(one == prints[0] for one in prints)
+        rows.append((f"{key} (same contents)" if same else key, values))
     return rows
 
 
 def setting_rows(files: Sequence[RunFiles]) -> list[tuple[str, list[str]]]:
     """The same of what the runs were started with and on: commit, device, packages."""
     keys = ("commit", "device", "launcher", "num_processes", "mixed_precision", "threads")
-    records = [{key: run.record.get(key) for key in keys} | run.record["packages"] for run in files]
-    rows = []
+    return list(differing([{key: run.record.get(key) for key in keys} | run.record["packages"] for run in files]))
+
+
+def differing(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """(key, its value in each record) where these differ."""
     for key in dict.fromkeys(key for record in records for key in record):
         values = [record.get(key) for record in records]
         if any(value != values[0] for value in values):
-            rows.append((key, [shown(value) for value in values]))
-    return rows
+            yield key, [shown(value) for value in values]
 
 
 def shown(value: Any) -> str:

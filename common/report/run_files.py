@@ -75,6 +75,12 @@ def start_of(path: Path) -> Path:
     raise InputError(f"{path}: holds no run.json; the folder of a run was expected")
 
 
+def sha256_of(run: RunFiles, option: str) -> Any:
+    """What run.json says of the file of an option."""
+    entry = run.record["data"].get(option)
+    return entry.get("sha256") if isinstance(entry, dict) else None
+
+
 def number_in(values: dict[str, Any], key: str) -> bool:
     """Whether a value is a finite number, or absent."""
     value = values.get(key, 0)

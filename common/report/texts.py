@@ -10,7 +10,7 @@ from common.console import InputError
 from common.guards.inputs import data_sha256
 from common.options.args import arguments_of, load_data_module
 from common.options.decoders import TextTaskArguments
-from common.report.run_files import RunFiles
+from common.report.run_files import RunFiles, sha256_of
 
 FILES = {
     "oof": ("train_file",),
@@ -50,12 +50,6 @@ def read_texts(run: RunFiles, part: str) -> tuple[dict[str, str], str]:
     except InputError as error:
         return {}, str(error)
     return {row.id: shorten(" | ".join(row.segments)) for row in rows}, ""
-
-
-def sha256_of(run: RunFiles, option: str) -> Any:
-    """What run.json says of the file of an option."""
-    entry = run.record["data"].get(option)
-    return entry.get("sha256") if isinstance(entry, dict) else None
 
 
 def shorten(text: str) -> str:

@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from common.console import InputError, print_once
+from common.guards.launcher import is_on
 from common.guards.options import TEXTS
 from common.guards.processes import are_several
 
 LAUNCH = "accelerate launch --use_fsdp"
-YES = ("1", "true", "yes", "y", "t", "on")
 READ = ("use_fsdp", "fsdp_version", "fsdp_reshard_after_forward")  # of the launcher's options
 RESHARD = {"true": True, "false": False}
 # What accelerate's FSDP can and is not done here: variable -> option, why
@@ -49,8 +49,7 @@ def launched() -> dict[str, Any]:
     if not are_several():
         raise InputError(f"{LAUNCH}: one process has nobody to share with; give --num_processes 2 or more, or none")
     for variable, (option, why) in NOT_DONE.items():
-        value = os.environ.get(variable, "")
-        if value.lower() in YES or variable == "FSDP_IGNORED_MODULES" and value:
+        if is_on(variable) or variable == "FSDP_IGNORED_MODULES" and os.environ.get(variable):
             raise InputError(f"accelerate launch --{option}: is not supported, {why}")
     reshard = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower()
     if reshard not in RESHARD:

@@ -15,6 +15,11 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
 LAUNCHER += ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_", "ACCELERATE_")
 
 
+def python_path() -> str:
+    """PYTHONPATH of a process that imports `common` from where this one did."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 class Child:
     """One process that trains.
 
@@ -29,7 +34,7 @@ class Child:
         command = [sys.executable, "-m", "common.workers.child", *["--end_with_parent"] * ends_with_parent]
         dropped = LAUNCHER if ends_with_parent else ()
         env = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+        env["PYTHONPATH"] = python_path()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

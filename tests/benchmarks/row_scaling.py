@@ -11,7 +11,6 @@ token ids is off.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -62,6 +61,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     from common.batches import LengthBatchSampler, row_lengths
     from common.folds import make_splits
     from common.models import load_tokenizer
+    from common.progress.meter import peak_resident
     from common.text import Collator, find_max_length, tokenize
 
     from data import LABEL_NAMES, TaskArguments, make_preprocessing, read_examples
@@ -69,7 +69,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     task = TaskArguments(model_name_or_path=args.model_name_or_path, num_folds=5)
     tokenizer = load_tokenizer(task, [])
     seconds = {}
-    before = peak_memory()
+    before = peak_resident()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.txt"
         with open(args.train_file, encoding="utf-8") as file:
@@ -85,7 +85,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
             batches = LengthBatchSampler(row_lengths(dataset), 32, seed=42)
             for _ in DataLoader(dataset, batch_sampler=batches, collate_fn=Collator(tokenizer)):
                 pass
-    return {**seconds, "bytes": peak_memory() - before}
+    return {**seconds, "bytes": peak_resident() - before}
 
 
 class timed:
@@ -99,11 +99,6 @@ class timed:
 
     def __exit__(self, *_) -> None:
         self.seconds[self.name] = time.perf_counter() - self.began
-
-
-def peak_memory() -> int:
-    """Bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
