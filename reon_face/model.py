@@ -240,6 +240,7 @@ def load_fold(
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    if names != list(label_names):
+    kinds = getattr(model.config, "target", {}).get("kind", Classes.kind), as_target(label_names).kind
+    if names != list(label_names) or kinds[0] != kinds[1]:
         raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
     return model.to(device).eval()

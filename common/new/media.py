@@ -15,19 +15,29 @@ import numpy as np
 from common.console import InputError
 from common.files import atomic_write
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from common.new.answers import find_submission
-from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name, whole_folder
-from common.new.code import Plan, as_source, head, targets_import
+from common.new.answers import find_submission, order_of_sample
+from common.new.build import (
+    LEFT_BEHIND,
+    OLD_DATA,
+    find_metric_name,
+    names_in_order,
+    read_sample,
+    sample_text,
+    whole_folder,
+    write_sample_submission,
+)
+from common.new.code import Plan, as_source, head, label_lines, target_helpers, targets_import
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
 from common.new.presets import search_metric
 from common.new.readme import readme
 from common.new.roles import Roles, check_column, find_targets
-from common.new.sample import ROWS, labels_of, sample_submission, target_cell, write_table
+from common.new.sample import ROWS, labels_of, target_cell, write_table
 from common.tables import Table, read_table
 from common.tables.media import find_file
 
 FILE_NAMES = ("path", "file", "filename", "file_name", "image", "image_id", "img", "video", "clip", "id")
+PREDICTED = 5  # rows of the sample without a label
 OF_CLASSES = ("label_smoothing_factor", "mixup_alpha", "calibrate")  # options that other targets do not have
 # METRIC is looked for where TaskArguments stands
 OPTIONS_OF_TRAIN = ["", "", "class TaskArguments(RecipeArguments):", '    """Options of train.py."""']
@@ -55,7 +65,7 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         raise InputError(f"--{media.option}: {where or 'is missing'}, expected a folder of {media.option}")
     if args.test and not Path(args.test).is_dir() and not args.labels:
         raise InputError(f"--test: {args.test} is no folder, expected a folder of {media.option}")
-    sample = read_table(args.sample) if args.sample else None
+    sample = read_sample(args.sample) if args.sample else None
     files = {"train_file": media.option, "test_file": "test", "sample_submission_file": "sample_submission.csv"}
     links = {media.option: where}
     if args.test and Path(args.test).is_dir():
@@ -69,10 +79,10 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         column = None
         target = folders_of_classes(Path(where))
         said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
-    if recipe.name == "hand_signal" and target.kind != "labels":
-        raise InputError(f"--target: is {target.kind}, hand_signal's loop learns one label a clip (--kind labels)")
+    if args.labels:  # of folders the names' order is that of the labels
+        target.names = order_of_sample(sample, target.names)
     metric = find_metric_name(args.metric, target)
-    submission, answers, why = find_submission(sample, target, args.id or column)
+    submission, answers, why = find_submission(sample, target, args.id or column, metric)
     roles = Roles(args.id or column, [], target.columns, {})
     keep = {"test_file": args.test, "sample_submission_file": args.sample}
     files = {option: name for option, name in files.items() if keep.get(option, name)}
@@ -82,7 +92,8 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     yield from [*said, f"metric: {metric}", f"submission: {why}"]
     with whole_folder(folder) as made:
         write(args, recipe, made, plan, code, links)
-        write_sample(made, plan, media, column)
+        write_sample_submission(made / "data" / "sample_submission.csv", args.sample, sample)
+        write_sample(made, plan, media, column, sample)
         with atomic_write(made / "README.md") as file:
             file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines; data/ holds links. Next:"
@@ -114,7 +125,8 @@ def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[
         raise InputError(
             f"{table.path}, column {column}: {value!r:.80} stands in several rows, expected each file once"
         )
-    target = find_target(table, [columns[name] for name in targets], args.kind, args.metric)
+    how = args.kind, args.metric, names_in_order(args), args.decimal
+    target = find_target(table, [columns[name] for name in targets], *how)
     shares = ", ".join(f"{name} {count:,}" for name, count in list(target.counts.items())[:12])
     said = [f"labels: {table.path}, {len(table):,} rows"]
     said += [f"  {column}: the files' names ({columns[column].describe()})"]
@@ -162,10 +174,7 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
     """data.py of files and a table of their labels."""
     module = OLD_DATA[plan.recipe].removesuffix(".py")
     is_face = plan.recipe == "reon_face"
-    (target,) = plan.target.columns[:1]
     suffixes = "IMAGE_SUFFIXES" if is_face else "VIDEO_SUFFIXES"
-    helper = {"labels": "label_number", "ordered": "label_number", "number": "number_of"}.get(plan.target.kind)
-    helper = helper or ("some_labels" if len(plan.target.columns) == 1 else None)
     own = "Faces, fingerprints, ranks" if is_face else "ClipExample, Clips, list_frames, set_groups"
     lines = [
         f'"""{plan.name}: {media.option} and a table of their labels. Written by common.new, to be edited.',
@@ -179,7 +188,7 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
         f"from common.guards.listing import {suffixes}",
         f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
-        *([f"from common.tables.columns import {helper}"] if helper else []),
+        f"from common.tables.columns import {', '.join(target_helpers(plan.target))}",
         f"from common.tables.media import {'files_of, ' if is_face else ''}find_file",
         *targets_import(plan.target),
         "",
@@ -193,31 +202,15 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
         "",
         "",
         *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
-        *table_reader(plan, column, target, suffixes, media.option, is_face, endings),
+        *table_reader(plan, column, suffixes, media.option, is_face, endings),
     ]
     return "\n".join(lines) + "\n"
 
 
-def table_reader(
-    plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool, endings: bool
-) -> list[str]:
+def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: bool, endings: bool) -> list[str]:
     """Source of read_examples(). endings: whether the table's names of files have theirs."""
     identity = as_source(plan.roles.id or column)
     needed = as_source(list(dict.fromkeys([plan.roles.id or column, column])))
-    cell = f"values.get({as_source(target)})"
-    kinds = {
-        "labels": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
-        "ordered": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
-        "number": [f"        label = number_of({cell}, where)"],
-        "several": ["        label = LABEL_NAMES.unknown", f"        if {as_source(target)} in values:"],
-    }
-    lines = kinds[plan.target.kind]
-    if plan.target.kind == "several" and len(plan.target.columns) == 1:
-        lines += [f"            names = some_labels(values[{as_source(target)}], where)"]
-        lines += ["            label = LABEL_NAMES.encode(names, where)"]
-    elif plan.target.kind == "several":
-        lines += ['            names = [name for name in LABEL_NAMES if values[name] == "1"]']
-        lines += ["            label = LABEL_NAMES.encode(names, where)"]
     records = f"read_table(path).records({needed}, {as_source(plan.target.columns)})"
     start = [
         "def read_examples(path, preprocessing):",
@@ -245,7 +238,7 @@ def table_reader(
         '        where = f"{path}, row {row}"',
         f'        check_id(values[{identity}], "{plan.roles.id or column}", row, first_row, path)',
         f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
-        *lines,
+        *label_lines(plan.target),
     ]
     if is_face:
         return [
@@ -285,9 +278,9 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
     (folder / "data").mkdir()
     for name, target in links.items():
         (folder / "data" / name).symlink_to(Path(target).resolve(), target_is_directory=True)
-    for file, name in ((args.labels, None), (args.sample, "sample_submission.csv"), (args.test, None)):
+    for file in (args.labels, args.test):
         if file and Path(file).is_file():
-            shutil.copyfile(file, folder / "data" / (name or Path(file).name))
+            shutil.copyfile(file, folder / "data" / Path(file).name)
     presets = {name: (recipe / "configs" / name).read_text(encoding="utf-8") for name in ("tune.yaml", "final.yaml")}
     presets["search.yaml"] = (recipe / "configs" / "search.yaml").read_text(encoding="utf-8")
     presets["search.yaml"] = re.sub(r"^metric: .*\n", search_metric(plan.metric), presets["search.yaml"], flags=re.M)
@@ -300,41 +293,50 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
             line = f"model_name_or_path: {args.model_name_or_path}"
             presets[name] = re.sub(r"^model_name_or_path: .*$", line, presets[name], flags=re.M)
     train = f"sample/{plan.files['train_file']}"
+    test = "sample/test.csv" if args.labels else "sample/test"
     shared = "model_name_or_path: scratch\nnum_folds: 2\nnum_train_epochs: 2\nlearning_rate: 1e-3\n"
     size = "image_size: 32\n" if recipe.name == "reon_face" else "num_frames: 4\nframe_stride: 0\ncrop_size: 32\n"
     presets["demo.yaml"] = (
         "# The sample, which is drawn and says nothing of the contest: a small model from scratch, no network, a CPU.\n"
-        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 6\n"
+        f"train_file: {train}\ntest_file: {test}\nsample_submission_file: sample/sample_submission.csv\n"
+        f"{shared}{size}per_device_train_batch_size: 6\n"
     )
     for name, text in {"data.py": code, **{f"configs/{name}": text for name, text in presets.items()}}.items():
         with atomic_write(folder / name) as file:
             file.write(text)
 
 
-def write_sample(folder: Path, plan: Plan, media: Media, column: str | None) -> None:
-    """20 drawn images, or clips as folders of 6 drawn frames."""
-    from PIL import Image
-
+def write_sample(folder: Path, plan: Plan, media: Media, column: str | None, sample: Table | None) -> None:
+    """20 drawn images, or clips as folders of 6 drawn frames, and five more to predict. A table names its files, or
+    without a table the folders are the labels."""
     random = np.random.default_rng(0)
-    target = plan.target
-    rows = []
-    for number in range(ROWS):
-        labels = labels_of(number, target)
-        name = f"{number + 1:03}"
-        where = folder / "sample" / media.option
-        where = where if column else where / target.names[labels[0]]
-        colour = np.array([40, 60, 80]) + 25 * (labels[0] % 7)
-        frames = 1 if media.option == "images" else 6
-        for frame in range(frames):
-            pixels = np.clip(random.normal(colour, 30, (48, 48, 3)), 0, 255).astype(np.uint8)
-            file = where / f"{name}.png" if frames == 1 else where / name / f"{frame}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(file)
-        file_name = f"{name}.png" if frames == 1 else name
-        cells = {c: target_cell(c, number, target, labels) for c in target.columns}
-        rows.append({plan.roles.id or "id": file_name, column or "id": file_name, **cells})
+    row_id = plan.roles.id or "id"
+    train, test = [], []
+    for number in range(ROWS + PREDICTED):
+        labels = labels_of(number, plan.target)
+        name = f"{number + 1:03}" + ".png" * (media.option == "images")
+        where = (
+            media.option if column else "test" if number >= ROWS else f"{media.option}/{plan.target.names[labels[0]]}"
+        )
+        draw(folder / "sample" / where / name, 25 * (labels[0] % 7), random)
+        row = {row_id: name, column or row_id: name}
+        if number >= ROWS:
+            test.append(row)
+        else:
+            train.append(row | {c: target_cell(c, number, plan.target, labels) for c in plan.target.columns})
     if column:
-        write_table(folder / "sample" / plan.files["train_file"], list(rows[0]), rows)
-    text = sample_submission([target.columns[0]], "id", [row[plan.roles.id or "id"] for row in rows[:5]], "0")
+        write_table(folder / "sample" / plan.files["train_file"], list(train[0]), train)
+        write_table(folder / "sample" / "test.csv", list(test[0]), test)
+    text = sample_text(plan, sample, row_id, [row[row_id] for row in test])
     with atomic_write(folder / "sample" / "sample_submission.csv") as file:
         file.write(text)
+
+
+def draw(path: Path, light: int, random: np.random.Generator) -> None:
+    """A noisy image, or where the path has no ending a folder of six."""
+    from PIL import Image
+
+    for file in [path] if path.suffix else [path / f"{frame}.png" for frame in range(6)]:
+        pixels = np.clip(random.normal(np.array([40, 60, 80]) + light, 30, (48, 48, 3)), 0, 255).astype(np.uint8)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)

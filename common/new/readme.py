@@ -22,7 +22,7 @@ Made by `python -m common.new` from {plan.recipe}; the contest's files lie in `d
 
 ```
 accelerate launch {name}/train.py --config {name}/configs/demo.yaml      # the made sample: does everything run?
-accelerate launch {name}/train.py      # 5 folds, submission, report: runs/{plan.name}/final
+accelerate launch {name}/train.py      # all folds, submission, report: runs/{plan.name}/final
 {check}python -m common.search {name}      # which settings win
 accelerate launch {name}/predict.py --run_dir runs/{plan.name}/final --test_file {name}/data/{test}{with_sample}
 python -m common.report runs

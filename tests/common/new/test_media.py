@@ -115,7 +115,6 @@ def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatc
         ("reon_face", ["--images", "clips", "--labels", "labels.csv", "--target", "kind", "--path", "fil"], "'file'"),
         ("reon_face", ["--images", "classes", "--labels", "labels.csv", "--target", "kind"], "name it with --path"),
         ("reon_face", ["--images", "images", "--train", "labels.csv"], "--train: reon_face reads --images"),
-        ("hand_signal", ["--clips", "clips", "--labels", "labels.csv", "--target", "tags"], "one label a clip"),
         ("friends", ["--train", "labels.csv", "--images", "images"], "--images: is of images and clips"),
     ],
 )
