@@ -38,7 +38,8 @@ def search_metric(metric: str) -> str:
 def text_presets(
     script: str, model: str | None, metric: str, extra: str = "", rows: int | None = None
 ) -> dict[str, str]:
-    """File name -> YAML. rows: to train on, where few are to be done in minutes; extra: lines that the folder's own options need."""
+    """File name -> YAML. rows: to train on, where few are to be done in minutes; extra: lines that the folder's own
+    options need."""
     fast, slow = (model, model) if model else MODELS[script]
     folds, epochs = (3, 2) if size_of(slow) == "small" and rows and rows <= FEW_ROWS else (5, 3)
     few = f"# {rows} rows and a small model are for a CPU: 5 folds of 3 epochs would take 2.5 times as long.\n"
