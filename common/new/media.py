@@ -15,10 +15,12 @@ import numpy as np
 from common.console import InputError
 from common.files import atomic_write
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from common.guards.spelling import nfc
 from common.new.answers import find_submission, order_of_sample
 from common.new.build import (
     LEFT_BEHIND,
     OLD_DATA,
+    check_test_labels,
     find_metric_name,
     names_in_order,
     read_sample,
@@ -31,10 +33,11 @@ from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
 from common.new.presets import search_metric
 from common.new.readme import readme
-from common.new.roles import Roles, check_column, find_targets
+from common.new.roles import Roles, check_column, find_id, find_targets, id_of_sample
 from common.new.sample import ROWS, labels_of, target_cell, write_table
+from common.submission import check_ids
 from common.tables import Table, read_table
-from common.tables.media import find_file
+from common.tables.media import files_of, find_file
 
 FILE_NAMES = ("path", "file", "filename", "file_name", "image", "image_id", "img", "video", "clip", "id")
 PREDICTED = 5  # rows of the sample without a label
@@ -70,8 +73,13 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     links = {media.option: where}
     if args.test and Path(args.test).is_dir():
         links["test"] = args.test
+    row_id = args.id
     if args.labels:
-        table, column, target, said = look_at_table(args, media, Path(where))
+        tables = read_media_tables(args, sample)
+        table = tables["train"]
+        column, target, said = look_at_table(args, tables, media, Path(where))
+        row_id = find_media_id(args, tables, column)
+        check_test(tables, Path(args.test) if args.test else None, row_id or column, column, media, Path(where))
         files["train_file"] = Path(args.labels).name
         if args.test and not Path(args.test).is_dir():
             files["test_file"] = Path(args.test).name
@@ -82,8 +90,9 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     if args.labels:  # of folders the names' order is that of the labels
         target.names = order_of_sample(sample, target.names)
     metric = find_metric_name(args.metric, target)
-    submission, answers, why = find_submission(sample, target, args.id or column, metric)
-    roles = Roles(args.id or column, [], target.columns, {})
+    submission, answers, why = find_submission(sample, target, row_id or column, metric)
+    of_test = row_id if args.labels and row_id and row_id not in table.header else None
+    roles = Roles(column if of_test else row_id or column, [], target.columns, {}, of_test)
     keep = {"test_file": args.test, "sample_submission_file": args.sample}
     files = {option: name for option, name in files.items() if keep.get(option, name)}
     plan = Plan(folder.name, recipe.name, files, roles, target, metric, submission, answers)
@@ -111,12 +120,21 @@ def folders_of_classes(where: Path) -> Target:
     return Target("labels", ["label"], names, "a folder per class", counts)
 
 
-def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[Table, str, Target, list[str]]:
-    """(the table, the column with the files' names, the target, lines). Raises InputError for a missing file."""
-    table = read_table(args.labels)
+def read_media_tables(args: argparse.Namespace, sample: Table | None) -> dict[str, Table]:
+    """train: --labels; test and sample where they are tables."""
+    tables = {"train": read_table(args.labels)}
+    if args.test and not Path(args.test).is_dir():
+        tables["test"] = read_table(args.test)
+    return tables | ({"sample": sample} if sample is not None else {})
+
+
+def look_at_table(
+    args: argparse.Namespace, tables: dict[str, Table], media: Media, where: Path
+) -> tuple[str, Target, list[str]]:
+    """(the column with the files' names, the target, lines). Raises InputError for a missing file."""
+    table = tables["train"]
     columns = columns_of(table)
-    why: dict[str, str] = {}
-    targets = find_targets({"train": table}, columns, args.target, why)
+    targets = find_targets(tables, columns, args.target, {})
     column = find_path_column(table, columns, targets, args.path, media, where)
     for row, values in table.records():
         find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
@@ -127,10 +145,46 @@ def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[
         )
     how = args.kind, args.metric, names_in_order(args), args.decimal
     target = find_target(table, [columns[name] for name in targets], *how)
+    check_test_labels({part: tables[part] for part in ("train", "test") if part in tables}, target)
     shares = ", ".join(f"{name} {count:,}" for name, count in list(target.counts.items())[:12])
     said = [f"labels: {table.path}, {len(table):,} rows"]
     said += [f"  {column}: the files' names ({columns[column].describe()})"]
-    return table, column, target, [*said, f"target: {target.kind} ({target.why}): {shares}"]
+    return column, target, [*said, f"target: {target.kind} ({target.why}): {shares}"]
+
+
+def find_media_id(args: argparse.Namespace, tables: dict[str, Table], column: str) -> str | None:
+    """The column of the ids where these are not the files' names: as --id says, or the test table's that has the
+    sample's. Raises InputError where the labels' table has it, but with a value twice."""
+    columns = columns_of(tables["train"])
+    row_id = args.id or id_of_sample(tables, columns)
+    if row_id is None or row_id == column or row_id not in columns:
+        if args.id and row_id not in columns and row_id not in tables.get("test", tables["train"]).header:
+            check_column(args.id, tables["train"], "--id")
+        return row_id
+    return find_id(tables, columns, row_id, [], {}, by_sample=args.id is None)
+
+
+def check_test(
+    tables: dict[str, Table], test: Path | None, row_id: str, column: str, media: Media, where: Path
+) -> None:
+    """Raise InputError for a test table that names no file of the folder, and for ids that are not the sample's."""
+    sample = tables.get("sample")
+    if "test" in tables:
+        table = tables["test"]
+        check_column(column, table, "the files' names")
+        for row, values in table.records():
+            find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
+        ids = table.column(row_id if row_id in table.header else column)
+    elif test is not None and media.option == "images":
+        endings = Path(tables["train"].column(column)[0]).suffix.lower() in media.suffixes
+        ids = [values[column] for _, values in files_of(test, [column], media.suffixes, endings)]
+    else:
+        return
+    if sample is not None and len(sample.header) > 1:
+        rows = sorted(sample.rows, key=lambda row: nfc(row[1][0]))
+        check_ids(
+            sample.path, sample.header[0], rows, tables["test"].path if "test" in tables else test, sorted(ids, key=nfc)
+        )
 
 
 def find_path_column(
@@ -209,9 +263,12 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
 
 def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: bool, endings: bool) -> list[str]:
     """Source of read_examples(). endings: whether the table's names of files have theirs."""
-    identity = as_source(plan.roles.id or column)
-    needed = as_source(list(dict.fromkeys([plan.roles.id or column, column])))
-    records = f"read_table(path).records({needed}, {as_source(plan.target.columns)})"
+    row_id, of_test = plan.roles.id or column, plan.roles.id_of_test
+    identity = f"values[{as_source(row_id)}]"
+    identity = f"values.get({as_source(of_test)}, {identity})" if of_test else identity
+    needed = as_source(list(dict.fromkeys([row_id, column])))
+    optional = [*([of_test] if of_test else []), *plan.target.columns]
+    records = f"read_table(path).records({needed}, {as_source(optional)})"
     start = [
         "def read_examples(path, preprocessing):",
         f'    """The {option} that a table names, in {option}/ beside it; or those of a folder, without labels."""',
@@ -236,7 +293,7 @@ def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: b
     loop = [
         "    for row, values in rows:",
         '        where = f"{path}, row {row}"',
-        f'        check_id(values[{identity}], "{plan.roles.id or column}", row, first_row, path)',
+        f'        check_id({identity}, "{of_test or row_id}", row, first_row, path)',
         f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
         *label_lines(plan.target),
     ]
@@ -249,7 +306,7 @@ def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: b
             "",
             "    ids, paths, labels, first_row = [], [], [], {}",
             *loop,
-            f"        ids.append(values[{identity}])",
+            f"        ids.append({identity})",
             "        paths.append(str(file))",
             "        labels.append(label)",
             '    files = {"id": ids, "path": paths, "row": [-1] * len(ids), "row_group": [-1] * len(ids)}',
@@ -263,7 +320,7 @@ def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: b
         "    first_row = {}",
         *loop,
         "        frames = list_frames(file) if file.is_dir() else []",
-        f"        clips.append(ClipExample(values[{identity}], file, frames, label))",
+        f"        clips.append(ClipExample({identity}, file, frames, label))",
         '    set_groups(clips, preprocessing["group_by_number"])',
         "    return Clips(clips, LABEL_NAMES)",
     ]
@@ -310,7 +367,7 @@ def write_sample(folder: Path, plan: Plan, media: Media, column: str | None, sam
     """20 drawn images, or clips as folders of 6 drawn frames, and five more to predict. A table names its files, or
     without a table the folders are the labels."""
     random = np.random.default_rng(0)
-    row_id = plan.roles.id or "id"
+    row_id, of_test = plan.roles.id or "id", plan.roles.id_of_test
     train, test = [], []
     for number in range(ROWS + PREDICTED):
         labels = labels_of(number, plan.target)
@@ -321,13 +378,13 @@ def write_sample(folder: Path, plan: Plan, media: Media, column: str | None, sam
         draw(folder / "sample" / where / name, 25 * (labels[0] % 7), random)
         row = {row_id: name, column or row_id: name}
         if number >= ROWS:
-            test.append(row)
+            test.append(row | ({of_test: f"t{number:03}"} if of_test else {}))
         else:
             train.append(row | {c: target_cell(c, number, plan.target, labels) for c in plan.target.columns})
     if column:
         write_table(folder / "sample" / plan.files["train_file"], list(train[0]), train)
         write_table(folder / "sample" / "test.csv", list(test[0]), test)
-    text = sample_text(plan, sample, row_id, [row[row_id] for row in test])
+    text = sample_text(plan, sample, of_test or row_id, [row[of_test or row_id] for row in test])
     with atomic_write(folder / "sample" / "sample_submission.csv") as file:
         file.write(text)
 
