@@ -228,6 +228,16 @@ def label_names_of(model_dir: str | Path) -> Classes:
     return target_of(label_names, **config.get("target", {}))
 
 
+def class_names_of(model_dir: str | Path) -> Classes:
+    """label_names_of() of a model that says which of several classes an image is. Raises InputError for another target,
+    whose outputs are no logits of classes."""
+    label_names = label_names_of(model_dir)
+    if label_names.kind != Classes.kind:
+        what = f"predicts {label_names.kind}; only models of one of several classes are exported and scored"
+        raise InputError(f"{model_dir}: {what}")
+    return label_names
+
+
 def load_fold(
     folder: str | Path, device: torch.device, label_names: Sequence[str]
 ) -> TimmWrapperForImageClassification:
