@@ -17,7 +17,7 @@ from common.new.code import Plan, data_py
 from common.new.kinds import Target, find_target
 from common.new.looks import HTML, PERCENT, Column, columns_of, script_of
 from common.new.presets import text_presets
-from common.new.readme import readme
+from common.new.readme import check_command, readme
 from common.new.roles import find_roles
 from common.new.sample import make_rows, sample_submission, write_table
 from common.submission import check_ids
@@ -120,6 +120,8 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
             file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines. Next:"
     yield f"  accelerate launch {folder}/train.py"
+    if sample is not None:
+        yield f"  {check_command(plan, args.name)}"
 
 
 def read_tables(args: argparse.Namespace, header: list[str] | None) -> dict[str, Table]:

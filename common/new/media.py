@@ -32,7 +32,7 @@ from common.new.code import Plan, as_source, head, label_lines, target_helpers, 
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
 from common.new.presets import search_metric
-from common.new.readme import readme
+from common.new.readme import check_command, readme
 from common.new.roles import Roles, check_column, find_id, find_targets, id_of_sample
 from common.new.sample import ROWS, labels_of, target_cell, write_table
 from common.submission import check_ids
@@ -107,6 +107,8 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
             file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines; data/ holds links. Next:"
     yield f"  accelerate launch {folder}/train.py"
+    if sample is not None:
+        yield f"  {check_command(plan, args.name)}"
 
 
 def folders_of_classes(where: Path) -> Target:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -15,7 +16,8 @@ from common.logits import Logits
 from common.new.__main__ import parse
 from common.new.build import build
 from common.options.args import load_data_module
-from common.submission import check_submission
+from common.submission import Submission, check_submission
+from common.submission import main as check_command
 from common.tables import read_table
 
 WORDS = "wind rain snow storm flood quake fire smoke calm sun".split()
@@ -163,12 +165,13 @@ def test_lists_are_handed_in_with_the_separator_of_the_sample(folder, monkeypatc
     train = write(folder / "train.csv", ["id", "text", "tags"], rows)
     test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:9]])
     sample = write(folder / "sample.csv", ["id", "tags"], [(i, "very green") for i in range(9)])
-    _, data = make(monkeypatch, "--train", train, "--test", test, "--sample", sample)
+    said, data = make(monkeypatch, "--train", train, "--test", test, "--sample", sample)
     logits = Logits(np.array(["0"]), np.ones((1, 3)), np.full((1, 3), -1), data.LABEL_NAMES)
     assert data.SUBMISSION.cells(logits) == {"tags": ["blue;red;very green"]}
     (folder / "s.csv").write_text("id,tags\n" + "".join(f"{i},blue;very green\n" for i in range(9)))
     names = {"label_names": data.LABEL_NAMES, "kinds": {"tags": "list"}}
     check_submission("s.csv", "sample.csv", **names)
+    assert "sample.csv --labels 'blue,red,very green' --lists" in said
     (folder / "s.csv").write_text("id,tags\n" + "".join(f"{i},blue;green\n" for i in range(9)))
     with pytest.raises(InputError, match="row 2, column tags: unknown label 'green'"):
         check_submission("s.csv", "sample.csv", **names)
@@ -238,7 +241,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_what_is_handed_in_suits_the_metric_the_cells_and_the_columns_name(folder, monkeypatch, case):
+def test_what_is_handed_in_suits_the_metric_the_cells_and_the_columns_name(folder, monkeypatch, capsys, case):
     names, metric, column, cells, expected = ANSWERS[case]
     targets = [f"{i * 7}" for i in range(60)] if names is None else [names[i % 2] for i in range(60)]
     rows = [(i, text, target) for i, (text, target) in enumerate(zip(texts(60), targets, strict=True))]
@@ -246,9 +249,16 @@ def test_what_is_handed_in_suits_the_metric_the_cells_and_the_columns_name(folde
     test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:9]])
     sample = write(folder / "sample.csv", ["id", column], list(enumerate(cells)))
     files = ["--train", train, "--test", test, "--sample", sample, "--target", "target"]
-    _, data = make(monkeypatch, *files, "--metric", metric)
+    said, data = make(monkeypatch, *files, "--metric", metric)
     values = np.array([[2.6]]) if names is None else np.log([[0.25, 0.75]])
     labels = np.array([np.nan]) if names is None else np.array([-1])
+    logits = Logits(np.arange(9).astype(str), np.tile(values, (9, 1)), np.tile(labels, 9), data.LABEL_NAMES)
+    Submission(data.SUBMISSION, sample, [str(i) for i in range(9)]).write("runs/made/final/submission.csv", logits)
+    (command,) = [line for line in said.splitlines() if "common.submission" in line]
+    assert command.strip() in (folder / "made" / "README.md").read_text()
+    monkeypatch.setattr(sys, "argv", shlex.split(command)[2:])
+    check_command()  # the page's check takes what the page's training writes
+    assert "fits made/data/sample.csv" in capsys.readouterr().out
     ((name, (cell,)),) = data.SUBMISSION.cells(Logits(np.array(["0"]), values, labels, data.LABEL_NAMES)).items()
     meaning = {"0": 0.25, "1": 0.75, "label": 1, "whole": 3, "number": 2.6}[expected[name]]
     assert float(cell) == pytest.approx(meaning)
