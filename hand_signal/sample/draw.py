@@ -1,7 +1,7 @@
 """The bundled sample: officers that give the six signals, drawn with OpenCV into small mp4 files at first use.
 
     draw_sample("train")  # as train/drawn.json says: clips_per_signal, first_number, seed, labelled
-    python hand_signal/sample/draw.py officers --clips 120      # officers/: a contest of every kind of target
+    python {task}/sample/draw.py officers --clips 120      # officers/: a contest of every kind of target
 
 Signals 0 (right to left) and 4 (left to right) are the same strokes, one the other played backwards: a single frame, or
 any set of frames without their order, cannot tell them apart. Backgrounds, sizes, places, tempos, colours, light, blur
@@ -260,7 +260,7 @@ def draw_contest(folder: Path, clips: int) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser("hand_signal/sample/draw.py", __doc__)
+    parser = ArgumentParser("draw.py", __doc__.replace("{task}", Path(__file__).parents[1].name))
     parser.add_argument("folder", type=Path, help="where to write; it must not be there")
     parser.add_argument("--clips", type=int, default=120, help="to draw; a quarter is test.csv")
     args = parser.parse_args()

@@ -3,7 +3,7 @@ first use.
 
     draw_images("sample/train")                  # as its drawn.json says; data.py does so when the folder is read
     image = draw_face(subject=3, emotion="happy", intensity=1.0, size=128)
-    python reon_face/sample/draw.py faces --images 300      # faces/: a contest of every kind of target, to be tried
+    python {task}/sample/draw.py faces --images 300      # faces/: a contest of every kind of target, to be tried
     draw_video("actor.mp4", [("neutral", 0.5), ("happy", 1.0)], subject=3)
 
 A person (head shape, skin, hair, size of eyes and mouth, glasses, beard) is a function of the subject's number alone;
@@ -337,7 +337,7 @@ def write_contest(folder: Path, header: list[str], rows: list[list[str]], placeh
 
 
 def main() -> None:
-    parser = ArgumentParser("reon_face/sample/draw.py", __doc__)
+    parser = ArgumentParser("draw.py", __doc__.replace("{task}", Path(__file__).parents[1].name))
     parser.add_argument("folder", type=Path, help="where to write; it must not be there")
     parser.add_argument("--images", type=int, default=300, help="to draw; a quarter is test.csv")
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
