@@ -3,7 +3,7 @@
 python -m common.submission submission.csv sample_submission.csv
 python -m common.submission submission.csv sample_submission.csv --labels joy,anger,neutral
 python -m common.submission submission.csv sample_submission.csv --labels 0,1,2,3 --lists    # cells like 2,3 or [2, 3]
-python -m common.submission submission.csv sample_submission.csv --probabilities
+python -m common.submission submission.csv sample_submission.csv --probabilities    # or --numbers: the sample has 0
 """
 
 import csv  # PYTHON_ARGCOMPLETE_OK
@@ -218,16 +218,16 @@ def main() -> None:
     parser.add_argument("submission", help="the CSV file to check")
     parser.add_argument("sample", help="the competition's sample submission")
     values = parser.add_mutually_exclusive_group()
-    what = "what the columns beside the id may hold, comma-separated"
-    values.add_argument("--labels", type=lambda text: text.split(","), help=what)
-    what = "the columns beside the id are probabilities that sum to 1 in a row"
+    values.add_argument("--labels", type=lambda text: text.split(","), help="what the other columns may hold: a,b,c")
     parser.add_argument("--lists", action="store_true", help="a cell holds several labels: 2,3,4 or [2, 3, 4]")
-    values.add_argument("--probabilities", action="store_true", help=what)
+    values.add_argument("--probabilities", action="store_true", help="the other columns sum to 1 in each row")
+    values.add_argument("--numbers", action="store_true", help="finite numbers, where the sample has whole ones, too")
     args = parser.parse_args()
     if args.lists and not args.labels:
         raise InputError("command line: --lists wants the labels, --labels 0,1,2")
-    others = read_table(args.sample)[0][1:] if args.lists else []
-    named = {"label_names": args.labels, "kinds": dict.fromkeys(others, "list")}
+    header = read_table(args.sample)[0] if args.lists or args.numbers else []
+    kinds = dict.fromkeys(header[1:] or header, "list" if args.lists else "number")
+    named = {"label_names": args.labels, "kinds": kinds}
     check_submission(args.submission, args.sample, **named, probability_columns=args.probabilities)
     print_once(f"{args.submission}: fits {args.sample}")
 

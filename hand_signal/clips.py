@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from common.console import InputError, first_line
 from common.files import atomic_write
 from common.logits import Logits
-from common.targets import SeveralLabels, as_target
+from common.targets import Number, SeveralLabels, as_target
 
 from decode import Choose, read_frames
 
@@ -440,10 +440,11 @@ def predict_clips(
     batch_size: int,
     num_workers: int = 0,
 ) -> Logits:
-    """Logarithm of the mean probability of each clip's views, of several labels its log odds, (N, C), in the data set's
-    order, on every process.
+    """Logarithm of the mean probability of each clip's views, of several labels its log odds, of a number the views'
+    mean, (N, C), in the data set's order, on every process.
 
-    batch_size: views that the model sees at once; a video has num_clips * num_crops. The rows are dealt out to the
+    label_names: what labels_of_config() gives, which knows the scale of a number. batch_size: views that the model sees
+    at once; a video has num_clips * num_crops. The rows are dealt out to the
     processes in turn. Raises InputError for a clip that cannot be decoded, RuntimeError when a row comes back not
     exactly once.
     """
@@ -451,6 +452,7 @@ def predict_clips(
     from common.inference import gather_rows
 
     model.eval()
+    target = as_target(label_names)
     rows = np.arange(len(dataset))[accelerator.process_index :: accelerator.num_processes]
     videos = max(1, batch_size // (dataset.preprocessing.num_clips * dataset.num_crops))
     parts = [rows[start : start + videos] for start in range(0, len(rows), videos)]
@@ -460,27 +462,31 @@ def predict_clips(
         with accelerator.autocast():
             views = pixel_values.flatten(0, 1).split(batch_size)
             logits = torch.cat([model(pixel_values=part.to(accelerator.device)).logits for part in views])
-        if as_target(label_names).kind == SeveralLabels.kind:  # log(p / (1 - p)) of each label's mean probability
-            of_views = logits.double().unflatten(0, pixel_values.shape[:2])  # (videos, views, C)
+        of_views = target.to_logits(logits.double()).unflatten(0, pixel_values.shape[:2])  # (videos, views, C)
+        if target.kind == SeveralLabels.kind:  # log(p / (1 - p)) of each label's mean probability
             mean = logsigmoid(of_views).logsumexp(dim=1) - logsigmoid(-of_views).logsumexp(dim=1)
+        elif target.kind == Number.kind:
+            mean = of_views.mean(dim=1)
         else:
-            log_probabilities = logits.double().log_softmax(dim=1).unflatten(0, pixel_values.shape[:2])
-            mean = log_probabilities.logsumexp(dim=1) - np.log(pixel_values.shape[1])
+            mean = of_views.log_softmax(dim=-1).logsumexp(dim=1) - np.log(pixel_values.shape[1])
         values.append(mean.float().cpu().numpy())
     ids = np.array([example.id for example in dataset.examples])
     labels = np.array([example.label for example in dataset.examples])
-    return Logits(ids, gather_rows(parts, values, len(dataset), len(label_names)), labels, as_target(label_names))
+    return Logits(ids, gather_rows(parts, values, len(dataset), len(label_names)), labels, target)
 
 
 def with_broken(logits: Logits, ids: Sequence[str]) -> Logits:
     """The rows of all ids, in their order: a clip that was skipped gets equal logits, which is to say nothing about
-    it."""
+    it, or of a number the mean of the others."""
     decoded = set(logits.ids.tolist())
     missing = [row_id for row_id in ids if row_id not in decoded]
+    target = logits.label_names
+    nothing = logits.logits.mean() if target.kind == Number.kind else 0.0
+    labels = np.array([target.unknown] * len(missing), dtype=logits.labels.dtype)
     whole = Logits(
         np.concatenate([logits.ids, np.array(missing, dtype=str)]),
-        np.concatenate([logits.logits, np.zeros((len(missing), len(logits.label_names)))]),
-        np.concatenate([logits.labels, np.full((len(missing), *logits.labels.shape[1:]), -1)]),
-        logits.label_names,
+        np.concatenate([logits.logits, np.full((len(missing), len(target)), nothing)]),
+        np.concatenate([logits.labels, labels.reshape(len(missing), *logits.labels.shape[1:])]),
+        target,
     )
     return whole.reorder(ids)

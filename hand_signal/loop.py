@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerState, get_scheduler
 
 from common.batches import LengthBatchSampler
+from common.examples import labels_of
 from common.files import write_json
 from common.folds import Fold
 from common.guards.batch_norm import count_rows, share_batch_norm
@@ -22,11 +23,11 @@ from common.guards.checkpoints import finish_checkpoint, last_whole_checkpoint
 from common.guards.lock import check_held
 from common.guards.manifest import link
 from common.guards.pickles import load_tensors, refusing_pickles
-from common.guards.rows import FilledRows, nothing_of, share_buffers
+from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
 from common.metrics import task_metric
 from common.progress.lines import shown_metrics
 from common.progress.meter import Meter
-from common.targets import Classes, labels_of_config
+from common.targets import Classes, SeveralLabels, labels_of_config
 
 from clips import ClipDataset, make_loader, predict_clips
 from metrics import Watched
@@ -60,6 +61,9 @@ class Loop:
         set_seed(args.seed)
         self.model = make_model()
         self.target = labels_of_config(self.model.config)
+        self.target.fit(labels_of(fold.train_rows))
+        if settings := self.target.settings():
+            self.model.config.target = settings
         share_batch_norm(self.model)
         optimizer = make_optimizer(self.model, args)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
@@ -128,9 +132,10 @@ class Loop:
             return torch.stack([self.loss(stream, targets, batch) for stream in logits]).mean()
         smoothing = self.args.label_smoothing_factor
         if self.target.kind != Classes.kind:
-            if batch["labels"].flatten()[0] < 0:  # a clip that fills a place
+            if batch["labels"].flatten()[0] == NO_ROW:  # a clip that fills a place
                 return nothing_of(logits)
-            return self.target.row_losses(logits, targets, None, 0.0, smoothing).sum() / len(self.target)
+            decisions = len(self.target) if self.target.kind == SeveralLabels.kind else 1
+            return self.target.row_losses(logits, targets, None, 0.0, smoothing).sum() / decisions
         if "soft" not in batch or batch["labels"][0] < 0:
             return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
         from common.tricks.teacher import mixed_losses
@@ -146,7 +151,7 @@ class Loop:
         share_buffers(self.model)
         batches = args.per_device_eval_batch_size, args.dataloader_num_workers
         with nullcontext() if self.ema is None else self.ema.applied(self.model):
-            seen = predict_clips(self.model, eval_set, self.accelerator, label_names, *batches)
+            seen = predict_clips(self.model, eval_set, self.accelerator, self.target, *batches)
             how = {"label_names": label_names, "metric": self.metric}
             scores = self.watched.compute(predictions=seen.logits, references=seen.labels, **how)
             entry = {

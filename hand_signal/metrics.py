@@ -1,7 +1,7 @@
 """What an evaluation of the loop measures, as an evaluate.Metric, which needs no network (evaluate.load does).
 
 Watched(keep_in_memory=True).compute(predictions=logits, references=labels, label_names=label_names)
-Watched("several", ...)         # of common.targets.SeveralLabels
+Watched("several", ...)         # of common.targets.SeveralLabels; "number", "ordered" of the others
 """
 
 import datasets
@@ -9,7 +9,7 @@ import evaluate
 import numpy as np
 
 from common.metrics import compute_metrics
-from common.targets import Metric, SeveralLabels, as_target, with_metric
+from common.targets import Metric, Number, SeveralLabels, as_target, with_metric
 
 
 class Watched(evaluate.Metric):
@@ -17,7 +17,7 @@ class Watched(evaluate.Metric):
     float32; references: labels (N,), of several labels (N, C), -1 where unknown."""
 
     def _info(self) -> evaluate.MetricInfo:
-        label = datasets.Value("int64")
+        label = datasets.Value("float64" if self.config_name == Number.kind else "int64")
         features = {
             "predictions": datasets.List(datasets.Value("float32")),
             "references": datasets.List(label) if self.config_name == SeveralLabels.kind else label,

@@ -26,7 +26,7 @@ from common.guards.foreign_code import is_timm_name, refuse_code
 from common.guards.rows import smallest_batch
 from common.guards.weights import check_fits, load_pretrained, load_saved, without_prefixes
 from common.models import BROKEN_FILES, unavailable
-from common.targets import Classes, SeveralLabels, as_target, label_config, labels_of_config
+from common.targets import Classes, as_target, label_config, labels_of_config
 
 from slowfast import Head, Slow, SlowFast
 
@@ -236,12 +236,11 @@ def choose_model(name: str, examples: Sequence) -> str:
 
 def model_maker(args: Any, name: str, label_names: Sequence[str], preprocessing: Any) -> Callable[[], VideoClassifier]:
     """What makes the model of a fold from train.py's args; what predict.py must do to a clip travels with it. Raises
-    InputError for a target that the loop does not learn, and for options that it cannot have."""
+    InputError for options that the target cannot have."""
     target = as_target(label_names)
-    if target.kind not in (Classes.kind, SeveralLabels.kind):
-        raise InputError(f"LABEL_NAMES: this loop learns classes or several labels, not one of kind {target.kind}")
-    if target.kind == SeveralLabels.kind:
-        target.refuse(args, ("mixup_alpha", "flip_pairs", "calibrate"), "is for clips of one class, these have several")
+    if target.kind != Classes.kind:
+        why = f"is for clips of one of several classes, the target is of kind {target.kind}"
+        target.refuse(args, ("mixup_alpha", "flip_pairs", "calibrate"), why)
     keys = ("num_frames", "alpha", "beta", "temporal_head", "dropout", "pretrained_weights")
     options = {key: getattr(args, key) for key in keys}
     if name.startswith("pose_"):

@@ -21,7 +21,7 @@ def main(args: TaskPredictArguments) -> None:
     from common.examples import cut_test_rows
     from common.files import read_json
     from common.inference import Ensemble
-    from common.targets import target_of
+    from common.targets import labels_of_config, target_of
 
     from calibration import read_temperature, scale
     from clips import check_upscale, predict_clips, read_preprocessing, with_broken
@@ -53,7 +53,8 @@ def main(args: TaskPredictArguments) -> None:
             preprocessing = replace(read_preprocessing(model.config.preprocessing), **views)
             check_upscale(preprocessing.upscale)
             dataset = preprocessing.dataset(readable, args.cache_dir)
-            logits = predict_clips(model, dataset, ensemble.accelerator, label_names, *batches)
+            target = labels_of_config(model.config)
+            logits = predict_clips(model, dataset, ensemble.accelerator, target, *batches)
             ensemble.add(with_broken(scale(logits, temperature), ids))
     ensemble.write(submission)
 

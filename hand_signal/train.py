@@ -32,6 +32,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.report.run_page import report_run
     from common.results import collect, save_fold
     from common.run import Run
+    from common.targets import labels_of_config
 
     from calibration import calibrate_run, scale
     from clips import check_upscale, make_preprocessing, predict_clips, with_broken
@@ -81,10 +82,11 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
             accelerator, model, info = train_fold(fold, make_model, train_set, eval_set, label_names)
         with run.phase("predict"):
             batches = training_args.per_device_eval_batch_size, training_args.dataloader_num_workers
+            target = labels_of_config(model.config)
             logits = {}
             for name, rows in fold.to_predict.items():
                 dataset = preprocessing.dataset(rows, args.cache_dir)
-                logits[name] = predict_clips(model, dataset, accelerator, label_names, *batches)
+                logits[name] = predict_clips(model, dataset, accelerator, target, *batches)
             if "test" in logits:
                 logits["test"] = with_broken(logits["test"], test_ids)
         save_fold(fold, model, logits, info, "video-classification")

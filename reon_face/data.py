@@ -140,7 +140,8 @@ class Faces(Sequence["FaceExample"]):
     from a file.
 
     rows: datasets.Dataset of id, path, row (-1: an image file) and row_group (number among those of all shards; -1).
-    labels: (N,) int64, the number of one of label_names, -1 where unknown. folder: where they come from. join_groups:
+    labels: (N,) int64, the number of one of label_names, -1 where unknown; of another target as common/targets has
+    them. folder: where they come from. join_groups:
     gives groups. has_subjects: groups are people, too, not only identical images.
     """
 
@@ -181,7 +182,7 @@ class Faces(Sequence["FaceExample"]):
             shared = self.label_names, self.folder, lambda: self.groups[index], self.has_subjects
             return Faces(rows, self.labels[index], *shared)
         row = self.rows[int(index)]
-        return FaceExample(row["id"], row["path"], row["row"], int(self.labels[index]), self, int(index))
+        return FaceExample(row["id"], row["path"], row["row"], self.labels[index].tolist(), self, int(index))
 
     def __iter__(self) -> Iterator["FaceExample"]:
         numbers = enumerate(self.labels.tolist())
@@ -193,12 +194,13 @@ class Faces(Sequence["FaceExample"]):
 
 @dataclass(frozen=True, slots=True)
 class FaceExample:
-    """One image: a file, or row `row` of a shard. label: -1 where unknown. number: its place in faces."""
+    """One image: a file, or row `row` of a shard. label: -1 where unknown; of another target than classes what
+    common/targets has. number: its place in faces."""
 
     id: str
     path: str
     row: int
-    label: int
+    label: Any
     faces: Faces = field(repr=False, compare=False)
     number: int = field(compare=False)
 

@@ -74,14 +74,14 @@ def main(args: ExportArguments, model_dir: Path) -> None:
     from common.files import sha256, write_json
     from common.options.args import set_threads
 
-    from model import label_names_of, load_fold, preprocessing_of
+    from model import class_names_of, load_fold, preprocessing_of
     from scoring.convert import convert_fp16, convert_int8, export_fp32
     from scoring.watch import load_onnx, of_models
 
     set_threads(args.torch_num_threads, True)
     output_dir = Path(args.output_dir)
     preprocessing = preprocessing_of(model_dir)
-    label_names = label_names_of(model_dir)
+    label_names = class_names_of(model_dir)
     model = load_fold(model_dir, torch.device("cpu"), label_names)
     if args.eval_file:
         batches = read_batches(args.eval_file, model.config, label_names, args.max_eval_samples)

@@ -228,6 +228,16 @@ def label_names_of(model_dir: str | Path) -> Classes:
     return target_of(label_names, **config.get("target", {}))
 
 
+def class_names_of(model_dir: str | Path) -> Classes:
+    """label_names_of() of a model that says which of several classes an image is. Raises InputError for another target,
+    whose outputs are no logits of classes."""
+    label_names = label_names_of(model_dir)
+    if label_names.kind != Classes.kind:
+        what = f"predicts {label_names.kind}; only models of one of several classes are exported and scored"
+        raise InputError(f"{model_dir}: {what}")
+    return label_names
+
+
 def load_fold(
     folder: str | Path, device: torch.device, label_names: Sequence[str]
 ) -> TimmWrapperForImageClassification:
@@ -240,6 +250,7 @@ def load_fold(
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    if names != list(label_names):
+    kinds = getattr(model.config, "target", {}).get("kind", Classes.kind), as_target(label_names).kind
+    if names != list(label_names) or kinds[0] != kinds[1]:
         raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
     return model.to(device).eval()

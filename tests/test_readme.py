@@ -222,7 +222,7 @@ def test_a_command_is_accepted_and_says_in_one_sentence_what_it_lacks(words, pla
             assert_one_sentence(*worker.run(bare, bare / script, *argv))
     elif name == "predict.py" or task in TASKS:
         assert_one_sentence(*worker.run(bare, bare / script, *argv))
-    elif task in ("tests/benchmarks", "tests/tools"):
+    elif task in ("tests/benchmarks", "tests/tools") or name == "draw.py":
         (full / "parse_only.py").write_text(PARSE_ONLY)
         code, errors = worker.run(full, full / "parse_only.py", full / script, *argv)
         assert code == 0, errors

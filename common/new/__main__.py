@@ -28,6 +28,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--id", help="the column with the rows' ids; default: found, or rows are numbered")
     parser.add_argument("--columns", help="names of the columns of files without a header line: a,b,c")
     parser.add_argument("--kind", choices=["labels", "several", "number", "ordered"], help="of target; default: found")
+    parser.add_argument("--order", help="ordered classes by name, the lowest first: low,medium,high")
+    parser.add_argument("--decimal", choices=[".", ","], help="the decimal mark of target; default: found")
     parser.add_argument("--metric", help="what is to be good: f1, macro_f1, auc, rmse, ...; default: the target's")
     parser.add_argument(
         "--model_name_or_path", help="of tune.yaml and final.yaml; default: by the language of the texts"

@@ -3,38 +3,40 @@
 from common.console import InputError
 from common.guards.cells import kind_of
 from common.new.code import as_source
-from common.new.kinds import Target
+from common.new.kinds import SEPARATORS, Target
 from common.tables import Table, nearest
 from common.tables.columns import listed
 
+OF_PROBABILITIES = ("log_loss", "auc", "average_precision")  # metrics that a label tells next to nothing
 
-def find_submission(sample: Table | None, target: Target, row_id: str | None) -> tuple[str, list[str], str]:
+
+def find_submission(
+    sample: Table | None, target: Target, row_id: str | None, metric: str
+) -> tuple[str, list[str], str]:
     """(source of a SubmissionFormat, names to import from common.submission, why). Raises InputError for a sample whose
     columns do not fit the target, and for one with several rows an id."""
     if sample is None:
-        id_column = row_id or "id"
-        name, function = default_answer(target)
-        return source(id_column, {name: function}), [function], "there is no sample submission; edit it"
+        name, function = default_answer(target, metric)
+        return source(row_id or "id", {name: function}), [used(function)], "there is no sample submission; edit it"
     header = sample.header
     if len(header) == 1:
-        function = answer_of(sample, header[0], target)
-        why = f"{header[0]} without ids, in the test file's order"
-        return source(None, {header[0]: function}), [used(function)], why
+        function, why = answer_of(sample, header[0], target, metric)
+        return source(None, {header[0]: function}), [used(function)], f"{why}; without ids, in the test file's order"
     ids = [fields[0] for _, fields in sample.rows]
     if len(set(ids)) < len(ids):
         value = next(value for value in ids if ids.count(value) > 1)
         what = f"id {value!r:.80} stands in {ids.count(value)} rows, expected one row an id"
         raise InputError(f"{sample.path}, column {header[0]}: {what}; write SUBMISSION by hand for several")
     others = header[1:]
-    if pattern := label_pattern(others, target):
-        function = function_per_label(sample, others, target)
+    if len(others) > 1 and (around := around_names(others, target.names)):
+        function = function_per_label(sample, others, target, metric)
+        pattern = "{label}".join(part.replace("{", "{{").replace("}", "}}") for part in around)
         return source(header[0], {pattern: function}), [function], f"{len(others)} columns, one a label: {function}"
     if len(others) > 1:
         text = f"columns {','.join(others):.200}, expected one, or one for each of {', '.join(target.names)}"
         first = next((name for name in others if not matches(name, target)), others[0])
         raise InputError(f"{sample.path}, row 1: {text:.400}{nearest(first, target.names)}")
-    function = answer_of(sample, others[0], target)
-    why = f"{others[0]}: {function}, as the sample has there"
+    function, why = answer_of(sample, others[0], target, metric)
     return source(header[0], {others[0]: function}), [used(function)], why
 
 
@@ -48,69 +50,105 @@ def used(function: str) -> str:
     return function.partition("(")[0]
 
 
-def default_answer(target: Target) -> tuple[str, str]:
+def default_answer(target: Target, metric: str) -> tuple[str, str]:
+    """(column, function) where there is no sample."""
     column = target.columns[0] if len(target.columns) == 1 else "labels"
-    return column, {"number": "number", "several": "label_list"}.get(target.kind, "most_likely_label")
+    if target.kind == "number":
+        return column, "number"
+    if target.kind == "several":
+        if len(target.columns) > 1 or metric in OF_PROBABILITIES:
+            return "{label}", "score" if metric in OF_PROBABILITIES else "yes_or_no"
+        return column, joined(target.separator, target.is_json)
+    if metric in OF_PROBABILITIES:
+        second = f"probability_of({as_source(target.names[-1])})"
+        return (column, second) if len(target.names) == 2 else ("{label}", "probability")
+    return column, "most_likely_label"
+
+
+def joined(separator: str, is_json: bool = False) -> str:
+    """The function whose cells hold several labels with this separator."""
+    if is_json:
+        return "label_json"
+    return {",": "label_list", " ": "label_words"}.get(separator, f"labels_joined({as_source(separator)})")
 
 
 def matches(column: str, target: Target) -> bool:
     return any(column.endswith(name) for name in target.names)
 
 
-def label_pattern(columns: list[str], target: Target) -> str | None:
-    """`p_{label}` where the columns are p_<label> of every label in the model's order; None: they are not.
-
-    Raises InputError where they are, but in another order."""
-    if len(columns) != len(target.names) or len(columns) < 2:
+def around_names(columns: list[str], names: list[str]) -> tuple[str, str] | None:
+    """What stands before and behind the names, where the columns are those of every name, in any order; None: they are
+    not."""
+    if len(columns) != len(names):
         return None
-    before = {column.removesuffix(name) for column, name in zip(columns, target.names, strict=True)}
-    if len(before) == 1 and all(column.endswith(name) for column, name in zip(columns, target.names, strict=True)):
-        return f"{before.pop()}{{label}}"
+    for name in names:
+        before, found, behind = columns[0].partition(name)
+        if found and {f"{before}{other}{behind}" for other in names} == set(columns):
+            return before, behind
     return None
 
 
 def order_of_sample(sample: Table | None, names: list[str]) -> list[str]:
-    """The labels in the order of the sample's columns, where these are p_<label> of every label; else as they are."""
+    """The labels in the order of the sample's columns, where these are one for every label; else as they are."""
     others = sample.header[1:] if sample is not None else []
-    if len(others) != len(names):
-        return names
-    for length in range(max(map(len, others))):
-        prefix = others[0][:length]
-        if all(o.startswith(prefix) for o in others) and {o[length:] for o in others} == set(names):
-            return [o[length:] for o in others]
+    if around := around_names(others, names):
+        before, behind = around
+        return [column[len(before) : len(column) - len(behind)] for column in others]
     return names
 
 
-def function_per_label(sample: Table, columns: list[str], target: Target) -> str:
+def function_per_label(sample: Table, columns: list[str], target: Target, metric: str) -> str:
     cells = [cell for column in columns for cell in sample.column(column)]
     if target.kind == "several":
-        return "score" if kind_of(cells) == "number" else "yes_or_no"
+        return "score" if kind_of(cells) == "number" or metric in OF_PROBABILITIES else "yes_or_no"
     return "probability"
 
 
-def answer_of(sample: Table, column: str, target: Target) -> str:
-    """The function whose cells are like those of this column."""
+def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[str, str]:
+    """(the function whose cells are like those of this column, why)."""
     cells = sample.column(column)
     kind = kind_of(cells)
+    as_there = "as the sample has there"
     if target.kind == "number":
         if kind == "text":
             raise InputError(f"{sample.path}, column {column}: {cells[0]!r:.80}, expected a number, as the target is")
-        return "number"
+        if kind == "integer" and len(set(cells)) > 1:
+            return "whole_number", f"{column}: whole_number, {as_there}; number would not round"
+        may_round = "; whole_number would round, if the contest wants it" * (kind == "integer")
+        return "number", f"{column}: number, {as_there}{may_round}"
     if target.kind == "several":
-        if any(cell.startswith("[") for cell in cells):
-            return "label_json"
-        spaced = any(" " in cell and "," not in cell for cell in cells) or target.separator == " "
-        return "label_words" if spaced else "label_list"
-    if set(cells) <= set(target.names):
-        return "most_likely_label"
-    if any(cell.startswith("[") for cell in cells):
-        return "probability_list"
-    if kind == "number" and len(target.names) == 2:
-        return f"probability_of({as_source(target.names[1])})"
+        function = joined(separator_of_sample(cells, target), any(cell.startswith("[") for cell in cells))
+        return function, f"{column}: {function}, {as_there}"
+    if any(cell.startswith("[") for cell in cells) and not set(cells) <= set(target.names):
+        return "probability_list", f"{column}: probability_list, {as_there}"
+    numeric = kind in ("integer", "number")
+    own = [name for name in target.names if column.casefold().endswith(name.casefold())]
+    own = [name for name in own if not column[: len(column) - len(name)][-1:].isalnum()]
+    is_number = all(kind_of([name]) in ("integer", "number") for name in target.names)
+    if numeric and own and not is_number:
+        function = f"probability_of({as_source(own[-1])})"
+        return function, f"{column}: {function}, by the column's name"
+    wants = metric in OF_PROBABILITIES or (kind == "number" and not set(cells) <= set(target.names))
+    if numeric and len(target.names) == 2 and wants:
+        function = f"probability_of({as_source(target.names[1])})"
+        return function, f"{column}: {function}, as {metric} and the sample's cells want; name the other label if not"
+    if set(cells) <= set(target.names) or (is_number and numeric):
+        placeholder = "" if set(cells) <= set(target.names) else f" ({cells[0]!r:.20} there is a placeholder)"
+        return "most_likely_label", f"{column}: most_likely_label, {as_there}{placeholder}"
     if kind == "integer" and all(0 <= int(cell) < len(target.names) for cell in cells):
-        return "most_likely_number"
+        meaning = ", ".join(f"{number} is {name}" for number, name in enumerate(target.names[:4]))
+        return "most_likely_number", f"{column}: most_likely_number; edit LABEL_NAMES if not {meaning:.200}"
     wrong = next(cell for cell in cells if cell not in target.names)
     if kind == "integer" or listed(wrong) == []:
-        return "most_likely_label"  # a placeholder such as 0 or nothing
+        return "most_likely_label", f"{column}: most_likely_label ({wrong!r:.20} there is a placeholder)"
     what = f"{wrong!r:.80} is not one of {', '.join(target.names):.200}{nearest(wrong, target.names)}"
     raise InputError(f"{sample.path}, column {column}: {what}")
+
+
+def separator_of_sample(cells: list[str], target: Target) -> str:
+    """What separates the labels of the sample's cells where it holds several; else as in the training file."""
+    for separator in dict.fromkeys((target.separator, *SEPARATORS)):
+        names = [listed(cell, separator) for cell in cells]
+        if any(len(row) > 1 for row in names) and all(name in target.names for row in names for name in row):
+            return separator
+    return target.separator if len(target.columns) == 1 else " "

@@ -11,20 +11,22 @@ from typing import Any
 from common.console import InputError
 from common.files import atomic_write
 from common.files import read_table as read_csv
+from common.guards.spelling import nfc
 from common.new.answers import find_submission, order_of_sample
 from common.new.code import Plan, data_py
 from common.new.kinds import Target, find_target
 from common.new.looks import HTML, PERCENT, Column, columns_of, script_of
 from common.new.presets import text_presets
-from common.new.readme import readme
+from common.new.readme import check_command, readme
 from common.new.roles import find_roles
 from common.new.sample import make_rows, sample_submission, write_table
-from common.submission import read_sample_ids
+from common.submission import check_ids
 from common.tables import Table, nearest, read_table
-from common.tables.columns import fill, same_text
+from common.tables.columns import fill, label_number, listed, number_of, same_text
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
+ROWS = ("train", "eval", "test")
 OPTIONS = {"train": "train_file", "eval": "eval_file", "test": "test_file", "sample": "sample_submission_file"}
 LEFT_BEHIND = shutil.ignore_patterns(
     "data", "sample", "configs", "README.md", "__pycache__", "node_modules", "label_type.json"
@@ -73,19 +75,21 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     train = tables["train"]
     columns = columns_of(train)
     roles = find_roles(tables, columns, args.text, args.target, args.id)
-    target = find_target(train, [columns[name] for name in roles.targets], args.kind, args.metric)
+    how = args.kind, args.metric, names_in_order(args), args.decimal
+    target = find_target(train, [columns[name] for name in roles.targets], *how)
     sample = tables.get("sample")
     target.names = order_of_sample(sample, target.names)
     metric = find_metric_name(args.metric, target)
     check_test_labels(tables, target)
-    submission, answers, why_submission = find_submission(sample, target, roles.id)
-    numbering = find_numbering(tables, roles.id)
-    check_sample_ids(tables, roles.id)
+    test_id = roles.id or roles.id_of_test
+    submission, answers, why_submission = find_submission(sample, target, test_id, metric)
+    numbering = find_numbering(tables, test_id)
+    check_sample_ids(tables, test_id)
     texts = [columns[name] for name in roles.text_columns]
     plan = Plan(
         name=folder.name,
         recipe=recipe.name,
-        files={option: Path(vars(args)[part]).name for part, option in OPTIONS.items() if vars(args)[part]},
+        files=names_in_data(args, sample),
         roles=roles,
         target=target,
         metric=metric,
@@ -106,26 +110,72 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         presets = relation_presets(args.model_name_or_path, script, metric)
     else:
         code = data_py(plan)
-        presets = text_presets(script, args.model_name_or_path, metric)
+        presets = text_presets(script, args.model_name_or_path, metric, rows=len(train))
     yield from describe(tables, columns, plan, script, why_submission)
     with whole_folder(folder) as made:
-        write_folder(made, recipe, code, presets, [vars(args)[part] for part in OPTIONS if vars(args)[part]])
+        write_folder(made, recipe, code, presets, [vars(args)[part] for part in ROWS if vars(args)[part]])
+        write_sample_submission(made / "data" / plan.files.get("sample_submission_file", ""), args.sample, sample)
         write_sample(made, plan, columns, sample)
         with atomic_write(made / "README.md") as file:
             file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines. Next:"
     yield f"  accelerate launch {folder}/train.py"
+    if sample is not None:
+        yield f"  {check_command(plan, args.name)}"
 
 
 def read_tables(args: argparse.Namespace, header: list[str] | None) -> dict[str, Table]:
-    tables = {part: read_table(vars(args)[part], header) for part in ("train", "eval", "test") if vars(args)[part]}
+    tables = {part: read_table(vars(args)[part], header) for part in ROWS if vars(args)[part]}
     if args.sample:
-        names, rows = read_csv(args.sample)  # a submission is CSV
-        tables["sample"] = Table(args.sample, names, rows)
+        tables["sample"] = read_sample(args.sample)
     for table in tables.values():
         if not len(table):
             raise InputError(f"{table.path}: holds no rows")
     return tables
+
+
+def read_sample(path: str) -> Table:
+    """A sample submission, in any format of a table. Raises InputError for a name that stands twice in its header."""
+    table = read_table(path, tab_quotes=True)
+    columns_of(table)
+    return table
+
+
+def is_usual(path: str, table: Table) -> bool:
+    """Whether a file is the CSV that a submission is checked against: with commas, in UTF-8."""
+    try:
+        header, rows = read_csv(path)
+    except InputError:
+        return False
+    return header == table.header and [fields for _, fields in rows] == [fields for _, fields in table.rows]
+
+
+def names_in_data(args: argparse.Namespace, sample: Table | None) -> dict[str, str]:
+    """Option -> name in data/ of each file that was given."""
+    files = {option: Path(vars(args)[part]).name for part, option in OPTIONS.items() if vars(args)[part]}
+    if sample is not None and not is_usual(args.sample, sample):
+        files["sample_submission_file"] = f"{Path(args.sample).name.partition('.')[0]}.csv"
+    return files
+
+
+def write_sample_submission(path: Path, given: str | None, table: Table | None) -> None:
+    """A copy of the file that was given; of another format than CSV its rows as CSV, cells spelled as there."""
+    if table is None:
+        return
+    if is_usual(given, table):
+        shutil.copyfile(given, path)
+        return
+    rows = [dict(zip(table.header, fields, strict=True)) for _, fields in table.rows]
+    write_table(path, table.header, rows)
+
+
+def names_in_order(args: argparse.Namespace) -> list[str] | None:
+    """The names of --order. Raises InputError where --kind is another."""
+    if args.order is None:
+        return None
+    if args.kind not in (None, "ordered"):
+        raise InputError(f"--order: is of ordered classes, --kind is {args.kind}")
+    return [name.strip() for name in args.order.split(",")]
 
 
 def find_metric_name(name: str | None, target: Target) -> str:
@@ -138,17 +188,30 @@ def find_metric_name(name: str | None, target: Target) -> str:
 
 
 def check_test_labels(tables: dict[str, Table], target: Target) -> None:
-    """Raise InputError for a label of the eval or test file that the training file does not have."""
+    """Raise InputError for a label of the eval or test file that the training file does not have, and for what is no
+    number there. A column that is empty throughout says nothing."""
     for part in ("eval", "test"):
-        if part not in tables or target.kind not in ("labels", "ordered"):
+        table = tables.get(part)
+        column = target.columns[0]
+        if table is None or len(target.columns) > 1 or column not in table.header:
             continue
-        table = tables[part]
-        (column,) = target.columns
-        for row, values in table.records():
-            value = values.get(column, target.names[0]).strip()
-            if value not in target.names:
-                found = f"{value!r:.80} is not one of the {len(target.names)} labels of {tables['train'].path}"
-                raise InputError(f"{table.path}, row {row}, column {column}: {found}{nearest(value, target.names)}")
+        cells = table.column(column)
+        if not any(cell.strip() for cell in cells):
+            if target.may_be_empty:
+                what = "is empty in all rows, which reads as no label in each; take the column out"
+                raise InputError(f"{table.path}, column {column}: {what}")
+            continue
+        for (row, _), cell in zip(table.rows, cells, strict=True):
+            where = f"{table.path}, row {row}, column {column}"
+            if target.kind == "number":
+                number_of(cell or None, where, target.decimal, target.thousands)
+            elif target.kind == "several":
+                for name in listed(cell, target.separator):
+                    if name not in target.names:
+                        found = f"{name!r:.80} is not one of the {len(target.names)} labels"
+                        raise InputError(f"{where}: {found} of {tables['train'].path}{nearest(name, target.names)}")
+            else:
+                label_number(cell or None, target.names, where)
 
 
 def find_numbering(tables: dict[str, Table], row_id: str | None) -> int | None:
@@ -168,8 +231,10 @@ def check_sample_ids(tables: dict[str, Table], row_id: str | None) -> None:
     """Raise InputError where the ids of the test file are not those of the sample, as training would."""
     if row_id is None or "sample" not in tables or "test" not in tables or len(tables["sample"].header) == 1:
         return
-    id_column, *others = tables["sample"].header
-    read_sample_ids(tables["sample"].path, tables["test"].column(row_id), others, id_column)
+    sample = tables["sample"]
+    in_order = sorted(sample.rows, key=lambda row: nfc(row[1][0]))
+    ids = sorted(tables["test"].column(row_id), key=nfc)
+    check_ids(sample.path, sample.header[0], in_order, tables["test"].path, ids)
 
 
 def describe(
@@ -181,7 +246,9 @@ def describe(
         yield f"{part}: {table.path}, {len(table):,} rows, {len(table.header)} columns{encoding}"
     for name, column in columns.items():
         yield f"  {name}: {plan.roles.why[name]} ({column.describe()})"
-    if plan.roles.id is None:
+    if plan.roles.id_of_test:
+        yield f"  {plan.roles.id_of_test}: the test file's ids; the training file has none, its rows are numbered"
+    elif plan.roles.id is None:
         start = "by their lines" if plan.numbering is None else f"from {plan.numbering}"
         yield f"  rows have no id, they are numbered {start}"
     target = plan.target
@@ -254,25 +321,31 @@ def write_sample(folder: Path, plan: Plan, columns: dict[str, Column], sample: T
     roles = plan.roles
     rows = make_rows(header, columns, plan.target, roles.id, roles.text_columns, marked)
     test_header = header if plan.header else [name for name in header if name not in plan.target.columns]
+    if roles.id_of_test:
+        rows = [{roles.id_of_test: f"t{number:03}", **row} for number, row in enumerate(rows, start=1)]
+        test_header = [roles.id_of_test, *test_header]
     write_table(folder / "sample" / "train.csv", header, rows, plan.header is None)
     write_table(folder / "sample" / "test.csv", test_header, rows[: len(rows) // 2], plan.header is None)
     first = 1 if plan.numbering is None else plan.numbering
-    ids = [row[roles.id] if roles.id else str(number) for number, row in enumerate(rows[: len(rows) // 2], start=first)]
+    row_id = roles.id or roles.id_of_test
+    ids = [row[row_id] if row_id else str(number) for number, row in enumerate(rows[: len(rows) // 2], start=first)]
+    if row_id is None and plan.numbering is None and plan.header is None:
+        ids = [str(number + 1) for number in range(1, len(ids) + 1)]  # the header is line 1
+    with atomic_write(folder / "sample" / "sample_submission.csv") as file:
+        file.write(sample_text(plan, sample, row_id, ids))
+
+
+def sample_text(plan: Plan, sample: Table | None, row_id: str | None, ids: list[str]) -> str:
+    """A sample submission of these rows with the columns of the contest's, or without it those that are handed in."""
     if sample is None:
-        id_column = roles.id or "id"
+        id_column = row_id or "id"
         names = [plan.target.columns[0] if len(plan.target.columns) == 1 else "labels"]
+        names = plan.target.names if '"{label}"' in plan.submission else names
     else:
         id_column = sample.header[0] if len(sample.header) > 1 else None
         names = sample.header[1:] or sample.header
-    if roles.id is None and plan.numbering is None and plan.header is None:
-        ids = [str(number + 1) for number in range(1, len(ids) + 1)]  # the header is line 1
-    cell = {
-        "yes_or_no": "0",
-        "label_json": "[]",
-        "label_list": plan.target.names[0],
-        "label_words": plan.target.names[0],
-    }
-    cell |= {"most_likely_label": plan.target.names[0], "most_likely_number": "0", "probability_list": "[]"}
-    text = sample_submission(names, id_column, ids, cell.get(plan.answers[0], "0.5"))
-    with atomic_write(folder / "sample" / "sample_submission.csv") as file:
-        file.write(text)
+    first = plan.target.names[0]
+    cell = dict.fromkeys(("label_list", "label_words", "labels_joined", "most_likely_label"), first)
+    cell |= {"label_json": "[]", "probability_list": "[]"}
+    cell |= dict.fromkeys(("yes_or_no", "whole_number", "most_likely_number"), "0")
+    return sample_submission(names, id_column, ids, cell.get(plan.answers[0], "0.5"))

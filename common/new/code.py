@@ -131,14 +131,19 @@ def wrapped(line: str, width: int = 118) -> list[str]:
 
 
 def column_helpers(plan: Plan) -> list[str]:
-    names = {"fill", "same_text"}
+    names = {"fill", "same_text", *target_helpers(plan.target)}
     names |= {"decode_html"} if plan.html else set()
     names |= {"decode_percent"} if plan.percent else set()
-    names |= {"labels": {"label_number"}, "ordered": {"label_number"}, "number": {"number_of"}, "several": set()}[
-        plan.target.kind
-    ]
-    names |= {list_helper(plan.target)} if plan.target.kind == "several" and len(plan.target.columns) == 1 else set()
     return sorted(names)
+
+
+def target_helpers(target: Target) -> list[str]:
+    """What label_lines() calls."""
+    if len(target.columns) > 1:
+        return ["marked_label" if target.kind == "labels" else "marked_labels"]
+    if target.kind == "several":
+        return [list_helper(target)]
+    return ["number_of" if target.kind == "number" else "label_number"]
 
 
 def list_helper(target: Target) -> str:
@@ -147,41 +152,48 @@ def list_helper(target: Target) -> str:
 
 
 def label_lines(target: Target) -> list[str]:
-    """From values and where to label, inside of a loop."""
+    """From values and where to label, inside of a loop. An empty cell of a target is as a missing column: train.py
+    refuses it in rows to train on."""
     column = target.columns[0]
     cell = f"values.get({as_source(column)})"
     where = f'f"{{where}}, column {column}"'
-    if target.kind == "number":
-        return [f"        label = number_of({cell}, {where})"]
-    if target.kind != "several":
-        return [f"        label = label_number({cell}, LABEL_NAMES, {where})"]
+    if len(target.columns) > 1 and target.kind == "labels":
+        return ["        label = marked_label(values, LABEL_NAMES, where)"]
     if len(target.columns) > 1:
         return [
-            '        names = [name for name in LABEL_NAMES if values.get(name) == "1"]',
-            "        label = LABEL_NAMES.encode(names, where) if LABEL_NAMES[0] in values else LABEL_NAMES.unknown",
+            "        names = marked_labels(values, LABEL_NAMES, where)",
+            "        label = LABEL_NAMES.unknown if names is None else LABEL_NAMES.encode(names, where)",
         ]
-    stated = "" if target.may_be_empty else ", where"
+    if target.kind == "number":
+        marks = f', decimal="{target.decimal}"' * (target.decimal != ".")
+        marks += f", thousands={as_source(target.thousands)}" * (target.thousands != "")
+        return [f"        label = number_of({cell} or None, {where}{marks})"]
+    if target.kind != "several":
+        return [f"        label = label_number({cell} or None, LABEL_NAMES, {where})"]
+    stated = "" if target.may_be_empty else f", {where}"
     separator = "" if target.separator == "," else f", {as_source(target.separator)}"
+    given = f"{as_source(column)} in values" if target.may_be_empty else cell
     return [
         "        label = LABEL_NAMES.unknown",
-        f"        if {as_source(column)} in values:",
-        f"            where = {where}",
+        f"        if {given}:",
         f"            names = {list_helper(target)}(values[{as_source(column)}]{stated}{separator})",
-        "            label = LABEL_NAMES.encode(names, where)",
+        f"            label = LABEL_NAMES.encode(names, {where})",
     ]
 
 
 def loop_over_rows(plan: Plan) -> tuple[str, str]:
-    """(Source of the for line over a table's rows, of a row's id in it). The columns of the target may be absent."""
-    row_id = plan.roles.id
+    """(Source of the for line over a table's rows, of a row's id in it). The columns of the target may be absent, and
+    the id where the training file has none."""
+    row_id, only_test = plan.roles.id, plan.roles.id_of_test
     needed = [*([row_id] if row_id else []), *plan.roles.text_columns]
-    optional = [c for c in plan.target.columns if c not in needed]
+    optional = [c for c in [*([only_test] if only_test else []), *plan.target.columns] if c not in needed]
     table = "read_table(path, COLUMNS)" if plan.header else "read_table(path)"
     records = f"{table}.records({as_source(needed)}, {as_source(optional)})"
     if row_id:
         return f"for row, values in {records}:", f"values[{as_source(row_id)}]"
     if plan.numbering is None:
-        return f"for row, values in {records}:", "str(row)"
+        by_line = f"values.get({as_source(only_test)}, str(row))" if only_test else "str(row)"
+        return f"for row, values in {records}:", by_line
     start = f", start={plan.numbering}" if plan.numbering else ""
     return f"for number, (row, values) in enumerate({records}{start}):", "str(number)"
 

@@ -15,19 +15,32 @@ import numpy as np
 from common.console import InputError
 from common.files import atomic_write
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from common.new.answers import find_submission
-from common.new.build import LEFT_BEHIND, OLD_DATA, find_metric_name, whole_folder
-from common.new.code import Plan, as_source, head, targets_import
+from common.guards.spelling import nfc
+from common.new.answers import find_submission, order_of_sample
+from common.new.build import (
+    LEFT_BEHIND,
+    OLD_DATA,
+    check_test_labels,
+    find_metric_name,
+    names_in_order,
+    read_sample,
+    sample_text,
+    whole_folder,
+    write_sample_submission,
+)
+from common.new.code import Plan, as_source, head, label_lines, target_helpers, targets_import
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
 from common.new.presets import search_metric
-from common.new.readme import readme
-from common.new.roles import Roles, check_column, find_targets
-from common.new.sample import ROWS, labels_of, sample_submission, target_cell, write_table
+from common.new.readme import check_command, readme
+from common.new.roles import Roles, check_column, find_id, find_targets, id_of_sample
+from common.new.sample import ROWS, labels_of, target_cell, write_table
+from common.submission import check_ids
 from common.tables import Table, read_table
-from common.tables.media import find_file
+from common.tables.media import files_of, find_file
 
 FILE_NAMES = ("path", "file", "filename", "file_name", "image", "image_id", "img", "video", "clip", "id")
+PREDICTED = 5  # rows of the sample without a label
 OF_CLASSES = ("label_smoothing_factor", "mixup_alpha", "calibrate")  # options that other targets do not have
 # METRIC is looked for where TaskArguments stands
 OPTIONS_OF_TRAIN = ["", "", "class TaskArguments(RecipeArguments):", '    """Options of train.py."""']
@@ -55,13 +68,18 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         raise InputError(f"--{media.option}: {where or 'is missing'}, expected a folder of {media.option}")
     if args.test and not Path(args.test).is_dir() and not args.labels:
         raise InputError(f"--test: {args.test} is no folder, expected a folder of {media.option}")
-    sample = read_table(args.sample) if args.sample else None
+    sample = read_sample(args.sample) if args.sample else None
     files = {"train_file": media.option, "test_file": "test", "sample_submission_file": "sample_submission.csv"}
     links = {media.option: where}
     if args.test and Path(args.test).is_dir():
         links["test"] = args.test
+    row_id = args.id
     if args.labels:
-        table, column, target, said = look_at_table(args, media, Path(where))
+        tables = read_media_tables(args, sample)
+        table = tables["train"]
+        column, target, said = look_at_table(args, tables, media, Path(where))
+        row_id = find_media_id(args, tables, column)
+        check_test(tables, Path(args.test) if args.test else None, row_id or column, column, media, Path(where))
         files["train_file"] = Path(args.labels).name
         if args.test and not Path(args.test).is_dir():
             files["test_file"] = Path(args.test).name
@@ -69,11 +87,12 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         column = None
         target = folders_of_classes(Path(where))
         said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
-    if recipe.name == "hand_signal" and target.kind != "labels":
-        raise InputError(f"--target: is {target.kind}, hand_signal's loop learns one label a clip (--kind labels)")
+    if args.labels:  # of folders the names' order is that of the labels
+        target.names = order_of_sample(sample, target.names)
     metric = find_metric_name(args.metric, target)
-    submission, answers, why = find_submission(sample, target, args.id or column)
-    roles = Roles(args.id or column, [], target.columns, {})
+    submission, answers, why = find_submission(sample, target, row_id or column, metric)
+    of_test = row_id if args.labels and row_id and row_id not in table.header else None
+    roles = Roles(column if of_test else row_id or column, [], target.columns, {}, of_test)
     keep = {"test_file": args.test, "sample_submission_file": args.sample}
     files = {option: name for option, name in files.items() if keep.get(option, name)}
     plan = Plan(folder.name, recipe.name, files, roles, target, metric, submission, answers)
@@ -82,11 +101,14 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     yield from [*said, f"metric: {metric}", f"submission: {why}"]
     with whole_folder(folder) as made:
         write(args, recipe, made, plan, code, links)
-        write_sample(made, plan, media, column)
+        write_sample_submission(made / "data" / "sample_submission.csv", args.sample, sample)
+        write_sample(made, plan, media, column, sample)
         with atomic_write(made / "README.md") as file:
             file.write(readme(plan, args))
     yield f"{folder}: made from {recipe.name}; data.py has {code.count(chr(10))} lines; data/ holds links. Next:"
     yield f"  accelerate launch {folder}/train.py"
+    if sample is not None:
+        yield f"  {check_command(plan, args.name)}"
 
 
 def folders_of_classes(where: Path) -> Target:
@@ -100,12 +122,21 @@ def folders_of_classes(where: Path) -> Target:
     return Target("labels", ["label"], names, "a folder per class", counts)
 
 
-def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[Table, str, Target, list[str]]:
-    """(the table, the column with the files' names, the target, lines). Raises InputError for a missing file."""
-    table = read_table(args.labels)
+def read_media_tables(args: argparse.Namespace, sample: Table | None) -> dict[str, Table]:
+    """train: --labels; test and sample where they are tables."""
+    tables = {"train": read_table(args.labels)}
+    if args.test and not Path(args.test).is_dir():
+        tables["test"] = read_table(args.test)
+    return tables | ({"sample": sample} if sample is not None else {})
+
+
+def look_at_table(
+    args: argparse.Namespace, tables: dict[str, Table], media: Media, where: Path
+) -> tuple[str, Target, list[str]]:
+    """(the column with the files' names, the target, lines). Raises InputError for a missing file."""
+    table = tables["train"]
     columns = columns_of(table)
-    why: dict[str, str] = {}
-    targets = find_targets({"train": table}, columns, args.target, why)
+    targets = find_targets(tables, columns, args.target, {})
     column = find_path_column(table, columns, targets, args.path, media, where)
     for row, values in table.records():
         find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
@@ -114,11 +145,48 @@ def look_at_table(args: argparse.Namespace, media: Media, where: Path) -> tuple[
         raise InputError(
             f"{table.path}, column {column}: {value!r:.80} stands in several rows, expected each file once"
         )
-    target = find_target(table, [columns[name] for name in targets], args.kind, args.metric)
+    how = args.kind, args.metric, names_in_order(args), args.decimal
+    target = find_target(table, [columns[name] for name in targets], *how)
+    check_test_labels({part: tables[part] for part in ("train", "test") if part in tables}, target)
     shares = ", ".join(f"{name} {count:,}" for name, count in list(target.counts.items())[:12])
     said = [f"labels: {table.path}, {len(table):,} rows"]
     said += [f"  {column}: the files' names ({columns[column].describe()})"]
-    return table, column, target, [*said, f"target: {target.kind} ({target.why}): {shares}"]
+    return column, target, [*said, f"target: {target.kind} ({target.why}): {shares}"]
+
+
+def find_media_id(args: argparse.Namespace, tables: dict[str, Table], column: str) -> str | None:
+    """The column of the ids where these are not the files' names: as --id says, or the test table's that has the
+    sample's. Raises InputError where the labels' table has it, but with a value twice."""
+    columns = columns_of(tables["train"])
+    row_id = args.id or id_of_sample(tables, columns)
+    if row_id is None or row_id == column or row_id not in columns:
+        if args.id and row_id not in columns and row_id not in tables.get("test", tables["train"]).header:
+            check_column(args.id, tables["train"], "--id")
+        return row_id
+    return find_id(tables, columns, row_id, [], {}, by_sample=args.id is None)
+
+
+def check_test(
+    tables: dict[str, Table], test: Path | None, row_id: str, column: str, media: Media, where: Path
+) -> None:
+    """Raise InputError for a test table that names no file of the folder, and for ids that are not the sample's."""
+    sample = tables.get("sample")
+    if "test" in tables:
+        table = tables["test"]
+        check_column(column, table, "the files' names")
+        for row, values in table.records():
+            find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
+        ids = table.column(row_id if row_id in table.header else column)
+    elif test is not None and media.option == "images":
+        endings = Path(tables["train"].column(column)[0]).suffix.lower() in media.suffixes
+        ids = [values[column] for _, values in files_of(test, [column], media.suffixes, endings)]
+    else:
+        return
+    if sample is not None and len(sample.header) > 1:
+        rows = sorted(sample.rows, key=lambda row: nfc(row[1][0]))
+        check_ids(
+            sample.path, sample.header[0], rows, tables["test"].path if "test" in tables else test, sorted(ids, key=nfc)
+        )
 
 
 def find_path_column(
@@ -162,10 +230,7 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
     """data.py of files and a table of their labels."""
     module = OLD_DATA[plan.recipe].removesuffix(".py")
     is_face = plan.recipe == "reon_face"
-    (target,) = plan.target.columns[:1]
     suffixes = "IMAGE_SUFFIXES" if is_face else "VIDEO_SUFFIXES"
-    helper = {"labels": "label_number", "ordered": "label_number", "number": "number_of"}.get(plan.target.kind)
-    helper = helper or ("some_labels" if len(plan.target.columns) == 1 else None)
     own = "Faces, fingerprints, ranks" if is_face else "ClipExample, Clips, list_frames, set_groups"
     lines = [
         f'"""{plan.name}: {media.option} and a table of their labels. Written by common.new, to be edited.',
@@ -179,7 +244,7 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
         f"from common.guards.listing import {suffixes}",
         f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
         "from common.tables import read_table",
-        *([f"from common.tables.columns import {helper}"] if helper else []),
+        f"from common.tables.columns import {', '.join(target_helpers(plan.target))}",
         f"from common.tables.media import {'files_of, ' if is_face else ''}find_file",
         *targets_import(plan.target),
         "",
@@ -193,32 +258,19 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
         "",
         "",
         *([] if is_face else ["def submission_format(examples):", "    return SUBMISSION", "", ""]),
-        *table_reader(plan, column, target, suffixes, media.option, is_face, endings),
+        *table_reader(plan, column, suffixes, media.option, is_face, endings),
     ]
     return "\n".join(lines) + "\n"
 
 
-def table_reader(
-    plan: Plan, column: str, target: str, suffixes: str, option: str, is_face: bool, endings: bool
-) -> list[str]:
+def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: bool, endings: bool) -> list[str]:
     """Source of read_examples(). endings: whether the table's names of files have theirs."""
-    identity = as_source(plan.roles.id or column)
-    needed = as_source(list(dict.fromkeys([plan.roles.id or column, column])))
-    cell = f"values.get({as_source(target)})"
-    kinds = {
-        "labels": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
-        "ordered": [f"        label = label_number({cell}, LABEL_NAMES, where)"],
-        "number": [f"        label = number_of({cell}, where)"],
-        "several": ["        label = LABEL_NAMES.unknown", f"        if {as_source(target)} in values:"],
-    }
-    lines = kinds[plan.target.kind]
-    if plan.target.kind == "several" and len(plan.target.columns) == 1:
-        lines += [f"            names = some_labels(values[{as_source(target)}], where)"]
-        lines += ["            label = LABEL_NAMES.encode(names, where)"]
-    elif plan.target.kind == "several":
-        lines += ['            names = [name for name in LABEL_NAMES if values[name] == "1"]']
-        lines += ["            label = LABEL_NAMES.encode(names, where)"]
-    records = f"read_table(path).records({needed}, {as_source(plan.target.columns)})"
+    row_id, of_test = plan.roles.id or column, plan.roles.id_of_test
+    identity = f"values[{as_source(row_id)}]"
+    identity = f"values.get({as_source(of_test)}, {identity})" if of_test else identity
+    needed = as_source(list(dict.fromkeys([row_id, column])))
+    optional = [*([of_test] if of_test else []), *plan.target.columns]
+    records = f"read_table(path).records({needed}, {as_source(optional)})"
     start = [
         "def read_examples(path, preprocessing):",
         f'    """The {option} that a table names, in {option}/ beside it; or those of a folder, without labels."""',
@@ -243,9 +295,9 @@ def table_reader(
     loop = [
         "    for row, values in rows:",
         '        where = f"{path}, row {row}"',
-        f'        check_id(values[{identity}], "{plan.roles.id or column}", row, first_row, path)',
+        f'        check_id({identity}, "{of_test or row_id}", row, first_row, path)',
         f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
-        *lines,
+        *label_lines(plan.target),
     ]
     if is_face:
         return [
@@ -256,7 +308,7 @@ def table_reader(
             "",
             "    ids, paths, labels, first_row = [], [], [], {}",
             *loop,
-            f"        ids.append(values[{identity}])",
+            f"        ids.append({identity})",
             "        paths.append(str(file))",
             "        labels.append(label)",
             '    files = {"id": ids, "path": paths, "row": [-1] * len(ids), "row_group": [-1] * len(ids)}',
@@ -270,7 +322,7 @@ def table_reader(
         "    first_row = {}",
         *loop,
         "        frames = list_frames(file) if file.is_dir() else []",
-        f"        clips.append(ClipExample(values[{identity}], file, frames, label))",
+        f"        clips.append(ClipExample({identity}, file, frames, label))",
         '    set_groups(clips, preprocessing["group_by_number"])',
         "    return Clips(clips, LABEL_NAMES)",
     ]
@@ -285,9 +337,9 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
     (folder / "data").mkdir()
     for name, target in links.items():
         (folder / "data" / name).symlink_to(Path(target).resolve(), target_is_directory=True)
-    for file, name in ((args.labels, None), (args.sample, "sample_submission.csv"), (args.test, None)):
+    for file in (args.labels, args.test):
         if file and Path(file).is_file():
-            shutil.copyfile(file, folder / "data" / (name or Path(file).name))
+            shutil.copyfile(file, folder / "data" / Path(file).name)
     presets = {name: (recipe / "configs" / name).read_text(encoding="utf-8") for name in ("tune.yaml", "final.yaml")}
     presets["search.yaml"] = (recipe / "configs" / "search.yaml").read_text(encoding="utf-8")
     presets["search.yaml"] = re.sub(r"^metric: .*\n", search_metric(plan.metric), presets["search.yaml"], flags=re.M)
@@ -300,41 +352,50 @@ def write(args: argparse.Namespace, recipe: Path, folder: Path, plan: Plan, code
             line = f"model_name_or_path: {args.model_name_or_path}"
             presets[name] = re.sub(r"^model_name_or_path: .*$", line, presets[name], flags=re.M)
     train = f"sample/{plan.files['train_file']}"
+    test = "sample/test.csv" if args.labels else "sample/test"
     shared = "model_name_or_path: scratch\nnum_folds: 2\nnum_train_epochs: 2\nlearning_rate: 1e-3\n"
     size = "image_size: 32\n" if recipe.name == "reon_face" else "num_frames: 4\nframe_stride: 0\ncrop_size: 32\n"
     presets["demo.yaml"] = (
         "# The sample, which is drawn and says nothing of the contest: a small model from scratch, no network, a CPU.\n"
-        f"train_file: {train}\n{shared}{size}per_device_train_batch_size: 6\n"
+        f"train_file: {train}\ntest_file: {test}\nsample_submission_file: sample/sample_submission.csv\n"
+        f"{shared}{size}per_device_train_batch_size: 6\n"
     )
     for name, text in {"data.py": code, **{f"configs/{name}": text for name, text in presets.items()}}.items():
         with atomic_write(folder / name) as file:
             file.write(text)
 
 
-def write_sample(folder: Path, plan: Plan, media: Media, column: str | None) -> None:
-    """20 drawn images, or clips as folders of 6 drawn frames."""
-    from PIL import Image
-
+def write_sample(folder: Path, plan: Plan, media: Media, column: str | None, sample: Table | None) -> None:
+    """20 drawn images, or clips as folders of 6 drawn frames, and five more to predict. A table names its files, or
+    without a table the folders are the labels."""
     random = np.random.default_rng(0)
-    target = plan.target
-    rows = []
-    for number in range(ROWS):
-        labels = labels_of(number, target)
-        name = f"{number + 1:03}"
-        where = folder / "sample" / media.option
-        where = where if column else where / target.names[labels[0]]
-        colour = np.array([40, 60, 80]) + 25 * (labels[0] % 7)
-        frames = 1 if media.option == "images" else 6
-        for frame in range(frames):
-            pixels = np.clip(random.normal(colour, 30, (48, 48, 3)), 0, 255).astype(np.uint8)
-            file = where / f"{name}.png" if frames == 1 else where / name / f"{frame}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(file)
-        file_name = f"{name}.png" if frames == 1 else name
-        cells = {c: target_cell(c, number, target, labels) for c in target.columns}
-        rows.append({plan.roles.id or "id": file_name, column or "id": file_name, **cells})
+    row_id, of_test = plan.roles.id or "id", plan.roles.id_of_test
+    train, test = [], []
+    for number in range(ROWS + PREDICTED):
+        labels = labels_of(number, plan.target)
+        name = f"{number + 1:03}" + ".png" * (media.option == "images")
+        where = (
+            media.option if column else "test" if number >= ROWS else f"{media.option}/{plan.target.names[labels[0]]}"
+        )
+        draw(folder / "sample" / where / name, 25 * (labels[0] % 7), random)
+        row = {row_id: name, column or row_id: name}
+        if number >= ROWS:
+            test.append(row | ({of_test: f"t{number:03}"} if of_test else {}))
+        else:
+            train.append(row | {c: target_cell(c, number, plan.target, labels) for c in plan.target.columns})
     if column:
-        write_table(folder / "sample" / plan.files["train_file"], list(rows[0]), rows)
-    text = sample_submission([target.columns[0]], "id", [row[plan.roles.id or "id"] for row in rows[:5]], "0")
+        write_table(folder / "sample" / plan.files["train_file"], list(train[0]), train)
+        write_table(folder / "sample" / "test.csv", list(test[0]), test)
+    text = sample_text(plan, sample, of_test or row_id, [row[of_test or row_id] for row in test])
     with atomic_write(folder / "sample" / "sample_submission.csv") as file:
         file.write(text)
+
+
+def draw(path: Path, light: int, random: np.random.Generator) -> None:
+    """A noisy image, or where the path has no ending a folder of six."""
+    from PIL import Image
+
+    for file in [path] if path.suffix else [path / f"{frame}.png" for frame in range(6)]:
+        pixels = np.clip(random.normal(np.array([40, 60, 80]) + light, 30, (48, 48, 3)), 0, 255).astype(np.uint8)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)

@@ -1,6 +1,7 @@
 """README.md of a new folder: its commands and what was found."""
 
 import argparse
+import shlex
 
 from common.new.code import Plan
 
@@ -11,9 +12,7 @@ def readme(plan: Plan, args: argparse.Namespace) -> str:
     sample = plan.files.get("sample_submission_file")
     test = plan.files.get("test_file", "test.csv")
     with_sample = f" \\\n    --sample_submission_file {name}/data/{sample}" if sample else ""
-    check = (
-        f"python -m common.submission runs/{plan.name}/final/submission.csv {name}/data/{sample}\n" if sample else ""
-    )
+    check = f"{check_command(plan, name)}\n" if sample else ""
     return f"""# {plan.name}
 
 {", ".join(plan.roles.text_columns)} -> {", ".join(plan.target.columns)}: {plan.target.kind}, measured by {plan.metric}.
@@ -22,9 +21,20 @@ Made by `python -m common.new` from {plan.recipe}; the contest's files lie in `d
 
 ```
 accelerate launch {name}/train.py --config {name}/configs/demo.yaml      # the made sample: does everything run?
-accelerate launch {name}/train.py      # 5 folds, submission, report: runs/{plan.name}/final
+accelerate launch {name}/train.py      # all folds, submission, report: runs/{plan.name}/final
 {check}python -m common.search {name}      # which settings win
 accelerate launch {name}/predict.py --run_dir runs/{plan.name}/final --test_file {name}/data/{test}{with_sample}
 python -m common.report runs
 ```
 """
+
+
+def check_command(plan: Plan, name: str) -> str:
+    """The command that checks the submission; the sample's placeholders do not say what the cells hold."""
+    function = plan.answers[0]
+    options = " --numbers" if function in ("number", "probability_of", "score") else ""
+    options = " --probabilities" if function == "probability" else options
+    if function.startswith("label") and not any("," in label for label in plan.target.names):
+        options = f" --labels {shlex.quote(','.join(plan.target.names))} --lists"
+    sample = plan.files["sample_submission_file"]
+    return f"python -m common.submission runs/{plan.name}/final/submission.csv {name}/data/{sample}{options}"

@@ -29,6 +29,8 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
     """Source. Raises InputError for a target that is no single label, and rows without marks."""
     if plan.target.kind != "labels":
         raise InputError(f"--kind: klue_re tells which label a pair has, not {plan.target.kind}; copy friends for that")
+    if len(plan.target.columns) > 1:
+        raise InputError("--target: klue_re reads one column of labels, not one a label; copy friends for that")
     if len(plan.roles.text_columns) != 1 or plan.roles.segments != [f"{{{plan.roles.text_columns[0]}}}"]:
         raise InputError(
             f"--text: {' '.join(plan.roles.segments):.80}, expected the one column with the marked sentence"

@@ -8,23 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.console import InputError
+from common.guards.spelling import nfc
 from common.new.looks import Column
 from common.tables import Table, nearest
 from common.tables.columns import columns_of as template_columns
 
 ID_NAMES = ("id", "idx", "index", "guid", "row_id", "textid", "text_id", "qid", "uid")
+MARKS = {"0", "1", "0.0", "1.0", "True", "False", "true", "false"}
 TARGET_NAMES = ("target", "label", "labels", "class", "category", "sentiment", "emotion", "score", "rating", "relation")
 
 
 @dataclass
 class Roles:
-    """id: None: rows are numbered. segments: templates, one a segment. targets: one column or several. why: column ->
-    what it is, and the reason."""
+    """id: None: rows are numbered; id_of_test: the column of the test file's ids, where the training file has none.
+    segments: templates, one a segment. targets: one column or several. why: column -> what it is, and the reason."""
 
     id: str | None
     segments: list[str]
     targets: list[str]
     why: dict[str, str]
+    id_of_test: str | None = None
 
     @property
     def text_columns(self) -> list[str]:
@@ -53,9 +56,12 @@ def find_roles(
     train = tables["train"]
     why: dict[str, str] = {}
     targets = find_targets(tables, columns, target, why)
-    found_id = find_id(tables, columns, row_id, targets, why)
+    by_sample = id_of_sample(tables, columns) if row_id is None else None
+    of_test = by_sample or (row_id if "test" in tables and row_id in tables["test"].header else None)
+    of_test = None if of_test in train.header else of_test
+    found_id = None if of_test else find_id(tables, columns, row_id or by_sample, targets, why, bool(by_sample))
     segments = find_segments(tables, columns, text, [*targets, found_id], why)
-    roles = Roles(found_id, segments, targets, why)
+    roles = Roles(found_id, segments, targets, why, of_test)
     for name in train.header:
         why.setdefault(name, "not used; --text takes it in")
     for name in roles.text_columns:
@@ -73,10 +79,15 @@ def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: s
         names = [check_column(name.strip(), train, "--target") for name in target.split(",")]
         why.update(dict.fromkeys(names, "target: --target names it"))
         return names
+    asked = (tables["sample"].header[1:] or tables["sample"].header) if "sample" in tables else []
+    if asked and all(name in columns for name in asked):
+        why.update(dict.fromkeys(asked, "target: the sample submission asks for it"))
+        return asked
     if "test" in tables:
         missing = [name for name in train.header if name not in tables["test"].header]
-        if len(missing) == 1:
-            why[missing[0]] = "target: the test file does not have it"
+        of_labels = len(missing) > 1 and all({*columns[name].counts} <= MARKS for name in missing)
+        if len(missing) == 1 or of_labels:
+            why.update(dict.fromkeys(missing, "target: the test file does not have it"))
             return missing
     for name in train.header:
         if name.lower() in TARGET_NAMES:
@@ -86,9 +97,31 @@ def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: s
     raise InputError(f"{train.path}: {which} Name it with --target; a file without a header line wants --columns")
 
 
+def id_of_sample(tables: dict[str, Table], columns: dict[str, Column]) -> str | None:
+    """The column of the test file whose values are the sample's ids, whatever its name."""
+    if "sample" not in tables or "test" not in tables or len(tables["sample"].header) < 2:
+        return None
+    wanted = {nfc(fields[0]) for _, fields in tables["sample"].rows}
+    test = tables["test"]
+    for number, name in enumerate(test.header):
+        ids = [nfc(fields[number]) for _, fields in test.rows]
+        if len(ids) != len(wanted) or set(ids) != wanted:
+            continue
+        counted = ids in [[str(k) for k in range(start, len(ids) + start)] for start in (0, 1)]
+        # a training file whose ids repeat can do without where the rows' numbers are the test file's ids
+        return None if counted and name in columns and not columns[name].is_unique else name
+    return None
+
+
 def find_id(
-    tables: dict[str, Table], columns: dict[str, Column], row_id: str | None, targets: list[str], why: dict
+    tables: dict[str, Table],
+    columns: dict[str, Column],
+    row_id: str | None,
+    targets: list[str],
+    why: dict,
+    by_sample: bool = False,
 ) -> str | None:
+    """by_sample: row_id is the column of id_of_sample(), and not said by --id."""
     if row_id is not None:
         check_column(row_id, tables["train"], "--id")
         column = columns[row_id]
@@ -96,8 +129,11 @@ def find_id(
             value, count = worst_value(column)
             rows = [row for (row, _), cell in zip(tables["train"].rows, column.cells, strict=True) if cell == value]
             what = f"{value!r:.80} is repeated, expected in row {rows[0]} only" if count > 1 else "is empty"
-            raise InputError(f"{tables['train'].path}, row {rows[count > 1]}, column {row_id}: {what} (--id)")
-        why[row_id] = "id: --id names it"
+            said = "the sample submission's ids are of this column" if by_sample else "--id"
+            raise InputError(f"{tables['train'].path}, row {rows[count > 1]}, column {row_id}: {what} ({said})")
+        begins = by_sample and tables["sample"].header[0] == row_id
+        named = "the sample submission begins with it" if begins else "the sample submission has its values"
+        why[row_id] = f"id: {named if by_sample else '--id names it'}"
         return row_id
     wanted = [tables["sample"].header[0]] if "sample" in tables and len(tables["sample"].header) > 1 else []
     names = [*wanted, *(name for name in columns if name.lower() in ID_NAMES)]

@@ -6,7 +6,9 @@ something.
 
 import csv
 import io
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -62,10 +64,11 @@ def labels_of(number: int, target: Target) -> list[int]:
 
 def target_cell(name: str, number: int, target: Target, labels: list[int]) -> str:
     if target.kind == "number":
-        return f"{labels[0] + number / 100:.2f}"
-    if target.kind == "several" and len(target.columns) > 1:
+        return f"{labels[0] + number / 100:.2f}".replace(".", target.decimal)
+    if len(target.columns) > 1:
         return str(int(target.names.index(name) in labels))
-    return target.separator.join(target.names[label] for label in labels)
+    names = [target.names[label] for label in labels]
+    return json.dumps(names, ensure_ascii=False) if target.is_json else target.separator.join(names)
 
 
 def make_text(column: Column, words: list[str], labels: list[int], random: np.random.Generator, marked: bool) -> str:
@@ -78,7 +81,9 @@ def make_text(column: Column, words: list[str], labels: list[int], random: np.ra
     return " ".join(chosen)
 
 
-def write_table(path: str, header: Sequence[str], rows: Sequence[dict[str, str]], with_header: bool = True) -> None:
+def write_table(
+    path: str | Path, header: Sequence[str], rows: Sequence[dict[str, str]], with_header: bool = True
+) -> None:
     """A CSV, or tab-separated text where there is no header, as the contest's own file is read."""
     with atomic_write(path) as file:
         writer = csv.writer(file, lineterminator="\n", delimiter="," if with_header else "\t")

@@ -12,7 +12,7 @@ from common.targets.classes import known_rows
 NOTE = "RMSE, MAE ± its standard error in the labels' units, MSE in their square; label_std: the RMSE of the mean."
 FRACTIONS = {"r2": "R2", "pearson": "Pearson", "spearman": "Spearman"}
 PANELS = {
-    "loss (train: of scaled numbers, eval: MSE)": {"loss": "-", "eval_loss": "--"},
+    "training loss (of scaled numbers)": {"loss": "-"},  # eval_loss is in the labels' units, as eval RMSE is
     "eval RMSE": {"eval_rmse": "--"},
     "eval Spearman": {"eval_spearman": "--"},
 }

@@ -127,7 +127,7 @@ def write_report(
             lines += [save_plot(run_dir, "folds", plot_folds(fold_metrics, page.FRACTIONS)), ""]
         panels = {
             panel: keys
-            for panel, keys in page.PANELS.items()
+            for panel, keys in (page.PANELS | panels_of_metric(history, fold_metrics, target)).items()
             if any(key in entry for log in history for entry in log for key in keys)
         }
         if panels:
@@ -144,6 +144,13 @@ def write_report(
     lines += ["## Config", "", *table(["field", "value"], config.items())]
     with atomic_write(run_dir / "report.md") as file:
         file.write("\n".join(lines) + "\n")
+
+
+def panels_of_metric(history: list[list[dict]], fold_metrics: list[dict], target: Classes) -> dict[str, dict[str, str]]:
+    """A panel of what was measured after each epoch and is none of the target's own metrics: what --metric names."""
+    measured = {key.removeprefix("eval_") for log in history for entry in log for key in entry if key[:5] == "eval_"}
+    names = [name for name in (fold_metrics or [{}])[0] if name in measured and name not in target.watched]
+    return {f"eval {name.replace('_', ' ')}": {f"eval_{name}": "--"} for name in names}
 
 
 def page_of(target: Classes) -> Any:

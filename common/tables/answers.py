@@ -19,6 +19,7 @@ __all__ = [
     "label_json",
     "label_list",
     "label_words",
+    "labels_joined",
     "most_likely_label",
     "most_likely_number",
     "number",
@@ -26,6 +27,7 @@ __all__ = [
     "probability_list",
     "probability_of",
     "score",
+    "whole_number",
     "yes_or_no",
 ]
 
@@ -70,6 +72,11 @@ def number(logits: "Logits") -> list[str]:
     return [f"{value:.7g}" for value in logits.logits[:, 0].tolist()]
 
 
+def whole_number(logits: "Logits") -> list[str]:
+    """The same, rounded to whole numbers."""
+    return [f"{value:.0f}" for value in np.rint(logits.logits[:, 0].astype(np.float64)) + 0.0]  # no -0
+
+
 def yes_or_no(logits: "Logits") -> list[list[str]]:
     """For each of C labels N cells 1 or 0; for a column of every label of several."""
     return np.char.mod("%d", (logits.logits > 0).T).tolist()
@@ -83,6 +90,16 @@ def label_list(logits: "Logits") -> list[str]:
 def label_words(logits: "Logits") -> list[str]:
     """The same, separated by spaces."""
     return [" ".join(names) for names in chosen(logits)]
+
+
+@dataclass(frozen=True)
+class labels_joined:  # noqa: N801  (is written where the functions are)
+    """The same, with another separator: `2;3;4`."""
+
+    separator: str
+
+    def __call__(self, logits: "Logits") -> list[str]:
+        return [self.separator.join(names) for names in chosen(logits)]
 
 
 def label_json(logits: "Logits") -> list[str]:
@@ -102,7 +119,9 @@ def answer_kind(function: Callable) -> str | None:
     """What the cells of a function here hold, as guards/cells.py names it; None: what the sample has there."""
     if isinstance(function, probability_of):
         return "probability"
-    kinds = {score: "probability", number: "number", yes_or_no: "binary"}
+    if isinstance(function, labels_joined):
+        return "list"
+    kinds = {score: "probability", number: "number", whole_number: "integer", yes_or_no: "binary"}
     return (kinds | dict.fromkeys((label_list, label_words, label_json), "list")).get(function)
 
 
@@ -111,7 +130,8 @@ def check_list(value: str, label_names: Sequence[str], where: str) -> None:
     from common.guards.cells import check_label
     from common.tables.columns import listed
 
-    names = listed(value, "," if "," in value else " " if not value.startswith("[") else ",")
+    separators = [mark for mark in (",", ";", "|") if mark in value and not value.startswith("[")]
+    names = listed(value, separators[0] if separators else "," if value.startswith("[") else " ")
     for name in [value] if value in label_names else names:
         check_label(name, label_names, where)
         if names.count(name) > 1:

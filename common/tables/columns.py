@@ -3,6 +3,7 @@
 fill("{keyword}: {text}", {"keyword": "", "text": "Fire!"})     # "Fire!"
 """
 
+import ast
 import html
 import math
 import re
@@ -15,6 +16,7 @@ from common.guards.cells import NUMBER, is_missing
 from common.guards.spelling import nfc
 from common.tables.nearest import nearest
 
+YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")  # cells of a column that stands for one label, in any case
 MARKED = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
 PERCENT = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
@@ -85,34 +87,86 @@ def same_text(texts: Sequence[str]) -> str:
 
 
 def label_number(value: str | None, label_names: Sequence[str], where: str) -> int:
-    """The number of a label; -1 where the file has none (None). Raises InputError, which begins with where."""
+    """The number of a label; -1 where the file has none (None). Raises InputError, which begins with where.
+
+    Labels that are numbers are told by their value: `1.0` is the label `1`.
+    """
     if value is None:
         return -1
     name = nfc(value.strip())
     if name in label_names:
         return label_names.index(name)
+    if NUMBER.fullmatch(name):
+        alike = [i for i, n in enumerate(label_names) if NUMBER.fullmatch(n) and float(n) == float(name)]
+        if len(alike) == 1:
+            return alike[0]
     if not name:
         raise InputError(f"{where}: is empty, expected one of the {len(label_names)} labels")
     known = f"the {len(label_names)} labels of data.py{nearest(name, label_names)}"
     raise InputError(f"{where}: {value!r:.80} is not one of {known}")
 
 
-def number_of(value: str | None, where: str) -> float:
-    """A finite number; NaN where the file has none (None). Raises InputError, which begins with where."""
+def number_of(value: str | None, where: str, decimal: str = ".", thousands: str = "") -> float:
+    """A finite number; NaN where the file has none (None). Raises InputError, which begins with where.
+
+    decimal, thousands: the decimal mark, and what may stand between groups of three digits (none: nothing may).
+    """
     if value is None:
         return math.nan
     if is_missing(value):
         raise InputError(f"{where}: is empty, expected a number")
-    text = value.strip()
-    if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+    text = plain_number(value.strip(), decimal, thousands)
+    if text is None or not math.isfinite(float(text)):
         raise InputError(f"{where}: {value!r:.80} is not a number")
     return float(text)
+
+
+def plain_number(text: str, decimal: str = ".", thousands: str = "") -> str | None:
+    """`1.234,5` as `1234.5`, with the marks that number_of() takes; None: it is no number that is written so."""
+    whole, mark, rest = text.partition(decimal)
+    if thousands and thousands in whole:
+        if not re.fullmatch(rf"[+-]?[1-9][0-9]{{0,2}}(?:{re.escape(thousands)}[0-9]{{3}})+", whole):
+            return None
+        whole = whole.replace(thousands, "")
+    if decimal != "." and "." in whole + rest:
+        return None
+    plain = f"{whole}.{rest}" if mark else whole
+    return plain if NUMBER.fullmatch(plain) else None
+
+
+def marked_labels(values: Mapping[str, str], label_names: Sequence[str], where: str) -> list[str] | None:
+    """The labels whose columns hold 1 (1.0, true), not 0; None where the row has no such columns or all are empty.
+    Raises InputError, which begins with where, for another cell."""
+    cells = {name: values[name].strip().lower() for name in label_names if name in values}
+    if not any(cells.values()):
+        return None
+    for name in label_names:
+        if cells.get(name) not in (*YES, *NO):
+            raise InputError(f"{where}, column {name}: {values.get(name, '')!r:.80}, expected 0 or 1")
+    return [name for name in label_names if cells[name] in YES]
+
+
+def marked_label(values: Mapping[str, str], label_names: Sequence[str], where: str) -> int:
+    """The number of the one label whose column holds 1; -1 where marked_labels() finds no columns. Raises InputError,
+    which begins with where, for none or several."""
+    names = marked_labels(values, label_names, where)
+    if names is None:
+        return -1
+    if len(names) != 1:
+        raise InputError(f"{where}: {len(names)} of {', '.join(label_names):.200} are 1, expected one")
+    return label_names.index(names[0])
 
 
 def listed(value: str, separator: str = ",") -> list[str]:
     """The names in a cell that holds several, `2,3,4` or `[2, 3, 4]` or `["a", "b"]`; an empty cell holds none."""
     text = value.strip()
     if text.startswith("[") and text.endswith("]"):
+        try:  # a name may hold a comma
+            names = ast.literal_eval(text)
+            if all(isinstance(name, str) for name in names):
+                return [nfc(name.strip()) for name in names]
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            pass
         text = text[1:-1]
         separator = ","
     parts = (part.strip().strip("'\"").strip() for part in (text.split(separator) if text else []))

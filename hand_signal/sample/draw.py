@@ -1,20 +1,22 @@
 """The bundled sample: officers that give the six signals, drawn with OpenCV into small mp4 files at first use.
 
     draw_sample("train")  # as train/drawn.json says: clips_per_signal, first_number, seed, labelled
+    python {task}/sample/draw.py officers --clips 120      # officers/: a contest of every kind of target
 
 Signals 0 (right to left) and 4 (left to right) are the same strokes, one the other played backwards: a single frame, or
 any set of frames without their order, cannot tell them apart. Backgrounds, sizes, places, tempos, colours, light, blur
 and noise vary.
 """
 
+import csv
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from common.console import InputError, print_once
-from common.files import read_json, write_json
+from common.console import ArgumentParser, InputError, print_once, run_main
+from common.files import atomic_write, read_json, write_json
 
 SIGNALS = 6
 RIGHT_TO_LEFT, STOP_FRONT, STOP_FRONT_AND_REAR, STOP_BOTH_SIDES, LEFT_TO_RIGHT, STOP_REAR = range(SIGNALS)
@@ -23,6 +25,10 @@ FRAMES = 24
 FPS = 12
 RECIPE = "drawn.json"
 KEY_POINTS = "2d_pos"  # under sequence
+# which hands draw_contest() says of each signal: the viewer's left is up, the viewer's right is, one of them sweeps
+HANDS = [["left", "sweep"], ["left"], ["left", "right"], ["left", "right"], ["left", "sweep"], ["right"]]
+SIZES = ["small", "medium", "tall"]  # of officers of less than HEIGHTS[0], HEIGHTS[1], and others
+HEIGHTS = (66, 75)  # pixels from head to foot, of SIZE
 
 
 def draw_sample(folder: str | Path) -> None:
@@ -220,3 +226,51 @@ def draw_background(random: np.random.Generator) -> np.ndarray:
         cv2.rectangle(image, (int(x), int(0.85 * SIZE)), (int(x + 0.08 * SIZE), SIZE), (215.0, 215.0, 215.0), -1)
     # out of focus and pale: clips are few, and a network from scratch would learn their backgrounds by heart
     return cv2.GaussianBlur(130 + 0.35 * (image - 130), (0, 0), 3)
+
+
+def draw_contest(folder: Path, clips: int) -> None:
+    """A contest with all kinds of targets: clips/, train.csv, test.csv (a quarter of the clips) and truth.csv, its
+    labels; sample_<target>.csv, whose rows are in another order.
+
+    height: of the officer in pixels, a number; build: small, medium or tall, which have an order; signal: one of three;
+    hands: any number of left, right, sweep, separated by semicolons. Raises InputError where nothing can be written.
+    """
+    rows = []
+    for number in range(clips):
+        signal = (STOP_FRONT, STOP_BOTH_SIDES, STOP_REAR, LEFT_TO_RIGHT)[number % 4]
+        frames, _, points = draw_clip(signal, np.random.default_rng([17, number]))
+        path = f"day{number % 3}/{number:04}.mp4"
+        (folder / "clips" / path).parent.mkdir(parents=True, exist_ok=True)
+        write_video(folder / "clips" / path, frames)
+        head, foot = (np.array([frame[place][1] for frame in points]) for place in (0, -1))
+        height = float((foot - head).mean()) / 0.9  # key points begin in the middle of the head
+        build = SIZES[int(np.searchsorted(HEIGHTS, height))]
+        name = "stop" if signal != LEFT_TO_RIGHT else "go"
+        rows.append([path, f"{height:.1f}", build, name, ";".join(HANDS[signal])])
+    held = clips // 4
+    header = ["clip", "height", "build", "signal", "hands"]
+    order = np.random.default_rng(0).permutation(held)
+    tables = {"train": [header, *rows[held:]], "test": [row[:1] for row in [header, *rows[:held]]]}
+    tables["truth"] = [header, *rows[:held]]
+    for target, cell in zip(header[1:], ["70", "small", "stop", "left;right"], strict=True):
+        tables[f"sample_{target}"] = [["clip", target], *([rows[i][0], cell] for i in order)]
+    for name, lines in tables.items():
+        with atomic_write(folder / f"{name}.csv") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+
+
+def main() -> None:
+    parser = ArgumentParser("draw.py", __doc__.replace("{task}", Path(__file__).parents[1].name))
+    parser.add_argument("folder", type=Path, help="where to write; it must not be there")
+    parser.add_argument("--clips", type=int, default=120, help="to draw; a quarter is test.csv")
+    args = parser.parse_args()
+    if args.folder.exists():
+        raise InputError(f"{args.folder}: exists, expected the name of a folder to make")
+    if args.clips < 8:
+        raise InputError("clips must be 8 or more")
+    draw_contest(args.folder, args.clips)
+    print_once(f"{args.folder}: {args.clips} clips, targets height, build, signal and hands")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -3,6 +3,7 @@ first use.
 
     draw_images("sample/train")                  # as its drawn.json says; data.py does so when the folder is read
     image = draw_face(subject=3, emotion="happy", intensity=1.0, size=128)
+    python {task}/sample/draw.py faces --images 300      # faces/: a contest of every kind of target, to be tried
     draw_video("actor.mp4", [("neutral", 0.5), ("happy", 1.0)], subject=3)
 
 A person (head shape, skin, hair, size of eyes and mouth, glasses, beard) is a function of the subject's number alone;
@@ -10,13 +11,15 @@ brows, eyes and mouth follow the emotion by its intensity from 0 (neutral) to 1.
 of six of these faces.
 """
 
+import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from common.console import InputError, print_once
+from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write, read_json
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
@@ -33,19 +36,30 @@ POSES = {
     "surprise": {"inner": 1.0, "outer": 1.0, "eye": 1.35, "corner": 0.0, "open": 1.0, "wide": 0.65, "wrinkle": 0.0},
 }
 SKINS = [(150, 190, 235), (130, 170, 220), (105, 145, 200), (75, 110, 165), (60, 85, 130)]  # BGR
+WHITE = (235, 235, 240)
+AGES = (20.0, 80.0)  # of the youngest and the oldest of draw_contest(): none of the hair is white, or all of it
+STAGES = ["young", "middle-aged", "old"]
 HAIRS = [(25, 25, 30), (30, 45, 75), (45, 80, 130), (60, 60, 65), (90, 130, 170)]
 
 
 def draw_face(
-    subject: int, emotion: str, intensity: float, size: int, wobble: Sequence[float] = (0.0, 0.0, 0.0)
+    subject: int,
+    emotion: str,
+    intensity: float,
+    size: int,
+    wobble: Sequence[float] = (0.0, 0.0, 0.0),
+    grey: float = 0.0,
 ) -> np.ndarray:
     """A face with hair and neck on a plain ground, (size, size, 3) uint8 BGR; the face fills about half of it.
 
     intensity: 0 neutral, 1 the whole expression. wobble: sideways and downwards in shares of size, turn in degrees.
+    grey: share of the hair, of brows and beard that is white.
     """
     person = np.random.default_rng([7, subject])
     skin = np.array(SKINS[person.integers(len(SKINS))], float) * person.uniform(0.93, 1.05)
     hair = HAIRS[person.integers(len(HAIRS))]
+    if grey > 0:
+        hair = tuple((1 - grey) * np.array(hair) + grey * np.array(WHITE))
     ground = person.uniform(90, 200, 3)
     width = person.uniform(0.21, 0.25)
     height = person.uniform(0.29, 0.33)
@@ -195,11 +209,13 @@ def draw_frame(
     return frame.clip(0, 255).astype(np.uint8)
 
 
-def draw_crop(subject: int, emotion: str, intensity: float, size: int, random: np.random.Generator) -> np.ndarray:
+def draw_crop(
+    subject: int, emotion: str, intensity: float, size: int, random: np.random.Generator, grey: float = 0.0
+) -> np.ndarray:
     """The face alone, (size, size, 3) uint8 BGR, as a detector would cut it out: a little off, turned, with noise and
     some light."""
     wobble = (*random.uniform(-0.02, 0.02, 2), random.uniform(-6, 6))
-    drawn = draw_face(subject, emotion, intensity, round(size / 0.56), wobble)
+    drawn = draw_face(subject, emotion, intensity, round(size / 0.56), wobble, grey)
     left, top = ((len(drawn) - size) / 2 + random.uniform(-0.03, 0.03, 2) * size).round().astype(int)
     crop = drawn[top : top + size, left : left + size] * random.uniform(0.8, 1.15)
     return (crop + random.normal(0, random.uniform(1, 4), crop.shape)).clip(0, 255).astype(np.uint8)
@@ -281,3 +297,58 @@ def draw_video(
         frame[top : top + size, left : left + size] = face
         writer.write(frame)
     writer.release()
+
+
+def draw_contest(folder: Path, images: int, size: int) -> None:
+    """A contest with all kinds of targets: images/, train.csv, test.csv (a quarter of the images) and truth.csv, its
+    labels; sample_<target>.csv, whose rows are in another order.
+
+    age: a number that the hair shows; stage: its third, in words that have an order; emotion: one of two; seen: any
+    number of brows (raised), mouth (open), grey (half of the hair or more), as a JSON list. Raises InputError where
+    nothing can be written.
+    """
+    rows = []
+    for number in range(images):
+        random = np.random.default_rng([13, number])
+        emotion = str(random.choice(["neutral", "sad", "happy", "surprise"]))
+        grey = float(random.uniform())
+        age = AGES[0] + (AGES[1] - AGES[0]) * grey
+        path = f"part{number % 3}/{number:04}.jpg"
+        write_image(folder / "images" / path, draw_crop(1000 + number, emotion, 1.0, size, random, grey))
+        pose = POSES[emotion]
+        seen = {"brows": pose["inner"] > 0.5, "mouth": pose["open"] > 0.3, "grey": grey > 0.5}
+        stage = STAGES[min(2, int(3 * grey))]
+        mood = "bad" if emotion in ("neutral", "sad") else "good"
+        rows.append([path, f"{age:.1f}", stage, mood, json.dumps([name for name in seen if seen[name]])])
+    write_contest(folder, ["path", "age", "stage", "mood", "seen"], rows, ["50", STAGES[0], "bad", "[]"])
+
+
+def write_contest(folder: Path, header: list[str], rows: list[list[str]], placeholders: list[str]) -> None:
+    """The tables of draw_contest(): the first column names the files."""
+    held = len(rows) // 4
+    order = np.random.default_rng(0).permutation(held)
+    tables = {"train": [header, *rows[held:]], "test": [row[:1] for row in [header, *rows[:held]]]}
+    tables["truth"] = [header, *rows[:held]]
+    for target, cell in zip(header[1:], placeholders, strict=True):
+        tables[f"sample_{target}"] = [[header[0], target], *([rows[i][0], cell] for i in order)]
+    for name, lines in tables.items():
+        with atomic_write(folder / f"{name}.csv") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+
+
+def main() -> None:
+    parser = ArgumentParser("draw.py", __doc__.replace("{task}", Path(__file__).parents[1].name))
+    parser.add_argument("folder", type=Path, help="where to write; it must not be there")
+    parser.add_argument("--images", type=int, default=300, help="to draw; a quarter is test.csv")
+    parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
+    args = parser.parse_args()
+    if args.folder.exists():
+        raise InputError(f"{args.folder}: exists, expected the name of a folder to make")
+    if args.images < 8 or args.size < 16:
+        raise InputError("images must be 8 or more, size 16 or more")
+    draw_contest(args.folder, args.images, args.size)
+    print_once(f"{args.folder}: {args.images} images, targets age, stage, mood and seen")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -21,7 +21,7 @@ from common.guards.videos import orientation, promised_seconds, upright_pixels
 from common.run import finished_folds
 
 from faces import Detector, Face, choose_face, crop_face, moved
-from model import Preprocessing, label_names_of, load_fold, preprocessing_of
+from model import Preprocessing, class_names_of, load_fold, preprocessing_of
 from scoring.performance import FACE_PIXELS, RATE, VIEWS, Performance
 
 EPSILON = 1e-3  # seconds: the frame that begins at a moment is on display at that moment
@@ -51,7 +51,7 @@ def load_classifier(path: str | Path) -> Classifier:
     if exported := sorted(path.glob("*/model.json")):
         raise InputError(f"{path}: holds several models, name one of them, such as {exported[0].parent}")
     folds = [path] if (path / "config.json").is_file() else finished_folds(path)
-    label_names = label_names_of(folds[0])
+    label_names = class_names_of(folds[0])
     preprocessing = preprocessing_of(folds[0])
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     for fold in folds:

@@ -9,9 +9,10 @@ import pytest
 
 from common.console import InputError
 from common.logits import Logits
+from common.tables import read_table
 from hand_signal import data
 from hand_signal.decode import read_frames
-from hand_signal.sample.draw import draw_clip, hands, order_clips
+from hand_signal.sample.draw import draw_clip, draw_contest, hands, order_clips
 from tests.tools.scripts import ROOT, TORCHRUN, Worker, launch
 
 TASK = ROOT / "hand_signal"
@@ -130,3 +131,22 @@ def test_frames_without_their_order_cannot_tell_left_from_right_and_slowfast_can
         accuracies[name] = ((oof.logits[moving, 4] > oof.logits[moving, 0]) == (oof.labels[moving] == 4)).mean()
     worker.close()
     assert accuracies["frames"] <= 0.6 and accuracies["slowfast"] >= 0.9, accuracies
+
+
+def test_a_drawn_contest_has_its_clips_and_the_same_ids_in_test_truth_and_every_sample(tmp_path):
+    draw_contest(tmp_path, 8)
+    tables = {path.stem: read_table(path) for path in tmp_path.glob("*.csv")}
+    assert {*tables} == {
+        "train",
+        "test",
+        "truth",
+        *(f"sample_{name}" for name in ("height", "build", "signal", "hands")),
+    }
+    assert len(tables["train"]) == 6 and len(tables["test"]) == 2
+    for name, table in tables.items():
+        assert all((tmp_path / "clips" / clip).is_file() for clip in table.column("clip"))
+        assert name == "train" or {*table.column("clip")} == {*tables["test"].column("clip")}
+    for _, row in tables["train"].records():
+        height = float(row["height"])
+        assert row["build"] == ("small" if height <= 66 else "medium" if height <= 75 else "tall")
+        assert ("sweep" in row["hands"].split(";")) == (row["signal"] == "go")

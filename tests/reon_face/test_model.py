@@ -15,8 +15,9 @@ from timm.models._hub import save_config_for_hf
 from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments, set_seed
 
 from common.console import InputError
+from common.targets import Number, Ordered
 from reon_face.faces import FaceCrop
-from reon_face.model import load_fold, load_image_model, preprocessing_of
+from reon_face.model import class_names_of, load_fold, load_image_model, preprocessing_of
 from tests.tools.faces import task_path, write_images
 
 NAMES = ["sad", "happy", "angry"]
@@ -72,6 +73,16 @@ def test_a_fold_of_the_same_labels_keeps_its_classifier_and_others_get_a_new_one
         )
     scratch = load_image_model(str(folder), NAMES, CROP, start="scratch")
     assert not torch.equal(scratch.timm_model.conv_stem.weight, model.timm_model.conv_stem.weight)
+
+
+@pytest.mark.parametrize("target", [Number("age"), Ordered(NAMES)])
+def test_a_model_of_another_target_is_loaded_as_such_and_neither_exported_nor_scored(target, tmp_path):
+    load_image_model("scratch", target, CROP, image_size=40).save_pretrained(tmp_path)
+    assert load_fold(tmp_path, torch.device("cpu"), target).config.target["kind"] == target.kind
+    with pytest.raises(InputError, match="has the labels"):
+        load_fold(tmp_path, torch.device("cpu"), list(target))
+    with pytest.raises(InputError, match=f"predicts {target.kind}; only models of one of several classes"):
+        class_names_of(tmp_path)
 
 
 def test_timms_own_folders_are_read(tmp_path):

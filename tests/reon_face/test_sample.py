@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from common.console import InputError
+from common.tables import read_table
 from reon_face import data
 from reon_face.data import read_examples
 from reon_face.faces import choose_face, load_detector
-from reon_face.sample.draw import EMOTIONS, draw_face, draw_frame, draw_video
+from reon_face.sample.draw import EMOTIONS, draw_contest, draw_face, draw_frame, draw_video
 from tests.tools.scripts import ROOT
 
 SAMPLE = ROOT / "reon_face" / "sample"
@@ -100,3 +101,26 @@ def test_the_sample_submission_fits_the_test_folder():
     assert [row.split(",")[0] for row in rows] == [
         f"image_{k}.jpg" for k in range(7 * recipe["subjects"] * recipe["images"])
     ]
+
+
+def test_a_drawn_contest_has_its_images_and_the_same_ids_in_test_truth_and_every_sample(tmp_path):
+    draw_contest(tmp_path, 12, 32)
+    tables = {path.stem: read_table(path) for path in tmp_path.glob("*.csv")}
+    assert {*tables} == {"train", "test", "truth", *(f"sample_{name}" for name in ("age", "stage", "mood", "seen"))}
+    assert len(tables["train"]) == 9 and len(tables["test"]) == 3
+    assert not {*tables["train"].column("path")} & {*tables["test"].column("path")}
+    for name, table in tables.items():
+        assert all((tmp_path / "images" / path).is_file() for path in table.column("path"))
+        assert name == "train" or {*table.column("path")} == {*tables["test"].column("path")}
+    for _, row in tables["train"].records():
+        age = float(row["age"])
+        assert 20 <= age <= 80 and ("grey" in json.loads(row["seen"])) == (age > 50)
+        assert row["stage"] == ("young" if age < 40 else "middle-aged" if age < 60 else "old")
+
+
+def test_hair_turns_white_and_the_rest_of_the_face_does_not():
+    young, old = (draw_face(3, "neutral", 0.0, 96, grey=grey).astype(int) for grey in (0.0, 1.0))
+    changed = np.abs(old - young).max(axis=2) > 20
+    assert 0.02 < changed.mean() < 0.5
+    assert (old[changed].sum(axis=1) > young[changed].sum(axis=1)).mean() > 0.95
+    assert np.array_equal(draw_face(3, "neutral", 0.0, 96), young)

@@ -69,6 +69,7 @@ def test_images_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
     data = module(files / "made", monkeypatch)
     rows = data.read_examples(files / "made" / "data" / "labels.csv", {"label_names": None, "subject_pattern": None})
     assert [row.id for row in rows[:3]] == ["p0", "p1", "p2"]
+    np.testing.assert_array_equal([rows[i].label for i in range(3)], labels)  # one by one, too: a number stays one
     np.testing.assert_array_equal(rows.labels[:3], labels)
     assert rows[:5].label_names.kind == as_target(data.LABEL_NAMES).kind
     unknown = data.read_examples(files / "images", {"label_names": None, "subject_pattern": None})
@@ -97,6 +98,72 @@ def test_a_folder_per_class_is_linked_and_read_as_the_recipe_does(files, monkeyp
     assert data.METRIC == "accuracy"
 
 
+@pytest.mark.parametrize(
+    ("target", "argv", "labels"),
+    [
+        ("kind", [], [0, 1, 0]),
+        ("kind", ["--order", "b,a"], [1, 0, 1]),
+        ("age", [], [0, 0.25, 0.5]),
+        ("tags", [], [(1, 0), (1, 1), (0, 1)]),
+        ("marks", [], [(1, 0), (1, 1), (0, 1)]),
+        ("x,y", [], [(1, 0), (1, 1), (0, 1)]),
+    ],
+)
+def test_clips_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
+    files, monkeypatch, target, argv, labels
+):
+    lines = ["file,kind,age,tags,marks,x,y"]
+    for number in range(12):
+        tags = ["x", "x,y", "y"][number % 3]
+        shown = f'"{tags}",{tags.replace(",", ";")},{int("x" in tags)},{int("y" in tags)}.0'
+        lines.append(f"p{number},{'ab'[number % 2]},{number / 4},{shown}")
+    (files / "labels.csv").write_text("\n".join(lines) + "\n")
+    (files / "test.csv").write_text("file\np1\np0\n")
+    said = make(
+        monkeypatch,
+        "hand_signal",
+        "--clips",
+        "clips",
+        "--labels",
+        "labels.csv",
+        "--target",
+        target,
+        "--test",
+        "test.csv",
+        *argv,
+    )
+    assert "target: " in said
+    assert (files / "made" / "data.py").read_text().count("\n") < 60
+    lint(files / "made" / "data.py")
+    data = module(files / "made", monkeypatch)
+    layout = {"label_names": None, "group_by_number": 1}
+    rows = data.read_examples(files / "made" / "data" / "labels.csv", layout)
+    assert [row.label for row in rows[:3]] == labels
+    assert rows.label_names.kind == as_target(data.LABEL_NAMES).kind
+    test = data.read_examples(files / "made" / "data" / "test.csv", layout)
+    assert [row.id for row in test] == ["p1", "p0"]
+    unknown = np.array([row.label for row in test])
+    assert not known_rows(as_target(data.LABEL_NAMES).array(unknown)).any()
+    demo = (files / "made" / "configs" / "demo.yaml").read_text()
+    assert "test_file: sample/test.csv" in demo
+    ids = [row.id for row in data.read_examples(files / "made" / "sample" / "test.csv", layout)]
+    sample = (files / "made" / "sample" / "sample_submission.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in sample] == ids
+    for name in ("tune", "final"):
+        preset = (files / "made" / "configs" / f"{name}.yaml").read_text()
+        assert ("mixup_alpha" in preset) <= (target == "kind" and not argv)
+
+
+def test_a_sample_of_another_format_is_csv_in_the_folder_and_gives_the_order_of_the_labels(files, monkeypatch):
+    (files / "sample.tsv").write_text("file\tp_b\tp_a\np0\t0.5\t0.5\n")
+    argv = ["--images", "images", "--labels", "labels.csv", "--target", "kind", "--sample", "sample.tsv"]
+    make(monkeypatch, "reon_face", *argv)
+    assert (files / "made" / "data" / "sample_submission.csv").read_text() == "file,p_b,p_a\np0,0.5,0.5\n"
+    data = module(files / "made", monkeypatch)
+    assert data.LABEL_NAMES == ["b", "a"]
+    assert data.SUBMISSION.column_names(data.LABEL_NAMES) == ["p_b", "p_a"]
+
+
 def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatch):
     make(monkeypatch, "hand_signal", "--clips", "clips", "--labels", "labels.csv", "--target", "kind")
     lint(files / "made" / "data.py")
@@ -115,7 +182,6 @@ def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatc
         ("reon_face", ["--images", "clips", "--labels", "labels.csv", "--target", "kind", "--path", "fil"], "'file'"),
         ("reon_face", ["--images", "classes", "--labels", "labels.csv", "--target", "kind"], "name it with --path"),
         ("reon_face", ["--images", "images", "--train", "labels.csv"], "--train: reon_face reads --images"),
-        ("hand_signal", ["--clips", "clips", "--labels", "labels.csv", "--target", "tags"], "one label a clip"),
         ("friends", ["--train", "labels.csv", "--images", "images"], "--images: is of images and clips"),
     ],
 )
@@ -135,3 +201,58 @@ def test_a_file_that_is_not_there_or_leads_out_of_the_folder_is_named_by_its_row
             make(monkeypatch, "reon_face", *argv)
         assert fragment in str(raised.value)
         (files / "labels.csv").write_text(text)
+
+
+@pytest.mark.parametrize(("recipe", "option"), [("reon_face", "images"), ("hand_signal", "clips")])
+def test_the_samples_ids_are_found_in_another_column_than_the_files_names(files, monkeypatch, recipe, option):
+    (files / "test.csv").write_text("number,file\n07,p1\n03,p0\n")
+    (files / "sample.csv").write_text("row,kind\n03,a\n07,a\n")
+    argv = [
+        f"--{option}",
+        option,
+        "--labels",
+        "labels.csv",
+        "--target",
+        "kind",
+        "--test",
+        "test.csv",
+        "--sample",
+        "sample.csv",
+    ]
+    make(monkeypatch, recipe, *argv)
+    lint(files / "made" / "data.py")
+    data = module(files / "made", monkeypatch)
+    layout = {"label_names": None, "group_by_number": 1}
+    assert [row.id for row in data.read_examples(files / "made" / "data" / "test.csv", layout)] == ["07", "03"]
+    assert data.read_examples(files / "made" / "data" / "labels.csv", layout)[0].id == "p0"
+    assert data.SUBMISSION.id_column == "row"
+
+
+@pytest.mark.parametrize(
+    ("test", "sample", "fragment"),
+    [
+        ("file\np1\np77\n", "file,kind\np1,a\np77,a\n", "test.csv, row 3, column file: images holds no 'p77'"),
+        ("file\np1\np2\n", "file,kind\np1,a\np3,a\n", "sample.csv, row 3, column file: id 'p3' is not in test.csv"),
+        ("name\np1\n", "name,kind\np1,a\n", "test.csv, row 1: no column 'file'"),
+        ("file,kind\np1,c\n", "file,kind\np1,a\n", "test.csv, row 2, column kind: 'c' is not one of the 2 labels"),
+    ],
+)
+def test_a_test_table_that_does_not_fit_is_one_sentence(files, monkeypatch, test, sample, fragment):
+    (files / "test.csv").write_text(test)
+    (files / "sample.csv").write_text(sample)
+    argv = [
+        "--images",
+        "images",
+        "--labels",
+        "labels.csv",
+        "--target",
+        "kind",
+        "--test",
+        "test.csv",
+        "--sample",
+        "sample.csv",
+    ]
+    with pytest.raises(InputError) as raised:
+        make(monkeypatch, "reon_face", *argv)
+    assert fragment in str(raised.value)
+    assert not (files / "made").exists()

@@ -255,6 +255,10 @@ def test_an_id_in_two_rows_and_a_label_that_only_the_test_file_has_are_refused(m
     )
     sample = write(tmp_path / "sample.csv", ["id", "label"], [("7", "a"), ("7", "a")])
     test = write(tmp_path / "test.csv", ["id", "text"], [("7", "fog and mist")])
+    assert "is repeated, expected in row 2 only (the sample submission's ids are of this column)" in refused(
+        monkeypatch, tmp_path, "friends", *files, "--test", test, "--sample", sample
+    )
+    write(tmp_path / "train.csv", ["id", "text", "label"], rows[:2])
     assert "stands in 2 rows, expected one row an id" in refused(
         monkeypatch, tmp_path, "friends", *files, "--test", test, "--sample", sample
     )
@@ -265,7 +269,7 @@ def test_ids_that_the_sample_spells_otherwise_are_refused_before_anything_is_tra
     text = (tmp_path / "sample.csv").read_text().replace("007", "7")
     (tmp_path / "sample.csv").write_text(text)
     sentence = refused(monkeypatch, tmp_path, "friends", *files)
-    assert "sample.csv, row 9, column id: id '7' is not in the test file" in sentence
+    assert "sample.csv, row 9, column id: id '7' is not in" in sentence
 
 
 def test_a_folder_that_cannot_be_finished_leaves_nothing_behind(monkeypatch, tmp_path):

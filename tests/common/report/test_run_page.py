@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 from common.console import InputError
 from common.logits import Logits
 from common.metrics import compute_metrics
-from common.report.run_page import find_warnings, plot_confusion, tick_labels, write_report
+from common.report.run_page import (
+    find_warnings,
+    page_of,
+    panels_of_metric,
+    plot_confusion,
+    tick_labels,
+    write_report,
+)
+from common.targets import Number, Ordered
 
 NAMES = ["joy", "per:a|b <unk>", "sadness"]
 
@@ -135,3 +143,20 @@ def test_a_tasks_own_metrics_have_columns_of_their_own(tmp_path):
     ]
     assert len(tables) == 6  # two headers, oof, two folds, their mean
     assert all(line.count("|") == tables[0].count("|") for line in tables)
+
+
+def test_the_metric_that_was_named_has_a_curve_and_an_ordered_target_shows_its_kappa_of_each_fold(tmp_path):
+    ordered = make(label_names=Ordered(["low", "medium", "high"]))
+    values = metrics_of(ordered) | {"auc": 0.9}
+    history = [[{**entry, "eval_auc": 0.8} if "eval_loss" in entry else entry for entry in log()]] * 2
+    assert panels_of_metric(history, [values] * 2, ordered.label_names) == {"eval auc": {"eval_auc": "--"}}
+    assert panels_of_metric([log()], [values], ordered.label_names) == {}
+    assert "quadratic_kappa" in page_of(ordered.label_names).FRACTIONS
+    text = report(tmp_path, {"oof": ordered}, history, [values] * 2)
+    distances = re.findall(r"^\| (\S+) \| (\d+) \| [\d.]+% \|$", text, re.MULTILINE)
+    assert ("0", "88") in distances and sum(int(count) for _, count in distances) == 90
+
+
+def test_the_losses_of_a_number_are_not_drawn_over_each_other():
+    panels = page_of(Number("y")).PANELS
+    assert not any({"loss", "eval_loss"} <= set(keys) for keys in panels.values())

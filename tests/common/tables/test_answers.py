@@ -12,11 +12,14 @@ from common.submission import (
     label_json,
     label_list,
     label_words,
+    labels_joined,
     number,
     probability_of,
     score,
+    whole_number,
     yes_or_no,
 )
+from common.targets import Number
 
 NAMES = ["2", "3", "4"]
 VALUES = np.array([[1.0, 2.0, -1.0], [-1.0, -2.0, -3.0]], np.float32)
@@ -31,6 +34,7 @@ def logits():
     [
         ({"labels": label_list}, 'id,labels\n007,"2,3"\nb\\ 1,2\n'),
         ({"labels": label_words}, "id,labels\n007,2 3\nb\\ 1,2\n"),
+        ({"labels": labels_joined("; ")}, "id,labels\n007,2; 3\nb\\ 1,2\n"),
         ({"labels": label_json}, 'id,labels\n007,"[2, 3]"\nb\\ 1,[]\n'),
         ({"is_{label}": yes_or_no}, "id,is_2,is_3,is_4\n007,1,1,0\nb\\ 1,0,0,0\n"),
         ({"p": number}, "id,p\n007,1\nb\\ 1,-1\n"),
@@ -45,6 +49,12 @@ def test_a_submission_of_each_kind_is_written_with_the_samples_ids_and_passes_it
     Submission(form, str(sample), ids).write(tmp_path / "s.csv", logits())
     first, *rows = text.splitlines(keepends=True)
     assert (tmp_path / "s.csv").read_text() == first + "".join(reversed(rows))
+
+
+def test_whole_numbers_are_rounded_and_none_is_minus_0():
+    values = np.array([[2.5], [-0.2], [123456.6]], np.float32)
+    cells = whole_number(Logits(np.array(["a", "b", "c"]), values, np.full(3, np.nan), Number("y")))
+    assert cells == ["2", "0", "123457"]
 
 
 def test_scores_of_several_labels_need_not_sum_to_one_and_are_between_0_and_1(tmp_path):

@@ -11,6 +11,8 @@ from common.tables.columns import (
     fill,
     label_number,
     listed,
+    marked_label,
+    marked_labels,
     number_of,
     same_text,
     take_out_marks,
@@ -44,6 +46,8 @@ def test_entities_and_escapes_become_characters_and_what_is_none_stays():
         ("2,3,4", ",", ["2", "3", "4"]),
         ("[2, 3]", ",", ["2", "3"]),
         ("[\"a b\", 'c']", ",", ["a b", "c"]),
+        ('["a, b", "c"]', ",", ["a, b", "c"]),
+        ("[a, b]", ",", ["a", "b"]),
         ("rust scab", " ", ["rust", "scab"]),
         ("", ",", []),
         ("[]", ",", []),
@@ -60,6 +64,49 @@ def test_a_label_that_is_unknown_or_empty_is_refused_and_a_missing_column_is_no_
         label_number("joyy", ["anger", "joy"], "t")
     with pytest.raises(InputError, match="t: is empty"):
         label_number(" ", ["a", "b"], "t")
+
+
+def test_labels_that_are_numbers_are_told_by_their_value_where_only_one_has_it():
+    assert [label_number(cell, ["1", "2"], "t") for cell in ("1", "2.0", "02")] == [0, 1, 1]
+    assert label_number("01", ["01", "1"], "t") == 0
+    with pytest.raises(InputError, match="'1.0' is not one of"):
+        label_number("1.0", ["01", "1"], "t")
+
+
+@pytest.mark.parametrize(
+    ("cell", "marks", "number"),
+    [
+        ("3,5", (",", ""), 3.5),
+        ("-1.234,5", (",", "."), -1234.5),
+        ("1,234,567.5", (".", ","), 1234567.5),
+        ("12 345", (".", " "), 12345),
+        ("1e3", (".", ","), 1000),
+    ],
+)
+def test_a_number_has_the_marks_that_are_named(cell, marks, number):
+    assert number_of(cell, "t", *marks) == number
+
+
+@pytest.mark.parametrize(
+    ("cell", "marks"), [("1.5", (",", "")), ("1,23", (".", ",")), ("1,2345", (".", ",")), ("0,123", (".", ","))]
+)
+def test_a_number_with_other_marks_or_uneven_groups_is_refused(cell, marks):
+    with pytest.raises(InputError, match="is not a number"):
+        number_of(cell, "t", *marks)
+
+
+def test_a_column_a_label_holds_0_or_1_and_without_columns_or_cells_nothing_is_known():
+    assert marked_labels({"a": " 1.0", "b": "False", "x": "7"}, ["a", "b"], "t") == ["a"]
+    assert marked_labels({"x": "1"}, ["a", "b"], "t") is None
+    assert marked_labels({"a": "", "b": " "}, ["a", "b"], "t") is None
+    assert marked_label({"a": "0", "b": "1"}, ["a", "b"], "t") == 1
+    assert marked_label({}, ["a", "b"], "t") == -1
+    with pytest.raises(InputError, match="t, column b: '2', expected 0 or 1"):
+        marked_labels({"a": "1", "b": "2"}, ["a", "b"], "t")
+    with pytest.raises(InputError, match="t, column b: '', expected 0 or 1"):
+        marked_labels({"a": "1"}, ["a", "b"], "t")
+    with pytest.raises(InputError, match="t: 0 of a, b are 1, expected one"):
+        marked_label({"a": "0", "b": "0"}, ["a", "b"], "t")
 
 
 def test_a_number_is_finite_and_in_digits():

@@ -1,4 +1,5 @@
-"""A copy of hand_signal/ whose data.py gives several labels a clip trains, measures and predicts them."""
+"""A copy of hand_signal/ whose data.py gives several labels a clip, a number or ordered classes trains, measures and
+predicts them."""
 
 import shutil
 from pathlib import Path
@@ -80,21 +81,82 @@ def test_predict_gives_the_runs_own_bits_for_the_same_clips(trained, folder, wor
     assert (folder / "p.csv").read_text().splitlines()[0] == "Id,left,right,moves"
 
 
-@pytest.mark.parametrize(
-    "argv, names, fragment",
-    [
-        (["--mixup_alpha", "0.2"], None, "mixup_alpha: is for clips of one class"),
-        (["--calibrate", "true"], None, "calibrate: is for clips of one class"),
-        (["--label_smoothing_factor", "0"], 'LABEL_NAMES = Number("speed")\n', "learns classes or several labels"),
-    ],
-)
-def test_what_several_labels_cannot_have_is_one_sentence(argv, names, fragment, folder, worker, tmp_path):
+@pytest.mark.parametrize("argv", [["--mixup_alpha", "0.2"], ["--calibrate", "true"]])
+def test_what_several_labels_cannot_have_is_one_sentence(argv, folder, worker, tmp_path):
     shutil.copytree(folder / "my_videos", tmp_path / "my_videos")
-    if names:
-        with open(tmp_path / "my_videos" / "data.py", "a") as file:
-            file.write(names + "LABEL_NAMES.encode = lambda names, where: float(len(names))\n")
-    argv = ["--train_file", folder / "clips", "--pose_file", folder / "poses.json", *argv, *OPTIONS]
+    files = ["--train_file", folder / "clips", "--pose_file", folder / "poses.json", *argv, *OPTIONS]
     config = ["--config", "my_videos/configs/pose_tune.yaml"]
-    code, errors = worker.run(tmp_path, tmp_path / "my_videos" / "train.py", *config, *argv, "--output_dir", "run")
-    assert code == 2 and fragment in errors.strip().splitlines()[-1], errors
+    code, errors = worker.run(tmp_path, tmp_path / "my_videos" / "train.py", *config, *files, "--output_dir", "run")
+    sentence = f"{argv[0][2:]}: is for clips of one of several classes, the target is of kind several"
+    assert code == 2 and sentence in errors.strip().splitlines()[-1], errors
     assert not (tmp_path / "run").exists()
+
+
+OTHERS = {
+    "number": ('Number("speed")', "{'k0': -30.0, 'k1': 50.0, 'k2': 90.0}", 'SubmissionFormat("Id", {"speed": number})'),
+    "ordered": (
+        'Ordered(["a", "b", "c"])',
+        "{'k0': 0, 'k1': 2, 'k2': 1}",
+        'SubmissionFormat("Id", {"y": most_likely_label})',
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_number_and_ordered_classes_are_learned_written_in_their_units_and_predicted_again(
+    kind, folder, worker, tmp_path
+):
+    target, label_of, submission = OTHERS[kind]
+    shutil.copytree(folder / "my_videos", tmp_path / "my_videos")
+    with open(tmp_path / "my_videos" / "data.py", "a") as file:
+        file.write(f"""
+from common.submission import number
+from common.targets import Ordered
+
+LABEL_NAMES = {target}
+LABEL_OF = {label_of}
+SUBMISSION = {submission}
+
+
+def read_examples(path, preprocessing):
+    rows = read_classes(path, {{**preprocessing, "label_names": None}})
+    for row in rows:
+        row.label = LABEL_OF[row.path.parent.name]
+    return Clips(rows, LABEL_NAMES)
+""")
+    argv = [
+        "--config",
+        "my_videos/configs/pose_tune.yaml",
+        "--train_file",
+        folder / "clips",
+        "--test_file",
+        folder / "test",
+    ]
+    argv += ["--pose_file", folder / "poses.json", "--num_train_epochs", "15", *OPTIONS, "--output_dir", "run"]
+    argv += ["--label_smoothing_factor", "0"]
+    code, errors = worker.run(tmp_path, tmp_path / "my_videos" / "train.py", *argv)
+    assert code == 0, errors
+    oof = Logits.load(tmp_path / "run" / "oof_logits.npz")
+    metrics = read_json(tmp_path / "run" / "metrics.json")["oof"]
+    if kind == "number":
+        assert set(oof.labels) == {-30.0, 50.0, 90.0} and metrics["rmse"] < 35  # always the mean: 49.9
+    else:
+        assert np.allclose(np.exp(oof.logits).sum(axis=1), 1, atol=1e-5)  # log probabilities
+        assert metrics["accuracy"] > 0.8 and metrics["quadratic_kappa"] > 0.7
+    predict = ["--run_dir", "run", "--test_file", folder / "test", "--pose_file", folder / "poses.json"]
+    code, errors = worker.run(
+        tmp_path,
+        tmp_path / "my_videos" / "predict.py",
+        *predict,
+        "--torch_num_threads",
+        "1",
+        "--submission_file",
+        "p.csv",
+    )
+    assert code == 0, errors
+    again, before = Logits.load(tmp_path / "p.logits.npz"), Logits.load(tmp_path / "run" / "test_logits.npz")
+    assert again.label_names.kind == kind
+    assert np.allclose(again.logits, before.logits, atol=1e-3 if kind == "number" else 1e-5)
+    assert {"number": "Numbers: oof", "ordered": "How many classes too high"}[kind] in (
+        tmp_path / "run/report.md"
+    ).read_text()
