@@ -107,10 +107,10 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         from common.new.relations import relation_data_py, relation_presets
 
         code = relation_data_py(plan, train, columns)
-        presets = relation_presets(args.model_name_or_path, script, metric)
+        presets = relation_presets(args.model_name_or_path, script, metric, plan.target)
     else:
         code = data_py(plan)
-        presets = text_presets(script, args.model_name_or_path, metric, rows=len(train))
+        presets = text_presets(script, args.model_name_or_path, metric, plan.target, rows=len(train))
     yield from describe(tables, columns, plan, script, why_submission)
     with whole_folder(folder) as made:
         write_folder(made, recipe, code, presets, [vars(args)[part] for part in ROWS if vars(args)[part]])

@@ -5,6 +5,7 @@ The copy keeps klue_re's own data.py as relations.py, for its options and its ro
 
 from common.console import InputError
 from common.new.code import Plan, as_source, head, loop_over_rows, wrapped
+from common.new.kinds import Target
 from common.new.looks import Column
 from common.new.presets import text_presets
 from common.tables import Table
@@ -20,9 +21,9 @@ def check_marks(train: Table, column: Column) -> None:
             raise InputError(f"{train.path}, row {row}, column {column.name}: {what}; without marks copy friends")
 
 
-def relation_presets(model: str | None, script: str, metric: str) -> dict[str, str]:
+def relation_presets(model: str | None, script: str, metric: str, target: Target) -> dict[str, str]:
     extra = "entity_representation: entity_marker_punct\ncls_pooling: mean\n"
-    return text_presets(script, model, metric, extra)
+    return text_presets(script, model, metric, target, extra)
 
 
 def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> str:
