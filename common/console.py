@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from common.guards.terminal import printable
+from common.guards.terminal import LANG_HELP, printable
 
 DIVERGED = "training diverged"  # how the message says it; common.search goes on with other values
 QUIET = [False]  # --quiet
@@ -26,7 +26,7 @@ class ArgumentParser(argparse.ArgumentParser):
     """A command line whose complaints are InputErrors, without abbreviated options; help begins with a docstring."""
 
     def __init__(self, prog: str, doc: str):
-        super().__init__(prog=prog, allow_abbrev=False)
+        super().__init__(prog=prog, allow_abbrev=False, epilog=LANG_HELP)
         self.doc = doc
 
     def error(self, message: str) -> None:
@@ -80,11 +80,11 @@ def run_main(main: Callable[[], None], again: str = "start the same command with
     except InputError as error:
         sys.stdout.flush()  # because a log of both streams should have them in this order, too
         if speaks_first():
-            print("error:", printable(" ".join(str(error).splitlines())), file=sys.stderr)
+            print(printable(f"error: {' '.join(str(error).splitlines())}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         if speaks_first():
-            print(f"\ninterrupted: {again}", file=sys.stderr)
+            print(printable(f"\ninterrupted: {again}"), file=sys.stderr)
         sys.exit(130)
     finally:
         leave_group()

@@ -67,7 +67,7 @@ def scale(logits: Logits, temperature: float) -> Logits:
 def calibrate_run(run: "Run") -> float:
     """The temperature of calibrate() of all folds; writes and prints what it gives."""
     found = calibrate([run.load_fold(fold)[0]["held_out"] for fold in range(run.args.num_folds)])
-    print_once("calibration:", ", ".join(f"{key} {found[key]:.4f}" for key in SHOWN))
+    print_once(f"calibration: {', '.join(f'{key} {found[key]:.4f}' for key in SHOWN)}")
     if run.state.is_main_process:
         write_json(run.dir / CALIBRATION, found)
     return found["temperature"]

@@ -66,9 +66,9 @@ class Preprocessing:
             "face_crop": crop == self.face_crop and set(crop) == FACE_CROP,
             "padding of face_crop": isinstance(padding, (int, float)) and 0 <= padding <= MOST_PADDING,
         }
-        for name, is_right in right.items():
+        for what, is_right in right.items():
             if not is_right:
-                raise InputError(f"{path}: its {name} is none that training writes; was the file changed?")
+                raise InputError(f"{path}: its {what} is none that training writes; was the file changed?")
         return self
 
 

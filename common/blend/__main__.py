@@ -19,6 +19,7 @@ from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, pai
 from common.blend.submit import expect_submission, test_logits
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import write_json
+from common.guards.terminal import columns_of, padded, told
 from common.logits import Logits
 from common.metrics import compute_metrics
 from common.options.args import load_data_module
@@ -180,11 +181,9 @@ def lines_of(table: dict[str, dict[str, Any]], markdown: bool = False) -> list[s
         from common.report.run_page import table as markdown_table
 
         return markdown_table(header, rows)
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
+    shown = [[*map(told, header)], *rows]
+    widths = [max(map(columns_of, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in shown]
 
 
 if __name__ == "__main__":

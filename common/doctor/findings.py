@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from common.guards.terminal import padded, told
+
 GB = 1e9
 
 
@@ -17,7 +19,8 @@ class Finding:
 
     def __str__(self) -> str:
         mark = "no" if self.fatal else "note" if self.advice else "ok"
-        return f"{mark:<5} {self.what:<10} {self.value}" + (f"; {self.advice}" if self.advice else "")
+        said = [told(self.value), *([told(self.advice)] if self.advice else [])]
+        return f"{padded(told(mark), 5)} {padded(told(self.what), 10)} {'; '.join(said)}"
 
 
 def fatal_names(findings: Iterable[Finding]) -> list[str]:

@@ -106,6 +106,6 @@ def memory_findings(measured: Measured, use_cpu: bool) -> Iterator[Finding]:
     peaks = [("memory", measured.memory * measured.workers, free_memory([]))]
     if measured.gpu_memory:
         peaks.append(("GPU memory", measured.gpu_memory, free_of_device(use_cpu)))
-    for name, peak, free in peaks:
+    for what, peak, free in peaks:
         value = f"{peak / GB:.2f} GB at the peak, {free / GB:.1f} GB are free"
-        yield Finding(name, value, "" if peak <= free else f"close other programs, or {LESS}")
+        yield Finding(what, value, "" if peak <= free else f"close other programs, or {LESS}")

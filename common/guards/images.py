@@ -105,7 +105,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return from_16_bits(image)
     if image.mode not in CONVERTED:
         values = {"I": "32-bit integers", "F": "floating-point values", "LAB": "LAB colours"}.get(image.mode)
-        raise ValueError(f"{values or 'values of mode ' + image.mode}, expected 8-bit or 16-bit colours or greys")
+        raise ValueError(f"{values or f'values of mode {image.mode}'}, expected 8-bit or 16-bit colours or greys")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.console import InputError, Stopped
+from common.guards.terminal import printable
 
 GRACE = 5  # seconds that the way out may take after SIGTERM or Ctrl-C
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -116,7 +117,7 @@ def end_late(read: int, again: str) -> None:
         continue
     time.sleep(GRACE)
     if speaks_first():
-        print(f"\ninterrupted: {again}", file=sys.stderr, flush=True)
+        print(printable(f"\ninterrupted: {again}"), file=sys.stderr, flush=True)
     os._exit(128 + signal.SIGTERM)
 
 

@@ -23,6 +23,8 @@ from typing import Any
 from common.console import InputError, Stopped
 from common.files import write_json
 from common.guards.lock import HELD, TEMPORARY, check_held, release, start_of
+from common.guards.terminal import LANGUAGES, language_of_system, speak, take_language
+from common.workers import link
 
 AT_END: list[Callable[[BaseException | None], None]] = []  # called once, with what main() has ended with
 SENTENCES = {
@@ -115,7 +117,9 @@ def probe(folder: str) -> int | None:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Run a program: what explain() knows becomes an InputError, and AT_END is told how it ended."""
+    """Run a program: what explain() knows becomes an InputError, and AT_END is told how it ended. Raises InputError for
+    a --lang that is none."""
+    choose_language(sys.argv)
     failure: BaseException | None = None
     spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]  # so that run.json can be written without any left
     try:
@@ -134,6 +138,17 @@ def ending() -> Iterator[None]:
         while AT_END:
             AT_END.pop()(failure)
         release()
+
+
+def choose_language(argv: list[str]) -> None:
+    """The language of this process: --lang, which is taken out of the command line, else that of the system. A process
+    that trains for another one speaks English, because the other one reads its log, and says it in its own language."""
+    given = take_language(argv)
+    speak("en" if link.LINK is not None else language_of_system())
+    if given is not None and given not in LANGUAGES:
+        raise InputError(f"command line: --lang {given!r:.40} is not one of {', '.join(LANGUAGES)}")
+    if given is not None and link.LINK is None:
+        speak(given)
 
 
 def let_go(error: BaseException) -> None:

@@ -100,8 +100,8 @@ def check_fits(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str
     wrong = [key for key in sorted(shapes.keys() | wanted.keys()) if shapes.get(key) != wanted.get(key)]
     wrong = [key for key in wrong if key in shapes or not key.endswith("num_batches_tracked")]
     if wrong:
-        first = f"{wrong[0]} is {shapes.get(wrong[0])}, expected {wanted.get(wrong[0])}"
-        what = f"does not fit the model, {len(wrong)} of {len(wanted)} weights differ (first: {first})"
+        mismatch = f"{wrong[0]} is {shapes.get(wrong[0])}, expected {wanted.get(wrong[0])}"
+        what = f"does not fit the model, {len(wrong)} of {len(wanted)} weights differ (first: {mismatch})"
         raise InputError(f"{path}: {what}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.console import ArgumentParser, InputError, print_once, run_main
+from common.guards.terminal import padded, told
 from common.options.args import coerce_to, read_preset
 
 CONTEXT = 0.5e9  # the CUDA context
@@ -60,7 +61,7 @@ def describe(preset: dict[str, Any], num_labels: int, source: Path) -> str:
 
     step = step_of(preset, num_labels, source)
     parts = memory_of(config_of(str(preset.get("model_name_or_path", "scratch")), source), step)
-    lines = [f"{name:<12} {size / 1e9:7.2f} GB" for name, size in parts.items()]
+    lines = [f"{padded(told(name), 12)} {size / 1e9:7.2f} GB" for name, size in parts.items()]
     needed = need(parts["total"])
     fits = [f"{card}: {'fits' if needed <= size else 'does not fit'}" for card, size in CARDS.items()]
     what = f"{step.batch_size} rows of {step.max_length} tokens, computed"

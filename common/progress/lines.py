@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.console import print_once
+from common.guards.terminal import columns_of, padded, told
 from common.metrics import task_metric
 from common.targets import Classes
 from common.workers import link
@@ -70,7 +71,8 @@ def shown_metrics(args: Any, target: Classes) -> list[str]:
 
 def aligned(cells: Sequence[str], names: Sequence[str]) -> str:
     """Cells below the names of their columns."""
-    return "  ".join(f"{cell:>{max(LEAST_WIDTH, len(name))}}" for cell, name in zip(cells, names, strict=True))
+    pairs = zip(map(told, cells), map(told, names), strict=True)
+    return "  ".join(padded(cell, max(LEAST_WIDTH, columns_of(name)), right=True) for cell, name in pairs)
 
 
 def clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path  # PYTHON_ARGCOMPLETE_OK
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write
+from common.guards.terminal import columns_of, padded, told
 
 
 def main() -> None:
@@ -42,10 +43,10 @@ def write_index(folder: Path) -> None:
     found = [(describe_run(run, folder), run) for run in find_runs(folder)]
     found.sort(key=lambda row: [cell.text for cell in row[0][:2]])
     rows = [row for row, _ in found]
-    texts = [[cell.text for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *texts, strict=True)]
-    for row in (COLUMNS, *texts):
-        print_once("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    texts = [[*map(told, COLUMNS)], *([*(cell.text for cell in row[:-1]), told(row[-1].text)] for row in rows)]
+    widths = [max(map(columns_of, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        print_once("  ".join(map(padded, row, widths)).rstrip())
     with atomic_write(folder / "index.html") as file:
         file.write(index_page(folder, [run for _, run in found], rows))
     print_once(f"{folder / 'index.html'}: {len(found)} runs")

@@ -126,7 +126,7 @@ def recommend(task_dir: Path, preset: Path | None, run_dirs: list[Path], options
             raise RuntimeError(result.stderr)
         features = read_json(Path(folder) / "run" / "features.json")
     settings, weights = propose(features, records)
-    print_once("# measured: " + ", ".join(f"{key} {value:.4g}" for key, value in features.items()))
+    print_once(f"# measured: {', '.join(f'{key} {value:.4g}' for key, value in features.items())}")
     for name, weight in sorted(weights.items(), key=lambda item: -item[1]):
         print_once(f"# {weight:.0%} from {'the literature (BERT, appendix A.3)' if name == 'defaults' else name}")
     if not records:

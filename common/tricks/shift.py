@@ -132,5 +132,5 @@ def correct_folds(logits: Logits, folds: Sequence[Path]) -> Logits:
         raise InputError("prior_correction: corrects the shares of classes, the labels of these runs are none")
     logits, shares = correct_logits(logits, [read_json(fold / "fold.json")["train_class_counts"] for fold in folds])
     named = ", ".join(f"{name} {share:.3f}" for name, share in zip(logits.label_names, shares, strict=True))
-    print_once("label shares of the test file by EM:", named)
+    print_once(f"label shares of the test file by EM: {named}")
     return logits
