@@ -24,7 +24,7 @@ from common.console import InputError, Stopped
 from common.files import write_json
 from common.guards.lock import HELD, TEMPORARY, check_held, release, start_of
 from common.guards.terminal import LANGUAGES, language_of_system, speak, take_language
-from common.workers import link
+from common.workers import link as parent
 
 AT_END: list[Callable[[BaseException | None], None]] = []  # called once, with what main() has ended with
 SENTENCES = {
@@ -144,10 +144,10 @@ def choose_language(argv: list[str]) -> None:
     """The language of this process: --lang, which is taken out of the command line, else that of the system. A process
     that trains for another one speaks English, because the other one reads its log, and says it in its own language."""
     given = take_language(argv)
-    speak("en" if link.LINK is not None else language_of_system())
+    speak("en" if parent.LINK is not None else language_of_system())
     if given is not None and given not in LANGUAGES:
         raise InputError(f"command line: --lang {given!r:.40} is not one of {', '.join(LANGUAGES)}")
-    if given is not None and link.LINK is None:
+    if given is not None and parent.LINK is None:
         speak(given)
 
 

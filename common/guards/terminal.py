@@ -1,12 +1,12 @@
-"""What may reach a terminal: in the language that was asked for, and without the control characters that names of files,
-labels and ids can hold. Nothing of common/lang/ is imported for English.
+"""What may reach a terminal: in the language that was asked for, and without the control characters that names of
+files, labels and ids can hold. Nothing of common/lang/ is imported for English.
 """
 
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 # C0 and C1 control characters but tab and line feed (ESC, BEL, CR, CSI), and those that turn the direction of writing.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -53,10 +53,10 @@ def language_of_system() -> str:
     return "ko" if next(filter(None, map(os.environ.get, names)), "").startswith("ko") else "en"
 
 
-def can_show(language: str, streams: Sequence[str] = ("stdout", "stderr")) -> bool:
+def can_show(language: str) -> bool:
     """Whether standard output and error have the characters of a language; an ASCII terminal has those of English."""
     try:
-        for name in streams:
+        for name in ("stdout", "stderr"):
             "한글".encode(getattr(getattr(sys, name), "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return language == "en"

@@ -17,7 +17,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Functions and exceptions whose arguments reach a terminal. `say`, `note`: of runs, checks and the doctor.
-EXITS = {"InputError", "Stopped", "Busy", "Broken", "print", "print_once", "say", "note", "exit", "error", "run_main", "told", "printable"}
+EXITS = {
+    "InputError",
+    "Stopped",
+    "Busy",
+    "Broken",
+    "print",
+    "print_once",
+    "say",
+    "note",
+    "exit",
+    "error",
+    "run_main",
+    "told",
+    "printable",
+}
 # Functions that make tables, and `<module>` for constants: their words are told() one by one.
 TABLES = {
     "common/doctor/findings.py": ("__str__",),
@@ -62,7 +76,7 @@ LIBRARIES = (
 RECORDED = ("weights_paths",)
 # Functions that write files, in modules that speak: what they are made of is not said.
 WRITERS = {"table", "source", "note_stages", "write_sources", "write_preset", "order_text", "as_text"}
-# Modules that write files: what only these functions of them say reaches a terminal, too.
+# Modules that write files, or --help, which is English: only what these functions of them say is translated.
 PAGES = {
     "common/blend/page.py": (),
     "common/new/code.py": (),
@@ -71,6 +85,7 @@ PAGES = {
     "common/new/readme.py": (),
     "common/new/relations.py": ("check_marks",),
     "common/new/sample.py": (),
+    "common/options/help.py": (),
     "common/report/compare.py": ("load_comparison", "aligned", "history_of"),
     "common/report/compare_page.py": ("write_comparison", "verdicts", "<module>"),
     "common/report/curves.py": (),
@@ -84,14 +99,28 @@ PAGES = {
     "common/tricks/card.py": (),
 }
 TEXT_METHODS = {"format", "strip", "lstrip", "rstrip", "lower", "upper", "capitalize", "replace", "removeprefix"}
-TEXT_METHODS |= {"removesuffix", "ljust", "rjust", "splitlines", "split", "items", "values", "get", "pop", "setdefault", "most_common"}
+TEXT_METHODS |= {
+    "removesuffix",
+    "ljust",
+    "rjust",
+    "splitlines",
+    "split",
+    "items",
+    "values",
+    "get",
+    "pop",
+    "setdefault",
+    "most_common",
+}
 PASSED_ON = {"str", "sorted", "list", "tuple", "set", "map", "zip", "enumerate", "reversed", "filter", "next", "dict"}
 PASSED_ON |= {"chain", "islice", "partial", "Counter", "fromkeys"}
 # Names that hold what users gave and what was computed, never a sentence.
-VALUES = set("""path name folder row column run_dir fold number file output task label_names i metric max_length ids id label
+VALUES = set(
+    """path name folder row column run_dir fold number file output task label_names i metric max_length ids id label
 labels metrics group header first first_row folders source_path model_dir name_or_path dir first_path archive
 archive_path line_number segments paths preset prog parent frames clips num_points steps batch epoch sheet
-device precision quantization model_name_or_path folds classes targets task_dir args argv stem run""".split())
+device precision quantization model_name_or_path folds classes targets task_dir args argv stem run""".split()
+)
 NUMERIC = re.compile(r"[+,]?\d*[,.]?\d*[,dfge%]")  # of a format
 WORD = re.compile(r"[A-Za-z]{2,}(/s)?")
 DEEPEST = 3  # calls through which a list or dict is followed into what fills it
@@ -271,7 +300,9 @@ class Sources:
         """The strings of one shape as a template. texts: the expressions whose value may be, or hold, a sentence."""
         rows = [slots_of(leaf) for leaf in leaves]
         columns = list(zip(*rows, strict=True))
-        kinds = ["a" if any(part in texts for part in column) else "n" * all(map(is_number, column)) for column in columns]
+        kinds = [
+            "a" if any(part in texts for part in column) else "n" * all(map(is_number, column)) for column in columns
+        ]
         names = slot_names(kinds)
         pieces = shape.split("\0")
         if leaves[0] not in formats:
@@ -473,9 +504,11 @@ def slot_names(kinds: list[str]) -> list[str]:
 
 def is_number(part: ast.FormattedValue) -> bool:
     """Whether a placeholder is a number, by its format or by what it calls."""
-    spec = "".join(piece.value for piece in part.format_spec.values if isinstance(piece, ast.Constant)) if (
-        isinstance(part.format_spec, ast.JoinedStr)
-    ) else ""
+    spec = (
+        "".join(piece.value for piece in part.format_spec.values if isinstance(piece, ast.Constant))
+        if (isinstance(part.format_spec, ast.JoinedStr))
+        else ""
+    )
     value = part.value
     counts = isinstance(value, ast.Call) and last_name(value.func) in ("len", "sum", "abs", "round")
     return part.conversion == -1 and (bool(NUMERIC.fullmatch(spec)) or counts)
@@ -534,7 +567,9 @@ def bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.AST]]:
             pairs = [(node.optional_vars, node.context_expr)]
         case ast.ExceptHandler() if node.name:
             yield ast.Name(node.name), node
-        case ast.Call(func=ast.Attribute(attr="append" | "extend" | "insert" | "add" | "update" | "setdefault"), args=[*_, value]):
+        case ast.Call(
+            func=ast.Attribute(attr="append" | "extend" | "insert" | "add" | "update" | "setdefault"), args=[*_, value]
+        ):
             pairs = [(node.func.value, value)]
     for target, value in pairs:
         if target is not None and value is not None:

@@ -17,10 +17,17 @@ NUMBER = re.compile(r"[-+]?(\d[\d.,]*(e[-+]?\d+)?%?|nan|inf)")
 PARTICLES = {"은(는)": ("은", "는"), "이(가)": ("이", "가"), "을(를)": ("을", "를"), "와(과)": ("과", "와")}
 PARTICLES |= {"(으)로": ("으로", "로"), "(이)라는": ("이라는", "라는")}
 L = 8  # the number of the final consonant ㄹ
-DIGITS = dict(zip("0123456789", (21, L, 0, 16, 0, 0, 1, L, L, 0), strict=True))  # the final consonants of 영, 일, 이, ...
+DIGITS = dict(
+    zip("0123456789", (21, L, 0, 16, 0, 0, 1, L, L, 0), strict=True)
+)  # the final consonants of 영, 일, 이, ...
 BORDERS = " ,;:.("
 MOST_WAYS = 40  # in which a message may fit one template
+PROSE = re.compile(r"([a-z]+ ){2}[a-z]")  # of a library, whose words are not ours to take apart
+SPACE = re.compile(" ")
+WEAK = 4  # such a template is no more than a word and its value one word
+STRONG = 12  # characters of a template that no other sentence has by chance
 EDGE = 3  # characters
+LONGEST = 20_000  # characters of a message
 MOST_KEPT = 4096  # texts that have been translated
 MOST_PARTS = 60  # of a list of sentences
 LEAST_KNOWN = 5  # characters of a part that are of the catalogue: a label `no data` is not made from `no {0}`
@@ -92,7 +99,9 @@ class Template:
         piece = self.pieces[slot + 1]
         found = text.find(piece, place, end)
         while found >= 0:
-            parted = piece or found in (place, end) or text[found] in BORDERS  # with nothing between, text begins with a mark
+            parted = (
+                piece or found in (place, end) or text[found] in BORDERS
+            )  # with nothing between, text begins with a mark
             if parted and self.takes(slot, text[place:found]):
                 for rest in self.ways(text, slot + 1, found + len(piece), end):
                     yield [text[place:found], *rest]
@@ -120,6 +129,8 @@ class Catalogue:
     def translate(self, text: str) -> str:
         """A message in the other language, its lines one by one where they are not one sentence; what is not known
         stays as it is."""
+        if len(text) > LONGEST:
+            return text
         known, translated = self.best(text)
         if known == 0 and "\n" in text:
             return "\n".join(self.best(line)[1] for line in text.split("\n"))
@@ -143,20 +154,24 @@ class Catalogue:
         found += [self.last.get(text[len(text) - n :], ()) for n in range(min(EDGE, len(text)) + 1)]
         for template in chain.from_iterable(found):
             for values in template.matches(text):
-                pairs = [self.best(value) if slot.isalpha() else (0, value) for slot, value in zip(template.slots, values, strict=True)]
+                slots = zip(template.slots, values, strict=True)
+                pairs = [self.best(value) if slot.isalpha() else (0, value) for slot, value in slots]
+                foreign = PROSE if template.known > WEAK else SPACE
+                if template.known < STRONG and any(known == 0 and foreign.search(value) for known, value in pairs):
+                    continue
                 filled = dict(zip(template.slots, (translated for _, translated in pairs), strict=True))
                 known = template.known + sum(known for known, _ in pairs)
                 yield known, len(template.pieces[0]), template.known, fill(template.other, filled)
 
     def joined(self, text: str) -> tuple[int, str]:
-        """A text of several, of which some are sentences: `a; b`, `a, b`, `a: b`, `a (b)`, and a number of something."""
+        """A text of several, of which some are sentences: `a; b`, `a, b`, `a: b`, `a (b)`, and `9 a`."""
         if match := re.fullmatch(r"(.*\S) \((.*)\)", text, re.DOTALL):
             pairs = [self.best(match[1]), self.best(match[2])]
             if any(known for known, _ in pairs):
                 return sum(known for known, _ in pairs), f"{pairs[0][1]} ({pairs[1][1]})"
         for separator in SEPARATORS:
             parts = text.split(separator, 1 if separator == " " else -1)
-            if 1 < len(parts) <= MOST_PARTS and (separator != " " or re.fullmatch(r"[\d.,]+", parts[0])):
+            if 1 < len(parts) <= MOST_PARTS and (separator != " " or re.fullmatch(r"\d[\d.,]*", parts[0])):
                 known, translated = self.parts(parts, separator)
                 if known:
                     return known, translated

@@ -278,7 +278,7 @@ def choose_preset(
     if data_file.exists():
         return final, f"{relative(data_file)} is there"
     if not demo.exists():
-        return final, f"no {demo}"
+        return final, f"{demo} is not there"
     if "train_file" in given:
         return demo, f"made for a small model from scratch; for a pretrained one --config {tune} or {final}"
     return demo, f"no {relative(data_file)}: bundled sample, small model from scratch"

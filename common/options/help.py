@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.console import InputError
+from common.guards.terminal import LANG_HELP
 from common.options.args import (
     TRAINING_DEFAULTS,
     Parser,
@@ -38,6 +39,7 @@ def show_help(
     """
     print(doc.strip().replace("{task}", str(relative(task_dir))) + "\n")
     print(options_text(parser, relative(task_dir / parser.prog), preset or {}, name))
+    print(f"\n{LANG_HELP}")
 
 
 def options_text(parser: Parser, script: Path, preset: Mapping[str, Any], name: str) -> str:

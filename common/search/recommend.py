@@ -110,6 +110,8 @@ def recommend(task_dir: Path, preset: Path | None, run_dirs: list[Path], options
             *options,
         ]
         command += [
+            "--lang",
+            "en",  # its last line is read here
             "--max_length",
             "auto",
             "--num_folds",
