@@ -16,6 +16,7 @@ from common.doctor.preset import LESS, Preset
 from common.doctor.steps import Measured
 from common.files import read_json, read_yaml
 from common.guards.surroundings import check_temporary
+from common.guards.terminal import told
 from common.workers.folds import OUT_OF_MEMORY
 from common.workers.plan import free_memory
 from common.workers.process import python_path
@@ -102,7 +103,7 @@ def seconds_of_run(measured: Measured) -> dict[str, float]:
 
 def time_finding(measured: Measured, rows: str) -> Finding:
     parts = seconds_of_run(measured)
-    shares = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in parts.items())
+    shares = ", ".join(f"{told(name)} {seconds / 60:.1f}" for name, seconds in parts.items())
     beside = f", {measured.workers} at a time" if measured.workers > 1 else ""
     size = f"{measured.folds} folds{beside}, {measured.epochs:g} epochs of {rows}"
     return Finding("time", f"{sum(parts.values()) / 60:.1f} minutes ({size}; {shares})")

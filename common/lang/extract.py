@@ -35,6 +35,7 @@ EXITS = {
 # Functions that make tables, and `<module>` for constants: their words are told() one by one.
 TABLES = {
     "common/doctor/findings.py": ("__str__",),
+    "common/doctor/measure.py": ("seconds_of_run",),
     "common/memory/parts.py": ("memory_of",),
     "common/progress/lines.py": ("names", "folds_table"),
     "common/report/index_page.py": ("<module>", "describe_run", "result_cells"),
@@ -339,6 +340,7 @@ class Sources:
         dicts = [value for node in keyed if isinstance(node, ast.Name) for value in self.globals[node.id]]
         waiting = [item for value in dicts if isinstance(value, ast.Dict) for item in value.values]
         waiting += [node for node in chosen if isinstance(node, (ast.IfExp, ast.BoolOp, ast.Tuple))]
+        waiting += [node for call in self.calls["told"] for node in call.args]
         waiting += [node for call in self.calls["Cell"] for node in call.args[:1]]
         waiting += [node for call in self.calls["Finding"] for node in call.args[:2]]
         for tree, path in self.files.items():
@@ -444,7 +446,7 @@ class Sources:
         yield from self.functions[node.id]
 
     def of_parameter(self, function: ast.FunctionDef, name: str) -> Iterator[ast.AST]:
-        if function.name == "error":  # of a parser: what argparse says
+        if function.name == "error" or name == "where":  # what argparse says; a place, which a new folder's code names
             yield ast.ExceptHandler()
         names = [item.arg for item in function.args.posonlyargs + function.args.args]
         owner = self.parents[function]

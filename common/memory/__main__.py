@@ -63,7 +63,7 @@ def describe(preset: dict[str, Any], num_labels: int, source: Path) -> str:
     parts = memory_of(config_of(str(preset.get("model_name_or_path", "scratch")), source), step)
     lines = [f"{padded(told(name), 12)} {size / 1e9:7.2f} GB" for name, size in parts.items()]
     needed = need(parts["total"])
-    fits = [f"{card}: {'fits' if needed <= size else 'does not fit'}" for card, size in CARDS.items()]
+    fits = [f"{card}: {told('fits' if needed <= size else 'does not fit')}" for card, size in CARDS.items()]
     what = f"{step.batch_size} rows of {step.max_length} tokens, computed"
     return "\n".join([what, *lines, f"with context and gaps {needed / 1e9:.2f} GB; {', '.join(fits)}"])
 
