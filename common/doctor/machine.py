@@ -11,6 +11,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from common.console import InputError, first_line
 from common.doctor.findings import GB, Finding
+from common.guards.terminal import told
 from common.options.decoders import check_bitsandbytes
 from common.workers.plan import free_memory
 
@@ -91,7 +92,7 @@ def find_precisions() -> Iterator[Finding]:
         check_bitsandbytes("4bit", device())
         yield Finding("4 bit", "yes")
     except InputError as error:
-        yield Finding("4 bit", "no", str(error).removeprefix("quantization: "))
+        yield Finding("4 bit", "no", told(str(error)).removeprefix("quantization: "))
     if is_flash_attn_2_available():
         yield Finding("flash attn", "yes")
     elif on_gpu and torch.cuda.get_device_capability() >= AMPERE:

@@ -19,6 +19,7 @@ from common.console import InputError
 from common.doctor.findings import GB, Finding, fatal_names
 from common.doctor.hub import Hub, is_cached
 from common.doctor.machine import device, free_of_device
+from common.guards.terminal import told
 from common.memory.__main__ import SHAPES, config_of, largest_batch, need, step_of
 from common.memory.parts import Step, memory_of
 from common.offline.__main__ import repository_of
@@ -122,7 +123,7 @@ def find_precision(preset: Preset) -> Iterator[Finding]:
         try:
             check_bitsandbytes(values.quantization, kind)
         except InputError as error:
-            yield Finding("precision", values.quantization, str(error).removeprefix("quantization: "), True)
+            yield Finding("precision", values.quantization, told(str(error)).removeprefix("quantization: "), True)
 
 
 @dataclass

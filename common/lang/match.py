@@ -132,8 +132,10 @@ class Catalogue:
         if len(text) > LONGEST:
             return text
         known, translated = self.best(text)
-        if known == 0 and "\n" in text:
-            return "\n".join(self.best(line)[1] for line in text.split("\n"))
+        if "\n" in text:
+            lines = [self.best(line) for line in text.split("\n")]
+            if sum(more for more, _ in lines) > known:
+                return "\n".join(line for _, line in lines)
         return translated
 
     def best(self, text: str) -> tuple[int, str]:
@@ -157,7 +159,8 @@ class Catalogue:
                 slots = zip(template.slots, values, strict=True)
                 pairs = [self.best(value) if slot.isalpha() else (0, value) for slot, value in slots]
                 foreign = PROSE if template.known > WEAK else SPACE
-                if template.known < STRONG and any(known == 0 and foreign.search(value) for known, value in pairs):
+                unknown = "".join(value for known, value in pairs if known == 0)
+                if template.known < STRONG and foreign.search(unknown):
                     continue
                 filled = dict(zip(template.slots, (translated for _, translated in pairs), strict=True))
                 known = template.known + sum(known for known, _ in pairs)
@@ -165,17 +168,14 @@ class Catalogue:
 
     def joined(self, text: str) -> tuple[int, str]:
         """A text of several, of which some are sentences: `a; b`, `a, b`, `a: b`, `a (b)`, and `9 a`."""
-        if match := re.fullmatch(r"(.*\S) \((.*)\)", text, re.DOTALL):
-            pairs = [self.best(match[1]), self.best(match[2])]
-            if any(known for known, _ in pairs):
-                return sum(known for known, _ in pairs), f"{pairs[0][1]} ({pairs[1][1]})"
+        found = [match.start() for match in re.finditer(r" \(", text)] if text.endswith(")") else []
+        ways = [(self.best(text[:place]), self.best(text[place + 2 : -1])) for place in found[:LONGEST_RUN]]
+        ways = [(a + b, f"{left} ({right})") for (a, left), (b, right) in ways]
         for separator in SEPARATORS:
             parts = text.split(separator, 1 if separator == " " else -1)
             if 1 < len(parts) <= MOST_PARTS and (separator != " " or re.fullmatch(r"\d[\d.,]*", parts[0])):
-                known, translated = self.parts(parts, separator)
-                if known:
-                    return known, translated
-        return 0, text
+                ways.append(self.parts(parts, separator))
+        return max(ways, key=itemgetter(0), default=(0, text))
 
     def parts(self, parts: list[str], separator: str) -> tuple[int, str]:
         """Each part that is a sentence, or several that are one together, translated."""
