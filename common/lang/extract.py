@@ -127,7 +127,7 @@ WORD = re.compile(r"[A-Za-z]{2,}(/s)?")
 DEEPEST = 3  # calls through which a list or dict is followed into what fills it
 SENTENCE = re.compile(r"[A-Za-z].*\s|\s.*[A-Za-z]", re.DOTALL)  # words, and a space
 SLOT = re.compile(r"\{(\w*)\}")
-OPTION = re.compile(r"\w*_\w*")
+OPTION = re.compile(r"\w*_\w*: \0")
 
 
 @dataclass
@@ -189,9 +189,9 @@ def closure(starts: Iterable[ast.AST], edges: dict[ast.AST, list[ast.AST]]) -> s
 
 
 def is_sentence(node: ast.expr) -> bool:
-    """Whether a string has a space, and words that are no names of options."""
+    """Whether a string has a space and words, and is no line of YAML."""
     shape = shape_of(node)
-    return bool(SENTENCE.search(shape) and re.search("[A-Za-z]", OPTION.sub("", shape)))
+    return bool(SENTENCE.search(shape)) and not OPTION.fullmatch(shape)
 
 
 @cache
