@@ -175,6 +175,16 @@ class Catalogue:
             parts = text.split(separator, 1 if separator == " " else -1)
             if 1 < len(parts) <= MOST_PARTS and (separator != " " or re.fullmatch(r"\d[\d.,]*", parts[0])):
                 ways.append(self.parts(parts, separator))
+        ends = [
+            place
+            for place in range(1, len(text))
+            if text[place] in BORDERS and text[place : place + EDGE] in self.first
+        ]
+        for place in ends[:LONGEST_RUN]:  # `a, b`, where `, b` is the sentence
+            known, _, _, translated = max(self.whole(text[place:]), key=itemgetter(0, 1, 2), default=(0, 0, 0, ""))
+            before, beginning = self.best(text[:place])
+            if known and before:
+                ways.append((known + before, beginning + translated))
         return max(ways, key=itemgetter(0), default=(0, text))
 
     def parts(self, parts: list[str], separator: str) -> tuple[int, str]:
