@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-from common.console import ArgumentParser, InputError, run_main
+from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, print_left_out
 from common.options.args import relative
@@ -96,8 +96,8 @@ def main(args: argparse.Namespace) -> None:
     write_json(path, {**record, "status": "done", **done})
     size = sum((Path(args.output_dir) / shard).stat().st_size for shard in shards)
     read = sum(part["bytes"] for part in parts)
-    print(f"{rows:,} faces in {len(shards)} shards, {size / 2**20:.1f} MiB from {read / 2**20:.1f} MiB")
-    print(
+    print_once(f"{rows:,} faces in {len(shards)} shards, {size / 2**20:.1f} MiB from {read / 2**20:.1f} MiB")
+    print_once(
         f"no face: {len(no_face):,} images or frames, cannot be decoded: {len(broken):,} files; both are listed in "
         f"{path}"
     )

@@ -27,6 +27,7 @@ SPACE = re.compile(" ")
 WEAK = 4  # such a template is no more than a word and its value one word
 STRONG = 12  # characters of a template that no other sentence has by chance
 EDGE = 3  # characters
+MOST_WORK = 4000  # texts that are looked up for one message; what is left then stays English
 LONGEST = 20_000  # characters of a message
 MOST_KEPT = 4096  # texts that have been translated
 MOST_PARTS = 60  # of a list of sentences
@@ -125,12 +126,14 @@ class Catalogue:
             first, last = template.pieces[0][:EDGE], template.pieces[-1][-EDGE:]
             (self.first if first else self.last).setdefault(first or last, []).append(template)
         self.cache: dict[str, tuple[int, str]] = {}
+        self.left = MOST_WORK
 
     def translate(self, text: str) -> str:
         """A message in the other language, its lines one by one where they are not one sentence; what is not known
         stays as it is."""
         if len(text) > LONGEST:
             return text
+        self.left = MOST_WORK
         known, translated = self.best(text)
         if "\n" in text:
             lines = [self.best(line) for line in text.split("\n")]
@@ -140,16 +143,22 @@ class Catalogue:
 
     def best(self, text: str) -> tuple[int, str]:
         """How many characters of a text are of the catalogue, and the text in the other language."""
-        if text not in self.cache:
+        if text in self.cache:
+            return self.cache[text]
+        if self.left <= 0:
+            return 0, text
+        known, _, _, translated = max(self.whole(text), key=itemgetter(0, 1, 2), default=(0, 0, 0, text))
+        found = max((known, translated), self.joined(text), key=itemgetter(0))
+        if self.left > 0:  # else parts of it have not been looked up
             if len(self.cache) > MOST_KEPT:
                 self.cache.clear()
-            known, _, _, translated = max(self.whole(text), key=itemgetter(0, 1, 2), default=(0, 0, 0, text))
-            self.cache[text] = max((known, translated), self.joined(text), key=itemgetter(0))
-        return self.cache[text]
+            self.cache[text] = found
+        return found
 
     def whole(self, text: str) -> Iterator[tuple[int, int, int, str]]:
         """The text as a word, and as each of the templates that it fits: known characters, those that begin the
         template, and all that are its own."""
+        self.left -= 1
         if text in self.words:
             yield len(text), len(text), len(text), self.words[text]
         found = [self.first.get(text[:n], ()) for n in range(1, EDGE + 1)]

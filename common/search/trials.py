@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from common.console import InputError
+from common.console import InputError, print_once
 from common.files import read_json, write_json
 from common.guards.inputs import data_sha256, weights_fingerprints
 from common.guards.lock import share
@@ -163,7 +163,7 @@ class Search:
     def train_job(self, stage: str, trial: Trial) -> None:
         began = time.perf_counter()
         score = self.runs.whole(stage, trial.number, trial.params)
-        print(f"{describe(trial.params)}: {self.space.metric} {score:.4f}", flush=True)
+        print_once(f"{describe(trial.params)}: {self.space.metric} {score:.4f}")
         with self.workers.locked():
             trial.set_user_attr("seconds", time.perf_counter() - began)
             self.studies[stage].tell(trial.number, score)
@@ -283,10 +283,7 @@ class Search:
             with self.workers.locked():
                 for epoch in range(len(study.trials[trial.number].intermediate_values) + 1, target + 1):
                     trial.report(scores[epoch - 1], epoch)
-                    print(
-                        f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}",
-                        flush=True,
-                    )
+                    print_once(f"{describe(trial.params)}: epoch {epoch}, {self.space.metric} {scores[epoch - 1]:.4f}")
                 trial.set_user_attr("seconds", trial.user_attrs["seconds"] + time.perf_counter() - began)
                 trial.set_user_attr(
                     "times", [*trial.user_attrs["times"], *[time.time()] * (target - len(trial.user_attrs["times"]))]
