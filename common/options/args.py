@@ -126,6 +126,9 @@ def read_preset(path: Path) -> dict[str, Any]:
     Raises InputError for a search's YAML, too.
     """
     beside = Path(path).resolve().parent
+    if not Path(path).exists():
+        names = [str(Path(path).with_name(other.name)) for other in beside.glob("*.yaml")]
+        raise InputError(f"{path}: cannot be read (no such file or directory){nearest(str(path), names)}")
     preset = read_yaml(path)
     if "coupled" in preset:
         raise InputError(
@@ -162,6 +165,8 @@ def parse_train_args(
 
         show_train_help(task_arguments, task_dir, competition_files, doc, argv)
         sys.exit()
+
+    check_names(task_arguments, argv)
 
     import torch
     from transformers import TrainingArguments
@@ -251,13 +256,34 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     return args
 
 
-def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
-    """--config and the names of the options on the command line."""
+def check_names(task_arguments: type, argv: list[str]) -> None:
+    """Options and keys of the preset that there are not: said before the seconds that importing torch takes. Raises
+    InputError with the nearest name."""
+    fields = [*FIELDS, *(field.name for field in dataclasses.fields(task_arguments))]
+    known = {*fields, *(f"no_{name}" for name in fields), "config"}
+    for word in argv:
+        name = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and name and name.replace("-", "_") not in known:
+            meant = nearest(name.replace("-", "_"), fields).replace("mean ", "mean --")
+            raise InputError(f"command line: --{name} is not an option{meant}")
+    if config := given_config(argv):
+        for key in read_preset(Path(config)):
+            if key not in fields:
+                raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+
+
+def given_config(argv: list[str]) -> str | None:
+    """--config of the command line."""
     first = ArgumentParser("train.py", "")
     first.add_argument("--config")
+    return first.parse_known_args(argv)[0].config
+
+
+def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
+    """--config and the names of the options on the command line."""
     words = {word.partition("=")[0] for word in argv}
     given = {name for name, action in actions_of(parser).items() if words & {*action.option_strings}}
-    return first.parse_known_args(argv)[0].config, given
+    return given_config(argv), given
 
 
 def files_there(task_dir: Path, competition_files: dict[str, str], other_files: dict[str, str]) -> dict[str, str]:
