@@ -18,6 +18,7 @@ from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
+from common.guards.tasks import check_task_folder
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
@@ -407,9 +408,8 @@ def relative(path: Path) -> Path:
 
 def load_data_module(task_dir: Path) -> Any:
     """<task_dir>/data.py, as its siblings import it; what it imports of them is found, too."""
+    check_task_folder(task_dir)
     path = task_dir / "data.py"
-    if not path.is_file():
-        raise InputError(f"{task_dir}: is not a task folder, it has no data.py")
     spec = importlib.util.spec_from_file_location("data", path)
     sys.modules["data"] = module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(task_dir))
