@@ -258,8 +258,8 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
 
 
 def check_names(task_arguments: type, argv: list[str]) -> None:
-    """Options and keys of the preset that there are not: said before the seconds that importing torch takes. Raises
-    InputError with the nearest name."""
+    """Before the seconds that importing torch takes: raises InputError for an option, a preset or a key of it that
+    there is not, with the nearest name."""
     fields = [*FIELDS, *(field.name for field in dataclasses.fields(task_arguments))]
     known = {*fields, *(f"no_{name}" for name in fields), "config"}
     for word in argv:
@@ -267,10 +267,10 @@ def check_names(task_arguments: type, argv: list[str]) -> None:
         if word.startswith("--") and name and name.replace("-", "_") not in known:
             meant = nearest(name.replace("-", "_"), fields).replace("mean ", "mean --")
             raise InputError(f"command line: --{name} is not an option{meant}")
-    if config := given_config(argv):
-        for key in read_preset(Path(config)):
-            if key not in fields:
-                raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+    config = given_config(argv)
+    for key in read_preset(Path(config)) if config else ():
+        if key not in fields:
+            raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
 
 
 def given_config(argv: list[str]) -> str | None:
@@ -341,17 +341,7 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             if path.exists():
                 setattr(args, key, str(path))
             elif key == "train_file":
-                demo = relative(task_dir / "configs" / "demo.yaml")
-                sample = (
-                    f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
-                    if demo.exists()
-                    else ""
-                )
-                raise InputError(
-                    f"{relative(path)}: no such file; put the competition's files there (see "
-                    f"{relative(task_dir / 'README.md')}) or "
-                    f"name a --train_file{sample}"
-                )
+                raise no_train_file(path, task_dir)
             else:
                 print_once(f"no {relative(path)}: going on without {key}")
     for key in args.DATA_FIELDS:
@@ -363,6 +353,20 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             setattr(args, key, str(path))
     if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
         args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
+
+
+def no_train_file(path: Path, task_dir: Path) -> InputError:
+    """What to put where, and what runs without."""
+    from common.download.catalogue import SOURCES
+
+    here = task_dir.name in SOURCES and relative(task_dir) == Path(task_dir.name)
+    fetched = f"python -m common.download {task_dir.name}; " if here else ""
+    demo = relative(task_dir / "configs" / "demo.yaml")
+    sample = f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
+    return InputError(
+        f"{relative(path)}: no such file; put the competition's files there ({fetched}see "
+        f"{relative(task_dir / 'README.md')}) or name a --train_file{sample if demo.exists() else ''}"
+    )
 
 
 def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
