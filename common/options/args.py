@@ -260,7 +260,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
 def check_names(task_arguments: type, argv: list[str]) -> None:
     """Before the seconds that importing torch takes: raises InputError for an option, a preset or a key of it that
     there is not, with the nearest name."""
-    fields = [*FIELDS, *(field.name for field in dataclasses.fields(task_arguments))]
+    fields = [*trainer_fields(), *(field.name for field in dataclasses.fields(task_arguments))]
     known = {*fields, *(f"no_{name}" for name in fields), "config"}
     for word in argv:
         name = word.partition("=")[0].removeprefix("--")
@@ -271,6 +271,14 @@ def check_names(task_arguments: type, argv: list[str]) -> None:
     for key in read_preset(Path(config)) if config else ():
         if key not in fields:
             raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+
+
+def trainer_fields() -> set[str]:
+    """Names of the fields of the TrainingArguments that are installed, from their file's text: FIELDS, and what a newer
+    transformers has."""
+    package = importlib.util.find_spec("transformers").submodule_search_locations[0]
+    text = (Path(package) / "training_args.py").read_text(encoding="utf-8")
+    return FIELDS | set(re.findall(r"^    (\w+): ", text, re.MULTILINE))
 
 
 def given_config(argv: list[str]) -> str | None:

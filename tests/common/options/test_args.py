@@ -1,5 +1,6 @@
 """Dataclass default < YAML preset < command line."""
 
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from transformers import TrainingArguments
 
 from common.console import InputError
-from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config
+from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config, trainer_fields
 from common.options.decoders import TextTaskArguments
 from common.options.machine import git_commit
 from tests.tools.scripts import ENVIRONMENT, ROOT
@@ -245,3 +247,7 @@ def test_a_name_that_there_is_not_is_said_before_the_seconds_that_importing_torc
     command = [sys.executable, "-c", program, ROOT / "friends" / "train.py", *argv]
     result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == ("2 False\n", f"error: {said}\n")
+
+
+def test_the_fields_that_are_known_without_an_import_are_those_that_are_installed():
+    assert {item.name for item in dataclasses.fields(TrainingArguments) if item.init} <= trainer_fields()
