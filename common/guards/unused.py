@@ -18,9 +18,9 @@ NOT_READ = ("labels", "soft")  # of a batch, by the model
 
 
 def search_where_needed(trainer: Any) -> None:
-    """Set training_args.ddp_find_unused_parameters of a transformers.Trainer where the user has not, with several
-    processes: false where a forward pass of the first row reaches all weights, and nothing in the model chooses among
-    them. All processes look at the same row, without dropout, and draw no random number of the training's."""
+    """Turn the search of a transformers.Trainer off with several processes, where the user has not decided, a forward
+    pass of the first row reaches all weights, and nothing in the model chooses among them. All processes look at the
+    same row, without dropout, and draw no random number of the training's."""
     args, model = trainer.args, trainer.model
     if not is_shared() or args.fsdp or args.ddp_find_unused_parameters is not None:
         return
@@ -32,7 +32,8 @@ def search_where_needed(trainer: Any) -> None:
         batch = trainer.data_collator([trainer.train_dataset[0]])
     shown = {name: value.to(args.device) for name, value in batch.items() if name not in NOT_READ}
     if not unused(model, shown):
-        args.ddp_find_unused_parameters = False
+        args.ddp_find_unused_parameters = False  # of a next try, after an out-of-memory error
+        trainer.accelerator.ddp_handler.find_unused_parameters = False
 
 
 def unused(model: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
