@@ -37,6 +37,7 @@ from common.guards.lock import check_held
 from common.guards.options import loader_options
 from common.guards.pickles import refusing_pickles
 from common.guards.rows import NO_ROW, FilledRows, nothing_of, share_buffers
+from common.guards.unused import search_where_needed
 from common.metrics import compute_metrics, task_metric
 from common.progress.callback import FoldProgress
 from common.progress.lines import shown_metrics
@@ -71,6 +72,7 @@ class FoldTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(StepHooks(self))
         self.add_callback(WholeCheckpoints(self))
+        search_where_needed(self)
 
     @classmethod
     def adapt(cls, model: PreTrainedModel, fold: Fold, collate: Callable) -> torch.nn.Module:
@@ -206,13 +208,11 @@ def train_fold(
     the last epoch.
     """
     task = fold.args
-    patience = task.early_stopping_patience
     training_args = copy.copy(fold.training_args)
     training_args.output_dir = str(fold.dir / "checkpoints")
     training_args.push_to_hub = False  # the finished folds are pushed, not the checkpoints
     labels = read_column(fold.train_rows, "labels")
     longest_first = np.argsort(-row_lengths(fold.eval_rows), kind="stable")
-    eval_rows = fold.eval_rows.select(longest_first)  # metrics do not depend on the order
 
     if fold.soft_labels:
         from common.tricks.teacher import taught
@@ -240,11 +240,11 @@ def train_fold(
                 label_names,
                 args=training_args,
                 train_dataset=fold.train_rows,
-                eval_dataset=eval_rows,
+                eval_dataset=fold.eval_rows.select(longest_first),  # metrics do not depend on the order
                 data_collator=collate,
                 compute_metrics=lambda prediction, names=label_names: watched_metrics(prediction, names, task),
                 preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
-                callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+                callbacks=[EarlyStoppingCallback(patience)] if (patience := task.early_stopping_patience) else None,
             )
             trainer.add_callback(FoldProgress(fold, shown_metrics(task, label_names)))
             try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from common.console import ArgumentParser, InputError, first_line, print_once, run_main
 from common.doctor.findings import Finding, fatal_names
 from common.doctor.packages import INSTALL, find_packages, installed
+from common.guards.tasks import check_task_folder
 
 if TYPE_CHECKING:
     from common.doctor.hub import Hub
@@ -56,6 +57,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.task is None and (args.config is not None or args.measure):
         raise InputError("command line: --config and --measure need a task folder, as friends")
+    if args.task is not None:
+        check_task_folder(args.task)  # before the seconds that torch takes
     return args
 
 

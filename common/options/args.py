@@ -18,6 +18,7 @@ from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
+from common.guards.tasks import check_task_folder
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
@@ -126,6 +127,9 @@ def read_preset(path: Path) -> dict[str, Any]:
     Raises InputError for a search's YAML, too.
     """
     beside = Path(path).resolve().parent
+    if not Path(path).exists():
+        names = [str(Path(path).with_name(other.name)) for other in beside.glob("*.yaml")]
+        raise InputError(f"{path}: cannot be read (no such file or directory){nearest(str(path), names)}")
     preset = read_yaml(path)
     if "coupled" in preset:
         raise InputError(
@@ -162,6 +166,8 @@ def parse_train_args(
 
         show_train_help(task_arguments, task_dir, competition_files, doc, argv)
         sys.exit()
+
+    check_names(task_arguments, argv)
 
     import torch
     from transformers import TrainingArguments
@@ -251,13 +257,42 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     return args
 
 
-def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
-    """--config and the names of the options on the command line."""
+def check_names(task_arguments: type, argv: list[str]) -> None:
+    """Before the seconds that importing torch takes: raises InputError for an option, a preset or a key of it that
+    there is not, with the nearest name."""
+    fields = [*trainer_fields(), *(field.name for field in dataclasses.fields(task_arguments))]
+    known = {*fields, *(f"no_{name}" for name in fields), "config"}
+    for word in argv:
+        name = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and name and name.replace("-", "_") not in known:
+            meant = nearest(name.replace("-", "_"), fields).replace("mean ", "mean --")
+            raise InputError(f"command line: --{name} is not an option{meant}")
+    config = given_config(argv)
+    for key in read_preset(Path(config)) if config else ():
+        if key not in fields:
+            raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+
+
+def trainer_fields() -> set[str]:
+    """Names of the fields of the TrainingArguments that are installed, from their file's text: FIELDS, and what a newer
+    transformers has."""
+    package = importlib.util.find_spec("transformers").submodule_search_locations[0]
+    text = (Path(package) / "training_args.py").read_text(encoding="utf-8")
+    return FIELDS | set(re.findall(r"^    (\w+): ", text, re.MULTILINE))
+
+
+def given_config(argv: list[str]) -> str | None:
+    """--config of the command line."""
     first = ArgumentParser("train.py", "")
     first.add_argument("--config")
+    return first.parse_known_args(argv)[0].config
+
+
+def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
+    """--config and the names of the options on the command line."""
     words = {word.partition("=")[0] for word in argv}
     given = {name for name, action in actions_of(parser).items() if words & {*action.option_strings}}
-    return first.parse_known_args(argv)[0].config, given
+    return given_config(argv), given
 
 
 def files_there(task_dir: Path, competition_files: dict[str, str], other_files: dict[str, str]) -> dict[str, str]:
@@ -314,17 +349,7 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             if path.exists():
                 setattr(args, key, str(path))
             elif key == "train_file":
-                demo = relative(task_dir / "configs" / "demo.yaml")
-                sample = (
-                    f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
-                    if demo.exists()
-                    else ""
-                )
-                raise InputError(
-                    f"{relative(path)}: no such file; put the competition's files there (see "
-                    f"{relative(task_dir / 'README.md')}) or "
-                    f"name a --train_file{sample}"
-                )
+                raise no_train_file(path, task_dir)
             else:
                 print_once(f"no {relative(path)}: going on without {key}")
     for key in args.DATA_FIELDS:
@@ -336,6 +361,20 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
             setattr(args, key, str(path))
     if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
         args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
+
+
+def no_train_file(path: Path, task_dir: Path) -> InputError:
+    """What to put where, and what runs without."""
+    from common.download.catalogue import SOURCES
+
+    here = task_dir.name in SOURCES and relative(task_dir) == Path(task_dir.name)
+    fetched = f"python -m common.download {task_dir.name}; " if here else ""
+    demo = relative(task_dir / "configs" / "demo.yaml")
+    sample = f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
+    return InputError(
+        f"{relative(path)}: no such file; put the competition's files there ({fetched}see "
+        f"{relative(task_dir / 'README.md')}) or name a --train_file{sample if demo.exists() else ''}"
+    )
 
 
 def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
@@ -381,9 +420,8 @@ def relative(path: Path) -> Path:
 
 def load_data_module(task_dir: Path) -> Any:
     """<task_dir>/data.py, as its siblings import it; what it imports of them is found, too."""
+    check_task_folder(task_dir)
     path = task_dir / "data.py"
-    if not path.is_file():
-        raise InputError(f"{task_dir}: is not a task folder, it has no data.py")
     spec = importlib.util.spec_from_file_location("data", path)
     sys.modules["data"] = module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(task_dir))

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from common.console import ArgumentParser, InputError, print_once, run_main
+from common.guards.tasks import check_task_folder
 from common.options.checks import MAX_SEED, check_number
 from common.search.space import Space, check_options, read_space
 
@@ -45,8 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--records", type=Path, nargs="+", default=[], help="with --recommend: folders of earlier runs")
     args, options = parser.parse_known_args()
-    if not (args.task / "data.py").is_file():
-        raise InputError(f"{args.task}: is not a task folder, it has no data.py")
+    check_task_folder(args.task)
     if args.max_epochs is not None and args.max_epochs < 1:
         raise InputError(f"max_epochs: {args.max_epochs} is not 1 or more")
     check_number("sampler_seed", args.sampler_seed, 0, MAX_SEED - 1_000_000)

@@ -1,15 +1,15 @@
-"""Milliseconds per frame of the page in reon_face/web/ and of Python on the same frames, and the page's weight.
+"""How fast the page in reon_face/web/ loads and answers, its weight, and milliseconds per frame beside Python's.
 
 python tests/benchmarks/reon_face_page.py --exported EXPORTED/fp32 EXPORTED/int8
 python tests/benchmarks/reon_face_page.py --exported EXPORTED/fp32 --frames FOLDER_OF_IMAGES
 
 Each look of the page is detection (Tiny Face Detector), then crop and classification (onnxruntime-web). The first
-WARM_UP are left out. Needs `npm ci` in reon_face/web and Chromium.
+WARM_UP are left out. A visit begins with an empty cache, the first answer is the first frame of a video that is
+chosen. Needs `npm ci` in reon_face/web and Chromium.
 """
 
 import argparse
 import base64
-import gzip
 import json
 import os
 import shutil
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -30,10 +32,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from reon_face.faces import Face, choose_face, crop_face, load_detector, overlap
 from reon_face.sample.draw import EMOTIONS, draw_frame
 from reon_face.scoring.performance import FACE_PIXELS
-from tests.tools.faces_page import ISOLATION, WEB, Handler, drive, value
+from tests.tools.faces import acted
+from tests.tools.faces_page import ISOLATION, WEB, Handler, drive, sent_to, value, weight
 from tests.tools.scripts import launch
 
 WARM_UP = 5
+VISITS = 5
+NETWORKS = {"this machine": None, "50 Mbit/s, 20 ms": {"mbit": 50, "latency": 20}}
 
 
 def main() -> None:
@@ -57,10 +62,12 @@ def main() -> None:
         page = Path(folder) / "page"
         launch("npm", "run", "build", "--", "--outDir", page, "--emptyOutDir", "--logLevel", "warn", cwd=WEB)
         weigh(page)
+        acted(Path(folder) / "actor.webm", [("happy", 1.0), ("surprise", 1.0)], 2)
         for exported in map(Path, args.exported):
             for name in ("model.onnx", "model.json"):
                 shutil.copy(exported / name, page)
             print(f"\n{exported}: model.onnx {(page / 'model.onnx').stat().st_size / 1e6:.2f} MB")
+            visit(page, Path(folder) / "actor.webm")
             for headers, cores in (
                 ({}, None),
                 (ISOLATION, 2 * os.cpu_count()),
@@ -70,29 +77,39 @@ def main() -> None:
 
 
 def weigh(page: Path) -> None:
-    """What a visitor loads without a GPU, as it is and compressed."""
-    files = [
-        file for file in page.rglob("*") if file.is_file() and "asyncify" not in file.name and "webgpu" not in file.name
-    ]
-    files = [file for file in files if file.name != "tfjs-backend-wasm.wasm"]  # of browsers without SIMD
-    total, packed = (
-        sum(map(size, files)) for size in (lambda f: f.stat().st_size, lambda f: len(gzip.compress(f.read_bytes())))
-    )
-    print(f"page without model, CPU: {total / 1e6:.1f} MB, gzip {packed / 1e6:.1f} MB")
-    for file in sorted(files, key=lambda file: -file.stat().st_size)[:4]:
-        print(
-            f"  {file.name}: {file.stat().st_size / 1e6:.2f} MB, gzip "
-            f"{len(gzip.compress(file.read_bytes())) / 1e6:.2f} MB"
-        )
+    """What a visitor is sent."""
+    for kind in ("cpu", "gpu"):
+        print(f"page without model, {kind.upper()}: {weight(page, kind) / 1e6:.1f} MB")
+    for file in sorted(sent_to(page, "cpu"), key=lambda file: -file.stat().st_size)[:4]:
+        print(f"  {file.name}: {file.stat().st_size / 1e6:.2f} MB")
+
+
+@contextmanager
+def host(page: Path, headers: dict) -> Iterator[dict]:
+    """The page on this machine, as drive() takes it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page), headers=headers))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {"page": f"http://127.0.0.1:{server.server_port}/"}
+    server.shutdown()
+
+
+def visit(page: Path, actor: Path) -> None:
+    with host(page, {}) as hosts:
+        for name, network in NETWORKS.items():
+            options = {"actor": str(actor), "network": network}
+            visits = [value(drive(hosts, {"loading": options}), "loading") for _ in range(VISITS)]
+            middle = {key: np.median([each[key] for each in visits]) for key in visits[0]}
+            print(
+                f"{name}, median of {VISITS} visits: text after {middle['shown']:.0f} ms, ready after "
+                f"{middle['ready']:.0f} ms (of which its thread computes {middle['cpu']:.0f} ms), first answer "
+                f"{middle['answer']:.0f} ms after a video is chosen, {middle['sent'] / 1e6:.1f} MB sent"
+            )
 
 
 def in_page(page: Path, headers: dict, images: list[str], cores: int | None) -> list[dict]:
     """cores: that the page is told of; None: the machine's."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page), headers=headers))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    hosts = {"page": f"http://127.0.0.1:{server.server_port}/"}
-    found = value(drive(hosts, {"frames": {"images": images, "cores": cores}}), "frames")
-    server.shutdown()
+    with host(page, headers) as hosts:
+        found = value(drive(hosts, {"frames": {"images": images, "cores": cores}}), "frames")
     looks = found["looks"]
     name = f"Chromium, {found['runtime']}, {found['threads']} thread(s); detector on {found['backend']}, 1 thread"
     show(name, [look["detectMs"] for look in looks], [look["classifyMs"] for look in looks if look["box"]])

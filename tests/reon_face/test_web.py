@@ -22,7 +22,7 @@ from reon_face.model import load_fold, preprocessing_of
 from reon_face.scoring.performance import FACE_PIXELS, VIEWS, Comparison, Performance, compare
 from tests.tools.browser import WEB, missing
 from tests.tools.faces import SIZE, TASK, acted, drawn_crops, read_video, save_model, watched, write_y4m
-from tests.tools.faces_page import ISOLATION, Handler, drive, value
+from tests.tools.faces_page import ISOLATION, Handler, drive, value, weight
 from tests.tools.scripts import ENVIRONMENT, launch
 
 MISSING = missing("node", "npm")
@@ -71,14 +71,21 @@ def write_long(path, frames):
 
 @pytest.fixture(scope="module")
 def hosts(folder):
-    """name -> address: with a model, isolated so that threads are allowed; and without either."""
+    """name -> address: with a model, isolated so that threads are allowed; without either; with a model, below a path of
+    a host that knows few types of files."""
+    (folder / "host" / "some").mkdir(parents=True)
+    (folder / "host" / "some" / "path").symlink_to(folder / "page")
+    kinds = {"page": ("page", ISOLATION, True), "bare": ("bare", {}, True), "below": ("host", {}, False)}
     servers = {
-        name: ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder / name), headers=headers))
-        for name, headers in (("page", ISOLATION), ("bare", {}))
+        name: ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Handler, directory=str(folder / root), headers=headers, knows_types=knows)
+        )
+        for name, (root, headers, knows) in kinds.items()
     }
     for server in servers.values():
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {name: f"http://127.0.0.1:{server.server_port}/" for name, server in servers.items()}
+    paths = {"below": "some/path/"}
+    yield {name: f"http://127.0.0.1:{server.server_port}/{paths.get(name, '')}" for name, server in servers.items()}
     for server in servers.values():
         server.shutdown()
 
@@ -141,6 +148,12 @@ def answers(folder, hosts, frames):
             "screenshot": os.environ.get("SCREENSHOT_LONG"),
         },
         "policy": {"elsewhere": hosts["bare"]},
+        "below": {"url": hosts["below"], **{who: str(folder / f"{who}.webm") for who in ("actor", "user")}},
+        "lost": {},
+        "accessible": {
+            **{name: str(folder / f"{name}.webm") for name in ("actor", "user", "broken", "long")},
+            "bare": hosts["bare"],
+        },
         "nomodel": {
             "url": hosts["bare"],
             "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")],
@@ -371,3 +384,34 @@ def test_the_keyboard_reaches_everything_and_the_focus_is_seen(answers):
     assert names[:5] == ["ko", "en", "actor-file", "camera", "camera"]  # the source's radio buttons, then the button
     assert all(item["outline"] == "solid" for item in found["focused"][:5])
     assert found["language"] == "ko" and found["source"] == "file"
+
+
+def test_below_a_path_of_a_host_that_knows_few_types_the_page_gives_the_same_score(answers, hosts):
+    found = value(answers, "below")
+    assert found["score"] == value(answers, "files")["score"]
+    assert found["errors"] == found["missing"] == [] and found["unstarted"] == 0
+    assert all(url.startswith((hosts["below"], "blob:", "data:")) for url in found["requests"])
+
+
+def test_axe_has_no_objection_in_any_state_and_nothing_is_wider_than_a_phone(answers):
+    found = value(answers, "accessible")
+    assert found["found"] == found["wider"] == []
+    states = [state for state, _ in found["checked"]]
+    assert len(states) == len(set(states)) == 2 * 9
+    for _, passed in found["checked"]:
+        assert {"color-contrast", "label", "button-name", "region"} <= set(passed)
+
+
+def test_a_file_that_does_not_arrive_is_named_and_a_model_is_asked_for_where_it_helps(answers):
+    said = value(answers, "lost")
+    assert said["model"]["notice"].startswith("The model could not be loaded (model.onnx: ")
+    assert said["runtime"]["notice"].startswith("The model could not be loaded (ort-wasm-simd-threaded.packed: ")
+    assert said["detector"]["notice"].startswith("The face detector could not be loaded (")
+    assert [said[name]["picker"] for name in ("model", "runtime", "detector")] == [True, True, False]
+    assert all(item["errors"] == [] for item in said.values())
+
+
+def test_a_visitor_without_a_gpu_gets_less_than_7_megabytes_without_the_model(folder):
+    """Of which a model may have 8, and the page is below 15; those with a GPU get 9."""
+    cpu, gpu = (weight(folder / "bare", kind) for kind in ("cpu", "gpu"))
+    assert 4e6 < cpu < 7e6 < gpu < 10e6

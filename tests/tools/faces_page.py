@@ -11,11 +11,16 @@ ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """A host of static files; headers: sent with each."""
+    """A host of static files; headers: sent with each; knows_types: else it names those of HTML, CSS and .js alone."""
 
-    def __init__(self, *args, headers, **kwargs):
-        self.sent = headers
+    def __init__(self, *args, headers, knows_types=True, **kwargs):
+        self.sent, self.knows_types = headers, knows_types
         super().__init__(*args, **kwargs)
+
+    def guess_type(self, path):
+        if self.knows_types or str(path).endswith((".html", ".css", ".js")):
+            return super().guess_type(path)
+        return "application/octet-stream"
 
     def end_headers(self):
         for item in self.sent.items():
@@ -33,6 +38,21 @@ def drive(hosts, scenarios, *args):
     result = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr[-4000:]
     return json.loads(result.stdout)
+
+
+def sent_to(page, kind):
+    """Files of a built page that a browser with SIMD loads, on "cpu" or "gpu", without the model."""
+    left_out = {"tfjs-backend-wasm.wasm"}
+    files = [file for file in page.rglob("*") if file.is_file() and file.name not in left_out]
+    other = {"cpu": ("asyncify", "webgpu"), "gpu": ("ort.wasm", "simd-threaded.js", "simd-threaded.packed")}[kind]
+    return [
+        file for file in files if not file.name.startswith("model.") and not any(part in file.name for part in other)
+    ]
+
+
+def weight(page, kind):
+    """Bytes of those files."""
+    return sum(file.stat().st_size for file in sent_to(page, kind))
 
 
 def value(answers, name):

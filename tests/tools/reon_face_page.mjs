@@ -4,11 +4,13 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const task = JSON.parse(readFileSync(0, "utf8"));
-const { chromium } = createRequire(`${task.modules}/`)("playwright-core");
+const fromPage = createRequire(`${task.modules}/`);
+const { chromium } = fromPage("playwright-core");
 const browser = await chromium.launch({ executablePath: task.chromium, args: ["--no-sandbox", ...task.args] });
 
-async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true, cores = null }) {
-  const context = await browser.newContext({ permissions, locale, viewport: { width: 1180, height: 900 }, reducedMotion: "reduce" });
+async function openPage({ url = task.url, permissions = [], locale = "en-US", ready = true, cores = null, width = 1180, lost = null }) {
+  const context = await browser.newContext({ permissions, locale, viewport: { width, height: 900 }, reducedMotion: "reduce" });
+  if (lost) await context.route(lost, (route) => route.abort()); // files that do not arrive
   if (cores) await context.addInitScript(`Object.defineProperty(navigator, "hardwareConcurrency", { get: () => ${cores} })`);
   // what the page's policy refuses, and the object URLs that hold a file
   await context.addInitScript(() => {
@@ -28,9 +30,11 @@ async function openPage({ url = task.url, permissions = [], locale = "en-US", re
   const [requests, errors] = [[], []];
   page.on("request", (request) => requests.push(request.url()));
   page.on("pageerror", (error) => errors.push(error.message));
+  const missing = [];
+  page.on("response", (response) => response.status() >= 400 && missing.push(response.url()));
   await page.goto(url);
   if (ready) await page.evaluate(() => window.reon.ready);
-  return { page, requests, errors, close: () => context.close() };
+  return { page, requests, errors, missing, close: () => context.close() };
 }
 
 const notice = (page) => page.textContent("#notice");
@@ -290,6 +294,106 @@ const scenarios = {
     const source = await page.evaluate(() => document.querySelector("input[name=source]:checked").value);
     await close();
     return { focused, language, source, fileShown: true };
+  },
+
+  // axe-core in each state of the page, on a wide screen in English and on a phone in Korean: what it objects to.
+  async accessible({ actor, user, broken, long, bare }) {
+    const source = readFileSync(fromPage.resolve("axe-core/axe.min.js"), "utf8");
+    const [found, checked, wider] = [[], [], []];
+    for (const [width, locale] of [[1180, "en-US"], [360, "ko-KR"]]) {
+      let page, close;
+      const look = async (state) => {
+        await page.evaluate(`${source};0`);
+        const { violations, passes } = await page.evaluate(() => axe.run(document));
+        for (const { id, nodes } of violations) found.push(`${state} ${width}: ${id}: ${nodes.map((node) => node.html.slice(0, 90))}`);
+        checked.push([`${state} ${width}`, passes.map(({ id }) => id)]);
+        if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) wider.push(`${state} ${width}`);
+      };
+      const enter = async (options) => ({ page, close } = await openPage({ width, locale, ...options }));
+      await enter({});
+      await look("ready");
+      await page.click("#camera");
+      await page.waitForFunction(() => reon.state.problem);
+      await look("no camera");
+      await page.setInputFiles("#actor-file", broken);
+      await page.waitForFunction(() => reon.state.notice[0] === "badVideo");
+      await look("wrong file");
+      await page.setInputFiles("#actor-file", long);
+      await page.waitForFunction(() => reon.sides.actor.goOn);
+      await look("long video");
+      await page.click("#actor .go-on");
+      await page.waitForFunction(() => reon.sides.actor.share > 0);
+      await look("reading");
+      await page.setInputFiles("#actor-file", actor);
+      await page.waitForFunction(() => reon.sides.actor.performance);
+      await page.check("input[value=file]", { force: true });
+      await page.setInputFiles("#user-file", user);
+      await page.waitForFunction(() => reon.state.result);
+      await look("score");
+      await close();
+      await enter({ url: bare });
+      await look("no model");
+      await close();
+      for (const [state, lost] of [["model lost", "**/model.onnx"], ["detector lost", "**/tiny_face*"]]) {
+        await enter({ lost });
+        await look(state);
+        await close();
+      }
+    }
+    return { found, checked, wider };
+  },
+
+  // Files that do not arrive: what is said, and whether the page asks for another model.
+  async lost() {
+    const said = {};
+    for (const [name, lost] of [["model", "**/model.onnx"], ["runtime", "**/*.packed"], ["detector", "**/tiny_face*"]]) {
+      const { page, errors, close } = await openPage({ lost });
+      said[name] = { notice: await notice(page), picker: await page.isVisible("#model-picker"), errors };
+      await close();
+    }
+    return said;
+  },
+
+  // The page in a folder of a host that sends no headers and does not know WebAssembly, .mjs or JSON.
+  async below({ url, actor, user }) {
+    const { page, requests, errors, missing, close } = await openPage({ url });
+    await page.setInputFiles("#actor-file", actor);
+    await page.waitForFunction(() => reon.sides.actor.performance);
+    await page.check("input[value=file]", { force: true });
+    await page.setInputFiles("#user-file", user);
+    await page.waitForFunction(() => reon.state.result);
+    const found = { score: await page.textContent("#score"), requests, errors, missing, unstarted: await page.locator("#unstarted").count() };
+    await close();
+    return found;
+  },
+
+  // Milliseconds from a cold cache to the page's text, to a page that is ready, and from a video that is chosen to the first bars; cpu:
+  // of the page's own thread until it is ready, which other work on the machine does not lengthen; bytes that were sent.
+  // network: {mbit, latency} of the connection, or null.
+  async loading({ actor, network }) {
+    const { page, close } = await openPage({ url: "about:blank", ready: false });
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.enable");
+    await session.send("Performance.enable", { timeDomain: "threadTicks" });
+    const busy = async () => 1000 * (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value;
+    const bytes = (network?.mbit * 1e6) / 8;
+    if (network) await session.send("Network.emulateNetworkConditions", { offline: false, latency: network.latency, downloadThroughput: bytes, uploadThroughput: bytes });
+    let sent = 0;
+    session.on("Network.loadingFinished", ({ encodedDataLength }) => (sent += encodedDataLength));
+    await page.goto(task.url);
+    await page.evaluate(() => window.reon.ready);
+    const [ready, cpu] = [await page.evaluate(() => performance.now()), await busy()];
+    const shown = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+    await page.evaluate(() => {
+      document.addEventListener("change", () => (window.chosen = performance.now()), { capture: true, once: true });
+      const bars = document.querySelector("#actor .bars");
+      const answered = () => [...bars.querySelectorAll(".value")].some((value) => value.textContent !== "–");
+      window.answer = new Promise((resolve) => new MutationObserver(() => answered() && resolve(performance.now() - window.chosen)).observe(bars, { childList: true, subtree: true, characterData: true }));
+    });
+    await page.setInputFiles("#actor-file", actor);
+    const answer = await page.evaluate(() => window.answer);
+    await close();
+    return { shown, ready, answer, cpu, sent };
   },
 
   async nomodel({ url, files }) {

@@ -12,7 +12,7 @@ export function drawBars(list, names, probabilities) {
     row.classList.toggle("top", c === highest);
     row.children[0].textContent = name;
     row.querySelector(".fill").style.width = `${100 * (probabilities ? probabilities[c] : 0)}%`;
-    row.children[2].textContent = probabilities ? `${Math.round(100 * probabilities[c])} %` : "–";
+    row.children[2].textContent = probabilities ? `${Math.round(100 * probabilities[c])}\u00a0%` : "–";
   });
 }
 

@@ -6,11 +6,9 @@ const MOST_PADDING = 2;
 // folder: where model.onnx and model.json are. Returns a classifier, or null where there is no model. Throws where it is damaged.
 export async function loadFromFolder(folder, vendor) {
   const answer = await fetch(`${folder}model.json`).catch(() => null);
-  if (!answer?.ok || !answer.headers.get("content-type")?.includes("json")) return null; // some hosts answer with a page
+  if (!answer?.ok || answer.headers.get("content-type")?.includes("html")) return null; // some hosts answer with a page
   const description = await answer.json();
-  const model = await fetch(`${folder}${description.model}`);
-  if (!model.ok) throw new Error(`${description.model}: ${model.status}`);
-  return load(description, await model.arrayBuffer(), vendor);
+  return load(description, get(`${folder}${description.model}`), vendor);
 }
 
 // The two files, in any order, from a file picker.
@@ -18,10 +16,22 @@ export async function loadFromFiles(files, vendor) {
   const description = [...files].find((file) => file.name.endsWith(".json"));
   const model = [...files].find((file) => file.name.endsWith(".onnx"));
   if (!description || !model) throw new Error("model.json + model.onnx");
-  return load(JSON.parse(await description.text()), await model.arrayBuffer(), vendor);
+  return load(JSON.parse(await description.text()), model.arrayBuffer(), vendor);
 }
 
+// The bytes of a file of the host. Throws with its name.
+async function get(url, unpack = (body) => body) {
+  const name = url.split("/").at(-1);
+  const answer = await fetch(url).catch((error) => {
+    throw new Error(`${name}: ${error.message}`);
+  });
+  if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
+  return new Response(unpack(answer.body)).arrayBuffer();
+}
+
+// bytes: a promise of the model, which comes while the runtime is loaded.
 async function load(description, bytes, vendor) {
+  bytes.catch(() => {}); // said where it is awaited, and not at once where a check below fails first
   for (const key of ["label_names", "image_size", "mean", "std", "face_crop"]) {
     if (!(key in description)) throw new Error(`model.json: ${key}?`);
   }
@@ -33,12 +43,18 @@ async function load(description, bytes, vendor) {
 }
 
 async function start(description, bytes, vendor, webgpu) {
-  const ort = webgpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
-  ort.env.wasm.wasmPaths = vendor;
+  const name = `${vendor}ort-wasm-simd-threaded${webgpu ? ".asyncify" : ""}`;
+  const [ort, runtime] = await Promise.all([
+    webgpu ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"),
+    get(`${name}.packed`, (body) => body.pipeThrough(new DecompressionStream("gzip"))),
+  ]);
+  ort.env.wasm.wasmPaths = { mjs: `${name}.js` };
+  ort.env.wasm.wasmBinary = runtime;
   // half the cores, as the other half decodes and draws; more made it slower
   const threads = self.crossOriginIsolated ? Math.min(4, Math.ceil(navigator.hardwareConcurrency / 2)) : 1;
   ort.env.wasm.numThreads = threads;
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: webgpu ? ["webgpu", "wasm"] : ["wasm"] });
+  const model = await bytes;
+  const session = await ort.InferenceSession.create(model, { executionProviders: webgpu ? ["webgpu", "wasm"] : ["wasm"] });
   const size = description.image_size;
   let last = Promise.resolve(); // a session runs one crop at a time
 
@@ -54,7 +70,7 @@ async function start(description, bytes, vendor, webgpu) {
     return softmax([...logits.data]);
   }
 
-  return { description, classify, runtime: webgpu ? "WebGPU" : "WASM", threads: webgpu ? 1 : threads, bytes: bytes.byteLength };
+  return { description, classify, runtime: webgpu ? "WebGPU" : "WASM", threads: webgpu ? 1 : threads, bytes: model.byteLength };
 }
 
 function softmax(logits) {

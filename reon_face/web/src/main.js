@@ -60,7 +60,7 @@ function render() {
   find(".status").classList.toggle("problem", state.problem);
   const { classifier } = state;
   find("#model-info").hidden = !classifier;
-  find("#model-picker").hidden = Boolean(classifier) || key === "loading";
+  find("#model-picker").hidden = Boolean(classifier) || key === "loading" || key === "badDetector"; // a model would not help there
   if (classifier) {
     const { label_names: labels, image_size: size } = classifier.description;
     find("#model-info").textContent = text().model(labels.length, size, classifier.runtime, classifier.threads);
@@ -293,6 +293,7 @@ async function act() {
     user.performance = null; // of this scene only
   };
   say("acting");
+  actor.root.querySelector(".stage").scrollIntoView({ block: "nearest" }); // on a phone the button is far below the scene
   await actor.video.play();
 }
 
@@ -307,6 +308,7 @@ function finish() {
   if (!sides.user.performance.probabilities.some((p) => p !== null)) return say("noUserFace");
   state.result = compare(sides.actor.performance, sides.user.performance);
   say("done", state.result.score.toFixed(1));
+  find("#result .number").scrollIntoView({ block: "nearest" });
 }
 
 // ---- events
@@ -352,17 +354,20 @@ function useModel(classifier) {
 }
 
 async function start() {
+  find("#unstarted").remove();
   render();
+  const model = loadFromFolder(new URL("./", document.baseURI).href, VENDOR);
+  model.catch(() => {}); // said below, after the detector
   try {
     state.backend = await loadDetector(VENDOR);
   } catch (error) {
     return say("badDetector", error.message);
   }
   try {
-    const classifier = await loadFromFolder(new URL("./", document.baseURI).href, VENDOR);
+    const classifier = await model;
     classifier ? useModel(classifier) : say("noModel");
   } catch (error) {
-    say("badModel", error.message);
+    say("badModel", error.message ?? String(error));
   }
 }
 

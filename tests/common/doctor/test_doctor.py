@@ -111,7 +111,8 @@ def test_a_preset_that_no_machine_could_run_is_bad_input(values, fragment, tmp_p
 @pytest.mark.parametrize(
     ("argv", "fragment"),
     [
-        (["no_such_folder"], "no_such_folder: is not a task folder"),
+        (["no_such_folder"], "no_such_folder: is not a task folder, it has no data.py\n"),
+        (["frends"], "frends: is not a task folder, it has no data.py (nearest: 'friends')\n"),
         (["friends", "--config", "none.yaml"], "none.yaml"),
         (["--measure"], "need a task folder"),
         (["friends", "--measured"], "--measured"),

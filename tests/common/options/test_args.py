@@ -1,5 +1,6 @@
 """Dataclass default < YAML preset < command line."""
 
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -9,12 +10,13 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from transformers import TrainingArguments
 
 from common.console import InputError
-from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config
+from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config, trainer_fields
 from common.options.decoders import TextTaskArguments
 from common.options.machine import git_commit
-from tests.tools.scripts import ENVIRONMENT
+from tests.tools.scripts import ENVIRONMENT, ROOT
 
 
 @dataclass
@@ -222,3 +224,30 @@ def test_the_error_is_the_last_line_of_a_log_of_both_outputs(tmp_path):
             == 2
         )
     assert (tmp_path / "log.txt").read_text() == "epoch 1\nerror: no more\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--learnig-rate", "1"], "command line: --learnig-rate is not an option; did you mean --learning_rate?"),
+        (["--nonsense=1"], "command line: --nonsense is not an option"),
+        (["--config", "configs/dmeo.yaml"], "configs/dmeo.yaml: cannot be read (no such file or directory); did you mean configs/demo.yaml?"),
+        (["--config", "configs/bad.yaml"], "configs/bad.yaml, key num_epochs: is not a field; did you mean num_train_epochs?"),
+    ],
+)  # fmt: skip
+def test_a_name_that_there_is_not_is_said_before_the_seconds_that_importing_torch_takes(tmp_path, argv, said):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.yaml").write_text("learning_rate: 1e-3\n")
+    (tmp_path / "configs" / "bad.yaml").write_text("num_epochs: 1\n")
+    program = (
+        "import runpy, sys\nsys.argv = sys.argv[1:]\nsys.path.insert(0, sys.argv[0].rpartition('/')[0])\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit as end:\n"
+        "    print(end.code, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, ROOT / "friends" / "train.py", *argv]
+    result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("2 False\n", f"error: {said}\n")
+
+
+def test_the_fields_that_are_known_without_an_import_are_those_that_are_installed():
+    assert {item.name for item in dataclasses.fields(TrainingArguments) if item.init} <= trainer_fields()
