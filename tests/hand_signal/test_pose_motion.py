@@ -1,5 +1,5 @@
-"""Motion alone: a hand that goes from left to right against one that goes back through the same postures. The small
-convolution and the graph tell them apart, and neither does where the frames are shuffled."""
+"""Motion alone: a hand that goes from left to right against one that goes back through the same postures. All
+three models tell them apart, and none does where the frames are shuffled."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,11 @@ from hand_signal.poses import Pose
 from tests.tools.poses import PARENTS, person
 
 PLAIN = PosePreprocessing(8, 0, 9, True, None, None, None, 1)
-STEPS = {"pose_tcn": 60, "pose_gcn": 150}
+STEPS = {"pose_tcn": 60, "pose_gcn": 150, "pose_c3d": 60}
 NETWORKS = {
     "pose_tcn": {"width": 32},
     "pose_gcn": {"base_channels": 16, "num_stages": 4, "inflate_stages": (3,), "parents": PARENTS},
+    "pose_c3d": {"base_channels": 8, "depths": (1, 1, 1), "heatmap_size": 24},
 }
 
 
@@ -47,7 +48,9 @@ def accuracy(name, shuffle, num_train, steps):
         return (model.eval()(x)[0].argmax(1) == y).float().mean().item()
 
 
-@pytest.mark.parametrize("name", ["pose_tcn", pytest.param("pose_gcn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["pose_tcn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pose_gcn", "pose_c3d"))]
+)
 def test_a_model_tells_a_motion_from_its_reverse_and_nothing_from_shuffled_frames(name):
     assert accuracy(name, False, 40, STEPS[name]) >= 0.95
     assert 0.35 <= accuracy(name, True, 40, STEPS[name]) <= 0.65  # 100 clips: chance within three standard errors
