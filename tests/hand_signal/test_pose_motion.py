@@ -16,7 +16,7 @@ STEPS = {"pose_tcn": 60, "pose_gcn": 150, "pose_c3d": 60}
 NETWORKS = {
     "pose_tcn": {"width": 32},
     "pose_gcn": {"base_channels": 16, "num_stages": 4, "inflate_stages": (3,), "parents": PARENTS},
-    "pose_c3d": {"base_channels": 8, "depths": (1, 1, 1), "heatmap_size": 24},
+    "pose_c3d": {"base_channels": 4, "depths": (1, 1, 1), "heatmap_size": 24},
 }
 
 
@@ -37,12 +37,16 @@ def accuracy(name, shuffle, num_train, steps):
     x, y = clips(range(num_train), shuffle)
     model = PoseStreams(2, name, 9, **NETWORKS[name])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    # as in the presets; at a constant rate the running averages of batch norm lag behind the weights: pose_c3d of 32
+    # channels has a training loss of 0.000 from step 20 on and is at chance, evaluated, until step 40
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
         rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(step))[:32]
         loss = F.cross_entropy(model(x[rows])[0], y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     x, y = clips(range(5000, 5050), shuffle)
     with torch.no_grad():
         return (model.eval()(x)[0].argmax(1) == y).float().mean().item()
