@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -97,7 +97,7 @@ def out_of_fold(values: np.ndarray | None, labels: np.ndarray, folds: np.ndarray
     for fold in np.unique(folds):
         held = folds == fold
         steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        inner = GroupKFold(INNER_FOLDS).split(values[~held], labels[~held], groups[~held])
+        inner = StratifiedGroupKFold(INNER_FOLDS).split(values[~held], labels[~held], groups[~held])
         grid = {"logisticregression__C": STRENGTHS}
         search = GridSearchCV(steps, grid, scoring="neg_log_loss", cv=list(inner))
         result[held] = search.fit(values[~held], labels[~held]).predict_log_proba(values[held])
