@@ -63,7 +63,9 @@ def report_poses(
         lines += [f"Confused most: {what}. Both, one over the other:", "", save_plot(run.dir, "confused", plot), ""]
     losses = row_log_losses(result.logits, labels)
     worst = np.argsort(-losses)[:WORST].tolist()
-    titles = [f"{rows[i].id}\n{names[labels[i]]}, {losses[i]:.2f} nats: {names[predictions[i]]}" for i in worst]
+    titles = [
+        f"{rows[i].id}\n{names[labels[i]]}, taken for {names[predictions[i]]}, loss {losses[i]:.2f}" for i in worst
+    ]
     plot = plot_clips([rows[i] for i in worst], titles, preprocessing.parents)
     lines += ["The clips with the highest loss, their middle frame with the key points:", ""]
     lines += [save_plot(run.dir, "highest_loss", plot), ""]
