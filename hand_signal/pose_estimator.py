@@ -24,6 +24,7 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 MARGIN = 1.5  # of the box around the points: mmpose's 1.25 of a person's box, of which the points span some 0.85
 SEEN = 0.25  # share of the points that are confident where somebody is there: hands and face in a close-up
 WINDOWS = (1.0, 0.6)  # sides over the shorter one of the frame, in which somebody is looked for
+SEARCHED_EVERY = 5  # frames, at most: some 18 windows cost as much as that many frames
 PRESENT = 0.5  # BlazePose's own threshold for the probability that somebody is there
 PER_LANDMARK = 5  # x, y, z, visibility, presence
 BODY = 33  # of BlazePose's 39 landmarks; the others are for its own tracking
@@ -108,6 +109,7 @@ class Tracker:
         self.poses: list[np.ndarray | None] = []
         self.size: tuple[int, int] | None = None
         self.box: Box | None = None
+        self.searched = -SEARCHED_EVERY  # the last frame whose windows were looked at
         return range(total)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -117,7 +119,7 @@ class Tracker:
 
     def follow(self, frame: np.ndarray) -> np.ndarray | None:
         """(K, 3) in the box of the frame before; where nobody is in it, in the whole frame or a window of it, and then
-        once more in the box that this gives."""
+        once more in the box that this gives. The windows of the next SEARCHED_EVERY - 1 frames are not looked at."""
         height, width = frame.shape[:2]
         self.size = width, height
         score = 0.0
@@ -125,9 +127,11 @@ class Tracker:
             points, score = self.estimator.points(frame, self.box)
         if not score:
             points, score = self.estimator.points(frame, (0, 0, width, height))
-            if not score:
+            number = len(self.poses)
+            if not score and number - self.searched >= SEARCHED_EVERY:
                 found = [self.estimator.points(frame, box) for box in windows(width, height, self.estimator)]
                 points, score = max(found, key=lambda one: one[1])
+                self.searched = number
             if score:
                 closer, still_seen = self.estimator.points(frame, self.around(points))
                 points = closer if still_seen else points

@@ -89,8 +89,11 @@ def make_pose_preprocessing(
     args: Any, architecture: "Architecture", rows: Sequence["ClipExample"]
 ) -> PosePreprocessing:
     """What train.py's args say, else what the architecture wants. rows: of the training folder. Prints a warning where
-    two points look like a pair in the wrong order. Raises InputError for names of another number of points."""
+    two points look like a pair in the wrong order. Raises InputError where no clip says how large somebody is."""
     num_points = rows[0].pose.points.shape[1]
+    if all(person(row.pose.points[..., :2], row.pose.found, None)[1] is None for row in rows):
+        what = f"here and in all other clips no key points are further apart than {SMALLEST:g}"
+        raise InputError(f"{rows[0].pose.source}: {what}, expected a person")
     layout = None if args.pose_names is None else read_layout(args.pose_names)
     if layout is not None:
         for pair in swapped_pairs([row.pose.points for row in rows], layout):

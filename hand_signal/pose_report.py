@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOMENTS = 5  # of a clip, from its start to its end
 WORST = 6  # clips that are shown over a frame
-REACH = 3.5  # sizes of the person that a stick figure's panel shows on each side
+MARGIN = 0.08  # of a stick figure's panel, on each side of what all panels show
 
 
 def report_poses(
@@ -47,7 +47,8 @@ def report_poses(
     labels = result.labels
     predictions = result.logits.argmax(axis=1)
     names = tick_labels(result.label_names)[0]
-    lines = ["", f"## Key points: {name}", "", "The mean pose of each class through time, in sizes of the person:", ""]
+    bones = "" if preprocessing.parents else " (with `--pose_names` its points are joined by bones)"
+    lines = ["", f"## Key points: {name}", "", f"The mean pose of each class through time{bones}:", ""]
     lines += [save_plot(run.dir, "mean_poses", plot_poses(clips, labels, names, preprocessing.parents)), ""]
     counts = confusion_matrix(labels, predictions, labels=range(len(names)))
     np.fill_diagonal(counts, 0)
@@ -56,11 +57,15 @@ def report_poses(
         pair = np.array([truth, wrong])
         what = f"{escape(names[truth])}, taken for {escape(names[wrong])} in {counts.max()} clips"
         shown = np.isin(labels, pair)
-        plot = plot_poses(clips[shown], np.where(labels[shown] == truth, 0, 1), [names[i] for i in pair], None, True)
+        plot = plot_poses(
+            clips[shown], np.where(labels[shown] == truth, 0, 1), [names[i] for i in pair], preprocessing.parents, True
+        )
         lines += [f"Confused most: {what}. Both, one over the other:", "", save_plot(run.dir, "confused", plot), ""]
     losses = row_log_losses(result.logits, labels)
     worst = np.argsort(-losses)[:WORST].tolist()
-    titles = [f"{rows[i].id}\n{names[labels[i]]}, {losses[i]:.2f} nats: {names[predictions[i]]}" for i in worst]
+    titles = [
+        f"{rows[i].id}\n{names[labels[i]]}, taken for {names[predictions[i]]}, loss {losses[i]:.2f}" for i in worst
+    ]
     plot = plot_clips([rows[i] for i in worst], titles, preprocessing.parents)
     lines += ["The clips with the highest loss, their middle frame with the key points:", ""]
     lines += [save_plot(run.dir, "highest_loss", plot), ""]
@@ -75,19 +80,20 @@ def plot_poses(
     """A row for each class, a column for each moment: the mean of the points, weighted by confidence. clips: (N, M, K,
     3). together: all classes in one row, by colour."""
     height = 1 if together else len(names)
-    figure = Figure(figsize=(2 * MOMENTS, 2 * height + 0.4), layout="constrained")
+    figure = Figure(figsize=(2 * MOMENTS, 2 * height + 0.6), layout="constrained")
     panels = figure.subplots(height, MOMENTS, squeeze=False)
+    means = {label: mean_pose(own) for label in range(len(names)) if len(own := clips[labels == label])}
+    low, high = limits(np.concatenate(list(means.values())).reshape(-1, 2))
     for label, name in enumerate(names):
-        own = clips[labels == label]
-        for moment in range(MOMENTS):
-            axes = panels[0 if together else label, moment]
-            frame_axes(axes)
-            if len(own):
-                weights = own[:, moment, :, 2] + 1e-6
-                mean = np.average(own[:, moment, :, :2], axis=0, weights=np.repeat(weights[..., None], 2, axis=2))
-                draw(axes, mean, parents, f"C{label if together else 0}")
-            if moment == 0 and not together:
-                axes.set_ylabel(name)
+        row = panels[0 if together else label]
+        for moment, axes in enumerate(row):
+            frame_axes(axes, low, high)
+            if label in means:
+                draw(axes, means[label][moment], parents, f"C{label if together else 0}")
+        if not together:
+            row[0].set_ylabel(name)
+    for moment, axes in enumerate(panels[0]):
+        axes.set_title(f"{(moment + 0.5) / MOMENTS:.0%} of the clip", fontsize=9)
     if together:
         for label, name in enumerate(names):
             panels[0, 0].plot([], [], "o", color=f"C{label}", label=name)
@@ -95,10 +101,27 @@ def plot_poses(
     return figure
 
 
-def frame_axes(axes: Any) -> None:
+def mean_pose(clips: np.ndarray) -> np.ndarray:
+    """(M, K, 2) of clips (N, M, K, 3), weighted by confidence; NaN where no clip has a point."""
+    weights = clips[..., 2:]
+    total = weights.sum(axis=0)
+    return np.where(total > 0, (clips[..., :2] * weights).sum(axis=0) / np.maximum(total, 1e-6), np.nan)
+
+
+def limits(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (2,) of a square around points (N, 2), with a margin; around the origin where there are none."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return -np.ones(2), np.ones(2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = (0.5 + MARGIN) * max((high - low).max(), 1e-3)
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+def frame_axes(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
     """A panel in sizes of the person, y downwards as in a picture."""
-    axes.set_xlim(-REACH, REACH)
-    axes.set_ylim(REACH, -REACH)
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(high[1], low[1])
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -130,5 +153,6 @@ def plot_clips(rows: Sequence["ClipExample"], titles: Sequence[str], parents: Se
             scale = np.ones(2)
         points = row.pose.points[len(row.pose.points) // 2, :, :2]
         draw(axes, points * scale, parents, "C1")
-        axes.set_title(title, fontsize=8)
+        nobody = "" if np.isfinite(points).any() else " (nobody here)"
+        axes.set_title(title + nobody, fontsize=8)
     return figure

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KEY = "2d_pos"
 MANY_MISSING = 0.5  # of a clip's frames: the clips above it are named
 MOST_CONFIDENT = 2  # of what a third number may be: coordinates go beyond it, unless they are shares of the frame
+LARGEST = 1e9  # of a coordinate, in any unit: float32 holds its square
 BOX_MARGIN = 0.15  # of the person's height and width: hands and head end beyond the last key point
 BOX_SMOOTHING = 5  # frames over which the person's box is averaged
 
@@ -227,25 +228,41 @@ def parse_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
 
 
 def settle(poses: Sequence[Pose]) -> None:
-    """Say of flat frames whose length fits 2 and 3 numbers a point, in place, which it is: by the clips that say how
-    many points there are, else by all frames of all clips: 3, where every third number is a confidence from 0 to 1, or
-    COCO's visibility 0, 1, 2, and the others are not. Raises InputError where that does not tell."""
+    """Say of flat frames whose length fits 2 and 3 numbers a point, in place, which it is: by the number of points that
+    fits all clips, else by all frames of all clips: 3, where every third number is a confidence from 0 to 1, or COCO's
+    visibility 0, 1, 2, and the others are not. Raises InputError where that does not tell, or no number fits."""
     flat = [pose for pose in poses if pose.points.ndim == 2]
     if not flat:
         return
-    width = flat[0].points.shape[1]
     counts = {pose.points.shape[1] for pose in poses if pose.points.ndim == 3} - {0}
-    dims = next((dims for dims in (2, 3) if counts == {width // dims}), None)
-    if dims is None:
-        triples = np.concatenate([pose.points.reshape(-1, 3) for pose in flat])
-        third = triples[np.isfinite(triples[:, 2]), 2]
-        is_confidence = ((third >= 0) & (third <= 1)).all() or np.isin(third, (0, 1, 2)).all()
-        if not is_confidence or not np.nanmax(np.abs(triples[:, :2]), initial=0) > MOST_CONFIDENT:
-            what = f"has {width} numbers a frame, which are {width // 3} points of 3 or {width // 2} of 2"
-            raise InputError(f"{flat[0].source}: {what}, and they do not say which; give --pose_names, a name a point")
-        dims = 3
+    possible = set.intersection(*({pose.points.shape[1] // dims for dims in (2, 3)} for pose in flat))
+    if len(counts) == 1:
+        possible &= counts
+    if not possible:
+        widths = {pose.points.shape[1]: pose for pose in flat}
+        width, pose = next(iter(widths.items()))
+        others = f"{min(counts)} points" if counts else f"{' or '.join(str(w) for w in widths if w != width)} numbers"
+        raise InputError(
+            f"{pose.source}: has {width} numbers a frame, other clips have {others}; expected as many points"
+        )
+    if len(possible) == 1:
+        (usual,) = possible
+    else:
+        usual = flat[0].points.shape[1] // 3
+        check_triples(flat)
     for pose in flat:
-        pose.points = as_points(pose.points.reshape(len(pose.points), -1, dims))
+        pose.points = as_points(pose.points.reshape(len(pose.points), usual, -1))
+
+
+def check_triples(flat: Sequence[Pose]) -> None:
+    """Raise InputError where not every third number of these clips is a confidence and the others are places."""
+    triples = np.concatenate([pose.points.reshape(-1, 3) for pose in flat])
+    third = triples[np.isfinite(triples[:, 2]), 2]
+    is_confidence = ((third >= 0) & (third <= 1)).all() or np.isin(third, (0, 1, 2)).all()
+    if not is_confidence or not np.nanmax(np.abs(triples[:, :2]), initial=0) > MOST_CONFIDENT:
+        width = flat[0].points.shape[1]
+        what = f"has {width} numbers a frame, which are {width // 3} points of 3 or {width // 2} of 2"
+        raise InputError(f"{flat[0].source}: {what}, and they do not say which; give --pose_names, a name a point")
 
 
 def as_points(values: np.ndarray) -> np.ndarray:
@@ -278,15 +295,18 @@ def read_frame(frame: Any, where: str) -> np.ndarray:
 
 
 def number(value: Any, where: str) -> float:
-    """A number or a string of one, null is NaN. Raises InputError."""
+    """A number or a string of one, null is NaN. Raises InputError, also for one beyond LARGEST."""
     if value is None:
         return np.nan
     try:
         if isinstance(value, bool):
             raise ValueError
-        return float(value)
+        result = float(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: {value!r:.40} is no number") from error
+    if abs(result) > LARGEST:
+        raise InputError(f"{where}: {value!r:.40} is no place in a frame, at most {LARGEST:g} was expected")
+    return result
 
 
 def read_size(content: Any, source: str) -> tuple[float, float] | None:
@@ -295,9 +315,9 @@ def read_size(content: Any, source: str) -> tuple[float, float] | None:
         return None
     info = content.get("info") if isinstance(content.get("info"), dict) else content
     size = content.get("size") or [info.get("width"), info.get("height")]
-    if not isinstance(size, list) or size == [None, None]:
+    if size == [None, None]:
         return None
-    sizes = [number(value, f"{source}, key size") for value in size]
+    sizes = [number(value, f"{source}, key size") for value in (size if isinstance(size, list) else [])]
     if len(sizes) != 2 or not all(value > 0 for value in sizes):
         raise InputError(f"{source}, key size: is {size!r:.60}, width and height in pixels were expected")
     return sizes[0], sizes[1]

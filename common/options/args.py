@@ -115,9 +115,10 @@ def coerce_to(dataclass_type: type, name: str, value: Any, where: str) -> Any:
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """`; did you mean X?` for the known name most like `name`, or nothing."""
-    found = difflib.get_close_matches(name.split("=")[0], known, n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    """`; did you mean X?` for the known name most like `name`, or nothing; dashes in front are no likeness."""
+    bare = {other.lstrip("-"): other for other in known}
+    found = difflib.get_close_matches(name.split("=")[0].lstrip("-"), bare, n=1)
+    return f"; did you mean {bare[found[0]]}?" if found else ""
 
 
 def read_preset(path: Path) -> dict[str, Any]:
@@ -265,7 +266,7 @@ def check_names(task_arguments: type, argv: list[str]) -> None:
     for word in argv:
         name = word.partition("=")[0].removeprefix("--")
         if word.startswith("--") and name and name.replace("-", "_") not in known:
-            meant = nearest(name.replace("-", "_"), fields).replace("mean ", "mean --")
+            meant = nearest(name.replace("-", "_"), [f"--{field}" for field in fields])
             raise InputError(f"command line: --{name} is not an option{meant}")
     config = given_config(argv)
     for key in read_preset(Path(config)) if config else ():

@@ -96,6 +96,17 @@ def test_who_is_too_small_for_the_whole_frame_is_found_in_a_window_of_it(tmp_pat
     assert np.abs(tracker.poses[0][:, :2] - places).max() < 5
 
 
+def test_windows_are_looked_at_in_every_fifth_frame_at_most(tmp_path):
+    tracker = Tracker(Estimator(str(write_heatmaps(tmp_path / "m.onnx")), num_threads=1))
+    small = np.array([[250, 150], [268, 154], [256, 180]])
+    elsewhere = np.array([[50, 60], [68, 64], [56, 90]])
+    places = [None, *[small] * 7, *[elsewhere] * 3]
+    tracker(np.stack([blob_frame(frame, size=(320, 240)) for frame in places]))
+    assert [pose is None for pose in tracker.poses] == [True] * 5 + [False] * 3 + [True] * 2 + [False]
+    assert np.abs(tracker.poses[5][:, :2] - small).max() < 5
+    assert np.abs(tracker.poses[10][:, :2] - elsewhere).max() < 5
+
+
 @pytest.mark.parametrize("size", [(320, 180), (90, 200), (48, 64), (50, 50)])
 def test_the_windows_cover_the_frame_and_stay_in_it(size):
     width, height = size

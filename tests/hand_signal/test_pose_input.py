@@ -9,8 +9,17 @@ import torch
 
 from common.console import InputError
 from hand_signal.clips import mixup
-from hand_signal.data import ClipExample
-from hand_signal.pose_input import PoseAugmentation, PoseDataset, PosePreprocessing, normalised, sampled, short_part
+from hand_signal.data import ClipExample, TaskArguments
+from hand_signal.model import find_architecture
+from hand_signal.pose_input import (
+    PoseAugmentation,
+    PoseDataset,
+    PosePreprocessing,
+    make_pose_preprocessing,
+    normalised,
+    sampled,
+    short_part,
+)
 from hand_signal.poses import Pose
 from tests.tools.poses import POINTS, person
 
@@ -61,6 +70,15 @@ def test_a_clip_without_anybody_is_zeros_and_one_point_is_no_person():
     points = np.full((5, 9, 3), np.nan)
     points[:, 0] = [10, 20, 0.9]
     assert np.isfinite(normalised(pose(points), PLAIN)).all()
+
+
+@pytest.mark.parametrize("points", [person(0, 1)[:, :1], np.full((12, 9, 3), 0.5)], ids=["one-point", "one-place"])
+def test_clips_in_none_of_which_somebody_has_a_size_are_refused_and_one_such_clip_is_not(points):
+    rows = [ClipExample(str(i), Path(f"{i}.mp4"), label=i, pose=pose(points)) for i in range(3)]
+    with pytest.raises(InputError, match="f: here and in all other clips no key points are further apart than 0.001"):
+        make_pose_preprocessing(TaskArguments(), find_architecture("pose_tcn"), rows)
+    rows[1].pose = pose(person(0, 2))
+    assert make_pose_preprocessing(TaskArguments(), find_architecture("pose_tcn"), rows).num_frames == 32
 
 
 def test_moments_are_spread_over_the_clip_and_lie_between_frames():

@@ -67,6 +67,18 @@ def test_flat_frames_that_fit_two_and_three_numbers_are_decided_by_all_clips_or_
     assert read(tmp_path / "clips", file=path)[0].pose.points.shape[1] == 8  # one clip says it
 
 
+def test_flat_frames_of_two_numbers_in_some_clips_and_three_in_others_are_the_number_of_points_that_fits_both(tmp_path):
+    entries = flat_clips(tmp_path, 3, points=6)  # 18 numbers: 6 of 3, or 9 of 2
+    other = entries["k0/k0_1.mp4"]
+    other["2d_pos"] = [[v for i, v in enumerate(frame) if i % 3 < 2] for frame in other["2d_pos"]]  # 12: 6 of 2, 4 of 3
+    rows = read(tmp_path / "clips", file=str(write_json(tmp_path / "p.json", entries)))
+    assert {row.pose.points.shape[1:] for row in rows} == {(6, 3)}
+    assert [np.isnan(row.pose.points[..., 2]).all() for row in rows] == [row.id == "k0/k0_1.mp4" for row in rows]
+    other["2d_pos"] = [frame * 3 for frame in other["2d_pos"]]  # 36: 12 of 3, or 18 of 2
+    with pytest.raises(InputError, match="18 numbers a frame, other clips have 36 numbers"):
+        read(tmp_path / "clips", file=str(write_json(tmp_path / "p.json", entries)))
+
+
 def test_pairs_of_pixels_are_never_taken_for_triples(tmp_path):
     entries = flat_clips(tmp_path, 2, points=9)  # 18 numbers: 9 of 2, or 6 of 3
     path = str(write_json(tmp_path / "p.json", entries))
@@ -159,6 +171,10 @@ BAD = {
     "another-count-in-a-clip": ({"2d_pos": [[[1, 2, 1]] * 8]}, ["8 key points", "3 of 4 clips have 9"]),
     "points-of-four": ({"2d_pos": [[[1, 2, 3, 4]] * 9]}, ["2 or 3 numbers"]),
     "a-prime-number": ({"2d_pos": [[1.0] * 25]}, ["25 numbers", "2 or 3 a point"]),
+    "flat-another-count": ({"2d_pos": [[1.0] * 30]}, ["has 30 numbers a frame", "other clips have 9 points"]),
+    "beyond-all-frames": ({"2d_pos": [[[1, 1e300, 1]] * 9]}, ["frame 0, point 0", "1e+300 is no place"]),
+    "infinite": ({"2d_pos": [[float("inf"), 1, 1] * 9]}, ["frame 0, number 0", "inf is no place"]),
+    "size-no-list": ({"size": 320, "2d_pos": [[[1, 2, 1]] * 9]}, ["key size: is 320", "width and height"]),
     "size-of-one": ({"size": [3], "2d_pos": [[[1, 2, 1]] * 9]}, ["key size", "width and height"]),
 }
 
