@@ -9,6 +9,7 @@ Memory: as common.memory counts it; for images and clips in the same way. Disk: 
 --save_total_limit keeps of the one that is trained. Decoding of images and clips is not counted.
 """
 
+import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,17 +158,15 @@ def line(task_name: str, preset_name: str) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
-    heads = [
-        "preset",
-        "model",
-        "folds",
-        "GFLOP a row",
-        *(f"minutes, {card}" for card in CARDS),
-        "GB of the card",
-        "GB of disk",
-    ]
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    cards = [f"minutes, {card}" for card in CARDS]
+    heads = ["preset", "model", "folds", "GFLOP a row", *cards, "GB of the card", "GB of disk"]
     print("| " + " | ".join(heads) + " |\n" + "|" + "---|" * len(heads))
     for task_name, names in PRESETS.items():
         for name in names:
             print("| " + " | ".join(line(task_name, name)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
