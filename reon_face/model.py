@@ -25,7 +25,7 @@ from common.guards.weights import check_fits, load_saved, read_state, without_pr
 from common.models import BROKEN_FILES
 from common.options.args import is_folder
 from common.run import finished_folds
-from common.targets import Classes, as_target, target_of
+from common.targets import Classes, as_target, labels_of_config, target_of
 
 SCRATCH = "test_efficientnet"  # timm's smallest EfficientNet, 0.4 M weights
 SCRATCH_SIZE = 64
@@ -249,8 +249,7 @@ def load_fold(
         model = load_saved(TimmWrapperForImageClassification, folder)
     except BROKEN_FILES as error:
         raise InputError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
-    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    kinds = getattr(model.config, "target", {}).get("kind", Classes.kind), as_target(label_names).kind
-    if names != list(label_names) or kinds[0] != kinds[1]:
+    names = labels_of_config(model.config)
+    if names != list(label_names) or names.kind != as_target(label_names).kind:
         raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
     return model.to(device).eval()

@@ -50,14 +50,8 @@ def measure(preset: Preset, sample: bool) -> Iterator[Finding]:
 def train_command(preset: Preset, folder: Path, sample: bool) -> list[str]:
     """train.py and its options; nothing is written but in `folder`."""
     words = [str(preset.task_dir / "train.py"), "--config", str(preset.path)]
-    words += [
-        "--output_dir",
-        str(folder / "run"),
-        "--disable_tqdm",
-        "true",
-        "--lang",
-        "en",
-    ]  # what it says is read here
+    words += ["--output_dir", str(folder / "run"), "--disable_tqdm", "true"]
+    words += ["--lang", "en"]  # what it says is read here
     if getattr(preset.args, "cache_dir", None):
         words += ["--cache_dir", str(folder / "cache")]
     return [*words, *sample_files(preset)] if sample else words

@@ -8,7 +8,6 @@ any set of frames without their order, cannot tell them apart. Backgrounds, size
 and noise vary.
 """
 
-import csv
 import os
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import cv2
 import numpy as np
 
 from common.console import ArgumentParser, InputError, print_once, run_main
-from common.files import atomic_write, read_json, write_json
+from common.files import read_json, write_json
+from common.new.drawn import write_contest
 
 SIGNALS = 6
 RIGHT_TO_LEFT, STOP_FRONT, STOP_FRONT_AND_REAR, STOP_BOTH_SIDES, LEFT_TO_RIGHT, STOP_REAR = range(SIGNALS)
@@ -247,16 +247,8 @@ def draw_contest(folder: Path, clips: int) -> None:
         build = SIZES[int(np.searchsorted(HEIGHTS, height))]
         name = "stop" if signal != LEFT_TO_RIGHT else "go"
         rows.append([path, f"{height:.1f}", build, name, ";".join(HANDS[signal])])
-    held = clips // 4
     header = ["clip", "height", "build", "signal", "hands"]
-    order = np.random.default_rng(0).permutation(held)
-    tables = {"train": [header, *rows[held:]], "test": [row[:1] for row in [header, *rows[:held]]]}
-    tables["truth"] = [header, *rows[:held]]
-    for target, cell in zip(header[1:], ["70", "small", "stop", "left;right"], strict=True):
-        tables[f"sample_{target}"] = [["clip", target], *([rows[i][0], cell] for i in order)]
-    for name, lines in tables.items():
-        with atomic_write(folder / f"{name}.csv") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+    write_contest(folder, header, rows, ["70", "small", "stop", "left;right"])
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ brows, eyes and mouth follow the emotion by its intensity from 0 (neutral) to 1.
 of six of these faces.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write, read_json
+from common.new.drawn import write_contest
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 RECIPE = "drawn.json"
@@ -321,19 +321,6 @@ def draw_contest(folder: Path, images: int, size: int) -> None:
         mood = "bad" if emotion in ("neutral", "sad") else "good"
         rows.append([path, f"{age:.1f}", stage, mood, json.dumps([name for name in seen if seen[name]])])
     write_contest(folder, ["path", "age", "stage", "mood", "seen"], rows, ["50", STAGES[0], "bad", "[]"])
-
-
-def write_contest(folder: Path, header: list[str], rows: list[list[str]], placeholders: list[str]) -> None:
-    """The tables of draw_contest(): the first column names the files."""
-    held = len(rows) // 4
-    order = np.random.default_rng(0).permutation(held)
-    tables = {"train": [header, *rows[held:]], "test": [row[:1] for row in [header, *rows[:held]]]}
-    tables["truth"] = [header, *rows[:held]]
-    for target, cell in zip(header[1:], placeholders, strict=True):
-        tables[f"sample_{target}"] = [[header[0], target], *([rows[i][0], cell] for i in order)]
-    for name, lines in tables.items():
-        with atomic_write(folder / f"{name}.csv") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from common.targets.classes import known_rows
 from tests.tools.scripts import ROOT
 
 SIBLINGS = ("data", "faces_data", "clips_data")
+TABLES = ["--labels", "labels.csv", "--target", "kind", "--test", "test.csv", "--sample", "sample.csv"]
 
 
 def draw(path, number):
@@ -207,18 +208,7 @@ def test_a_file_that_is_not_there_or_leads_out_of_the_folder_is_named_by_its_row
 def test_the_samples_ids_are_found_in_another_column_than_the_files_names(files, monkeypatch, recipe, option):
     (files / "test.csv").write_text("number,file\n07,p1\n03,p0\n")
     (files / "sample.csv").write_text("row,kind\n03,a\n07,a\n")
-    argv = [
-        f"--{option}",
-        option,
-        "--labels",
-        "labels.csv",
-        "--target",
-        "kind",
-        "--test",
-        "test.csv",
-        "--sample",
-        "sample.csv",
-    ]
+    argv = [f"--{option}", option, *TABLES]
     make(monkeypatch, recipe, *argv)
     lint(files / "made" / "data.py")
     data = module(files / "made", monkeypatch)
@@ -240,18 +230,7 @@ def test_the_samples_ids_are_found_in_another_column_than_the_files_names(files,
 def test_a_test_table_that_does_not_fit_is_one_sentence(files, monkeypatch, test, sample, fragment):
     (files / "test.csv").write_text(test)
     (files / "sample.csv").write_text(sample)
-    argv = [
-        "--images",
-        "images",
-        "--labels",
-        "labels.csv",
-        "--target",
-        "kind",
-        "--test",
-        "test.csv",
-        "--sample",
-        "sample.csv",
-    ]
+    argv = ["--images", "images", *TABLES]
     with pytest.raises(InputError) as raised:
         make(monkeypatch, "reon_face", *argv)
     assert fragment in str(raised.value)
