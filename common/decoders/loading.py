@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from common.guards.precision import has_bf16
+
 
 def loading_options(model_dtype: str, quantization: str, attn_implementation: str | None) -> dict[str, Any]:
     """Options of from_pretrained. Rounded weights go to the process's device at once.
@@ -19,8 +21,7 @@ def loading_options(model_dtype: str, quantization: str, attn_implementation: st
     from transformers import BitsAndBytesConfig
 
     on_gpu = torch.cuda.is_available()
-    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    multiply = (torch.bfloat16 if has_bf16 else torch.float16) if on_gpu else torch.float32
+    multiply = (torch.bfloat16 if has_bf16("cuda") else torch.float16) if on_gpu else torch.float32
     if quantization == "8bit":
         how = BitsAndBytesConfig(load_in_8bit=True)
     else:

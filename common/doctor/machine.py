@@ -11,13 +11,13 @@ from transformers.utils import is_flash_attn_2_available
 
 from common.console import InputError, first_line
 from common.doctor.findings import GB, Finding
+from common.guards.precision import has_bf16
 from common.guards.terminal import told
 from common.options.decoders import check_bitsandbytes
 from common.workers.plan import free_memory
 
 AMPERE = (8, 0)  # the compute capability from which a GPU has bfloat16, and torch's own flash attention
 HANGUL = "긍정"
-CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # in Linux' /proc/cpuinfo, of x86 and of ARM
 
 
 def find_machine() -> list[Finding]:
@@ -84,9 +84,12 @@ def as_version(capability: tuple[int, int]) -> str:
 def find_precisions() -> Iterator[Finding]:
     """bfloat16, float16, 4 bit, flash attention."""
     on_gpu = torch.cuda.is_available()
-    native = has_bf16()
-    slow = "use --fp16, which is faster on it" if on_gpu else "it runs, but not faster than float32"
-    yield Finding("bf16", "yes" if native else "emulated", "" if native else slow)
+    native = has_bf16(device())
+    slow = "use --fp16, which is faster on it" if on_gpu else "training takes float32 where a preset says bf16"
+    if native is None:
+        yield Finding("bf16", "not known")
+    else:
+        yield Finding("bf16", "yes" if native else "emulated", "" if native else slow)
     yield Finding("fp16", "yes") if on_gpu else Finding("fp16", "no, it needs a GPU", "on a CPU use --bf16")
     try:
         check_bitsandbytes("4bit", device())
@@ -99,15 +102,6 @@ def find_precisions() -> Iterator[Finding]:
         yield Finding("flash attn", "torch's own, by --attn_implementation sdpa")
     else:
         yield Finding("flash attn", "no", "--attn_implementation sdpa or eager works")
-
-
-def has_bf16() -> bool:
-    """Whether the device computes in bfloat16 itself; of CPUs as far as Linux tells."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu = Path("/proc/cpuinfo")
-    words = cpu.read_text(encoding="utf-8", errors="replace").split() if cpu.exists() else []
-    return bool({*CPU_BF16} & {*words})
 
 
 def find_cores() -> Finding:

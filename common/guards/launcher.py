@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.console import InputError, print_once
+from common.guards.precision import emulates_bf16
 
 PRECISIONS = ("no", "bf16", "fp16")
 FSDP = "ACCELERATE_USE_FSDP"
@@ -164,7 +165,7 @@ def say_idle(words: Mapping[str, Any]) -> None:
 
 
 def precision_of_run(config: Mapping[str, Any], use_cpu: bool) -> str:
-    """The precision that a run was trained with, by its config.yaml; no where that was fp16 and this is a CPU. Says
+    """The precision that a run was trained with, by its config.yaml; no where this is a CPU that has it not. Says
     what the launcher asks of predict.py in vain: another precision, and what only training has."""
     precision = "bf16" if config.get("bf16") else "fp16" if config.get("fp16") and not use_cpu else "no"
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
@@ -172,7 +173,7 @@ def precision_of_run(config: Mapping[str, Any], use_cpu: bool) -> str:
         print_once(f"accelerate launch: mixed_precision {asked} is not read, the run's is taken: {precision}")
     if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
         print_once("accelerate launch: dynamo_backend is not read, only train.py compiles")
-    return precision
+    return "no" if precision == "bf16" and emulates_bf16(use_cpu) else precision
 
 
 def launch_record(training_args: Any, num_processes: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
+from common.guards.precision import train_in_native_precision
 from common.guards.tasks import check_task_folder
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
@@ -205,6 +206,7 @@ def parse_train_args(
     steer(args, training_args, best_metric, given | set(preset))
     find_data_files(args, task_dir, competition_files)
     check_values(args, training_args)
+    train_in_native_precision(training_args)
     if training_args.torch_compile:
         from common.tricks.compiled import set_shapes
 

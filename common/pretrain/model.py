@@ -30,6 +30,7 @@ from common.guards.checkpoints import WholeCheckpoints, last_whole_checkpoint
 from common.guards.first_pass import fit_model, max_positions
 from common.guards.lock import release
 from common.guards.pickles import refusing_pickles
+from common.guards.precision import emulates_bf16
 from common.guards.weights import load
 from common.models import BROKEN_FILES, load_tokenizer, unavailable
 from common.options import TextTaskArguments
@@ -94,7 +95,7 @@ def pretrain(
         gradient_accumulation_steps=args.gradient_accumulation_steps,
         warmup_steps=args.warmup_steps,
         weight_decay=args.weight_decay,
-        bf16=args.bf16,
+        bf16=args.bf16 and not emulates_bf16(use_cpu),
         seed=args.seed,
         use_cpu=use_cpu,
         save_strategy="epoch",

@@ -12,6 +12,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from common.console import InputError
+from common.guards import precision
 from common.guards.launcher import SHARDING, launch_record, launcher_settings, precision_of_run
 from common.inference import start_accelerator
 from common.options import parse_predict_args
@@ -30,7 +31,8 @@ NOTHING = {
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    """No launcher before the test, no trace of its device after it."""
+    """No launcher before the test, no trace of its device after it; a CPU that has bf16."""
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     for name in os.environ:
         if name.startswith("ACCELERATE_"):
             monkeypatch.delenv(name)
