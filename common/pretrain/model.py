@@ -19,11 +19,13 @@ from transformers import (
     DataCollatorForLanguageModeling,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
     set_seed,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from common.console import InputError, Stopped
 from common.guards.checkpoints import WholeCheckpoints, last_whole_checkpoint
@@ -35,7 +37,10 @@ from common.guards.weights import load
 from common.models import BROKEN_FILES, load_tokenizer, unavailable
 from common.options import TextTaskArguments
 from common.options.args import set_threads
+from common.pretrain.progress import EpochLines
 from common.tricks.scratch import scratch_config
+
+disable_progress_bar()  # of loading and saving
 
 
 class StopAfter(TrainerCallback):
@@ -109,6 +114,8 @@ def pretrain(
     collate = DataCollatorForLanguageModeling(tokenizer, mlm=not causal, **options)
     trainer = Trainer(model, training_args, train_dataset=rows, data_collator=collate)
     trainer.add_callback(WholeCheckpoints(trainer))
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(EpochLines(len(rows)))
     if args.stop_after_epoch:
         trainer.add_callback(StopAfter(args.stop_after_epoch))
     set_seed(args.seed)

@@ -22,6 +22,7 @@ from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tricks.teacher import own_fold_file
 
+datasets.disable_progress_bars()  # of casting, which takes no time
 PREFIX = "pseudo "  # of ids, because files of one competition number their rows alike
 RECORD = "pseudo.json"  # in a fold's folder
 

@@ -15,10 +15,14 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
 )
 
 import common.pretrain.__main__ as command
 from common.options.args import load_data_module
+from common.pretrain.progress import EpochLines
 from common.pretrain.texts import pack, read_texts
 from common.tricks.scratch import scratch_config, train_tokenizer
 from tests.tools.scripts import ROOT, worker_of
@@ -173,3 +177,21 @@ def test_what_cannot_be_trained_on_is_one_sentence(worker, tmp_path, tokenizer):
         assert sentence in errors.splitlines()[-1] and "Traceback" not in errors
         assert not (tmp_path / "out").exists()
     assert command.make_parser().prog == "python -m common.pretrain"
+
+
+def test_the_terminal_shows_a_line_an_epoch_and_no_dictionaries(monkeypatch, capsys):
+    now = iter([0.0, 2.0, 4.0])
+    monkeypatch.setattr("common.pretrain.progress.time.perf_counter", lambda: next(now))
+    lines, args = EpochLines(rows=10), TrainingArguments(num_train_epochs=3, use_cpu=True)
+    state, control = TrainerState(epoch=1.0), TrainerControl()
+    lines.on_train_begin(args, state, control)  # goes on after the first epoch
+    for epoch, loss in ((2.0, 7.25), (3.0, 7.125)):
+        state.epoch = epoch
+        lines.on_log(args, state, control, {"loss": loss, "epoch": epoch})
+    lines.on_log(args, state, control, {"train_runtime": 5.0})
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert shown == [
+        ["epoch", "loss", "rows/s", "left"],
+        ["2/3", "7.2500", "5.0", "0:02"],
+        ["3/3", "7.1250", "5.0", "0:00"],
+    ]
