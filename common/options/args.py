@@ -262,7 +262,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
 
 def check_names(task_arguments: type, argv: list[str]) -> None:
     """Before the seconds that importing torch takes: raises InputError for an option, a preset or a key of it that
-    there is not, with the nearest name."""
+    there is not, with the nearest name, and for a file that is not there."""
     fields = [*trainer_fields(), *(field.name for field in dataclasses.fields(task_arguments))]
     known = {*fields, *(f"no_{name}" for name in fields), "config"}
     for word in argv:
@@ -274,6 +274,11 @@ def check_names(task_arguments: type, argv: list[str]) -> None:
     for key in read_preset(Path(config)) if config else ():
         if key not in fields:
             raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+    paths = ArgumentParser("train.py", "")
+    for name in task_arguments.DATA_FIELDS:
+        paths.add_argument(f"--{name}")
+    for name, value in vars(paths.parse_known_args(argv)[0]).items():
+        check_there(value, name)
 
 
 def trainer_fields() -> set[str]:
@@ -357,13 +362,18 @@ def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]
                 print_once(f"no {relative(path)}: going on without {key}")
     for key in args.DATA_FIELDS:
         if (value := getattr(args, key)) is not None:
-            if not os.path.exists(value):  # Path.exists() raises for a name that is too long
-                raise InputError(f"{value}: no such file or folder ({key})")
+            check_there(value, key)
             path = Path(value)  # a link keeps its own name: it may be part of the ids
             path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
             setattr(args, key, str(path))
     if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
         args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
+
+
+def check_there(path: str | None, field: str) -> None:
+    """Raise InputError where a file or folder that is named is not there."""
+    if path is not None and not os.path.exists(path):  # Path.exists() raises for a name that is too long
+        raise InputError(f"{path}: no such file or folder ({field})")
 
 
 def no_train_file(path: Path, task_dir: Path) -> InputError:
