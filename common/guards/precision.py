@@ -9,7 +9,11 @@ from typing import Any
 from common.console import print_once
 
 CPU_INFO = Path("/proc/cpuinfo")
-CPU_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # there, of x86 and of ARM
+# there, of x86 and of ARM
+INSTRUCTIONS = {
+    "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
+    "float16": {"avx512_fp16", "amx_fp16", "asimdhp"},
+}
 INSTEAD = "bf16: this CPU has no instructions for it and would emulate it, many times slower: float32 instead"
 SLOW = "bf16: this GPU emulates it: --bf16 false --fp16 is faster"
 
@@ -23,9 +27,14 @@ def has_bf16(device: str) -> bool | None:
         import torch
 
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device != "cpu" or not CPU_INFO.exists():
+    return cpu_has("bfloat16") if device == "cpu" else None
+
+
+def cpu_has(dtype: str) -> bool | None:
+    """Whether the CPU has instructions for a type of INSTRUCTIONS; None where nothing tells."""
+    if not CPU_INFO.exists():
         return None
-    return not CPU_BF16.isdisjoint(CPU_INFO.read_text(encoding="utf-8", errors="replace").split())
+    return not INSTRUCTIONS[dtype].isdisjoint(CPU_INFO.read_text(encoding="utf-8", errors="replace").split())
 
 
 def emulates_bf16(use_cpu: bool) -> bool:
@@ -38,6 +47,14 @@ def emulates_bf16(use_cpu: bool) -> bool:
         return False
     print_once(INSTEAD if device == "cpu" else SLOW)
     return device == "cpu"
+
+
+def say_slow_weights(model_dtype: str, use_cpu: bool) -> None:
+    """A line where a CPU would emulate the type of the weights. They keep it: it may be all that fits."""
+    if use_cpu and model_dtype in INSTRUCTIONS and cpu_has(model_dtype) is False:
+        print_once(
+            f"model_dtype: this CPU has no instructions for {model_dtype}; float32 is many times faster in twice the memory"
+        )
 
 
 def train_in_native_precision(training_args: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from common.console import InputError
 from common.decoders.template import check_template
+from common.guards.precision import say_slow_weights
 from common.options.fields import ImbalanceArguments, PseudoArguments, StoppingArguments, TrickArguments
 
 TEMPLATE_HELP = "a row as one text, as 'Line: {current}\\nEmotion:', in place of segments; its fields here:"
@@ -73,6 +74,7 @@ class DecoderArguments(TrickArguments):
                 raise InputError("average_adapters: needs num_folds 2 or more")
         if self.quantization != "none":
             check_quantization(self, training_args)
+        say_slow_weights(self.model_dtype, training_args.use_cpu)
 
 
 def check_quantization(args: Any, training_args: Any) -> None:

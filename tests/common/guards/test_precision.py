@@ -81,6 +81,23 @@ def test_a_run_of_bf16_is_predicted_in_float32_there(cpu, capsys):
     assert start_accelerator({"bf16": True}).mixed_precision == "no"
 
 
+@pytest.mark.parametrize(
+    ("text", "slow"),
+    [
+        (FLAGS["milan"][0], {"bfloat16", "float16"}),
+        (FLAGS["genoa"][0], {"float16"}),
+        (FLAGS["graviton 2"][0], {"bfloat16"}),
+    ],
+)
+def test_weights_that_a_cpu_would_emulate_keep_their_type_and_a_line_says_it(cpu, capsys, text, slow):
+    cpu(text)
+    for model_dtype in ("float32", "bfloat16", "float16"):
+        precision.say_slow_weights(model_dtype, use_cpu=True)
+        assert (f"no instructions for {model_dtype}" in capsys.readouterr().out) == (model_dtype in slow)
+        precision.say_slow_weights(model_dtype, use_cpu=False)
+        assert capsys.readouterr().out == ""
+
+
 def test_on_a_gpu_without_bf16_it_is_only_said(monkeypatch, capsys):
     import torch
 
