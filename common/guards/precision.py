@@ -53,7 +53,8 @@ def say_slow_weights(model_dtype: str, use_cpu: bool) -> None:
     """A line where a CPU would emulate the type of the weights. They keep it: it may be all that fits."""
     if use_cpu and model_dtype in INSTRUCTIONS and cpu_has(model_dtype) is False:
         print_once(
-            f"model_dtype: this CPU has no instructions for {model_dtype}; float32 is many times faster in twice the memory"
+            f"model_dtype: this CPU has no instructions for {model_dtype}; float32 is many times faster in twice the "
+            "memory"
         )
 
 
