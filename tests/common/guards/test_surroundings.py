@@ -206,6 +206,7 @@ def refused(folder, process, words, run="run"):
     return sentence
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_fails_in_one_sentence_and_goes_on_when_there_is_room(tmp_path):
     """Its first checkpoint has no room, or a later file."""
     process = start(tmp_path, "--output_dir run", prefix="ulimit -f 2000;")
