@@ -25,7 +25,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from common.console import InputError, Stopped
 from common.guards.checkpoints import WholeCheckpoints, last_whole_checkpoint
@@ -39,8 +38,6 @@ from common.options import TextTaskArguments
 from common.options.args import set_threads
 from common.pretrain.progress import EpochLines
 from common.tricks.scratch import scratch_config
-
-disable_progress_bar()  # of loading and saving
 
 
 class StopAfter(TrainerCallback):

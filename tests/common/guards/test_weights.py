@@ -284,3 +284,8 @@ def test_a_fold_is_loaded_bit_by_bit(folder):
     saved = load_file(path / "model.safetensors")
     loaded = load_saved(AutoModelForSequenceClassification, path).state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in saved.items())
+
+
+def test_loading_and_saving_draw_no_bars(folder, tmp_path, capfd):
+    load(folder()).save_pretrained(tmp_path / "again")
+    assert capfd.readouterr().err == ""
