@@ -26,7 +26,6 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_utils import EvalLoopOutput
-from transformers.utils.logging import disable_progress_bar
 
 from common.batches import LengthBatchSampler, read_column, row_lengths
 from common.console import Stopped
@@ -43,7 +42,6 @@ from common.progress.callback import FoldProgress
 from common.progress.lines import shown_metrics
 from common.targets import Classes, as_target, labels_of_config, with_metric
 
-disable_progress_bar()  # of loading and saving; the Trainer's own stays
 EMA_STATE = "ema.safetensors"  # in a checkpoint; the averages are the same in all processes
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import cached_file
+from transformers.utils.logging import disable_progress_bar
 
 from common.console import InputError, print_once
 from common.guards.foreign_code import refuse_code
@@ -30,6 +31,7 @@ SILENCED += ("transformers.integrations.tensor_parallel",)  # where it is in tra
 NESTED = ("state_dict", "model_state_dict", "model_state", "model")  # where a training's checkpoint keeps its weights
 
 say = cache(print_once)  # once, not for every fold
+disable_progress_bar()  # of loading and saving; the Trainer's own stays
 
 
 def load_pretrained(auto_class: Any, name: str, trust_remote_code: bool, **options: Any) -> tuple[PreTrainedModel, set]:
