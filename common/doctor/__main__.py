@@ -20,6 +20,7 @@ from common.console import ArgumentParser, InputError, first_line, print_once, r
 from common.doctor.findings import Finding, fatal_names
 from common.doctor.packages import INSTALL, find_packages, installed
 from common.guards.tasks import check_task_folder
+from common.guards.terminal import told
 
 if TYPE_CHECKING:
     from common.doctor.hub import Hub
@@ -82,7 +83,7 @@ def examine(args: argparse.Namespace, hub: "Hub", found: list[Finding]) -> None:
         return
     other = nearest(preset, hub)
     near = f"the nearest preset that can: --config {other}" if other else f"no preset of {args.task} can"
-    end([*found, *own], f"{preset.path} cannot run here ({', '.join(fatal_names([*found, *own]))}); {near}")
+    end([*found, *own], f"{preset.path} cannot run here ({', '.join(map(told, fatal_names([*found, *own])))}); {near}")
 
 
 def say(findings: Iterable[Finding]) -> list[Finding]:

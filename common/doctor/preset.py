@@ -64,7 +64,7 @@ def read(task_dir: Path, config: str | None) -> Preset:
     data = load_data_module(task_dir)
     arguments = arguments_of(data)
     path, why = choose_preset(config, task_dir, data.COMPETITION_FILES, set())
-    given = read_preset(path)
+    given = read_preset(path, task_dir)
     parser = Parser(arguments, TrainingArguments)
     parser.set_defaults(**TRAINING_DEFAULTS)
     parser.set_preset(resolve_preset(given, task_dir, arguments.DATA_FIELDS), path)

@@ -143,7 +143,7 @@ def get_by_hand(source: Source, folder: Path) -> None:
         why = f" ({problem or 'the kaggle package brought something else'})"
     names = " or ".join(source.packed) if source.packed else ", ".join(source.names)
     put = source.put or f"put {names}, or the archive that has them, into {{folder}}"
-    print_once(f"  needs a login: {source.page} asks for {source.accept}; then {put.format(folder=folder)}{why}")
+    print_once(f"  needs a login{why}: {source.page} asks for {source.accept}; then {put.format(folder=folder)}")
 
 
 def collect(source: Source, folder: Path) -> bool:

@@ -32,6 +32,7 @@ SILENCED += ("transformers.integrations.tensor_parallel",)  # where it is in tra
 NESTED = ("state_dict", "model_state_dict", "model_state", "model")  # where a training's checkpoint keeps its weights
 
 say = cache(print_once)  # once, not for every fold
+disable_progress_bar()  # of loading and saving; the Trainer's own stays
 
 
 def load_pretrained(auto_class: Any, name: str, trust_remote_code: bool, **options: Any) -> tuple[PreTrainedModel, set]:

@@ -20,6 +20,7 @@ L = 8  # the number of the final consonant ㄹ
 DIGITS = dict(
     zip("0123456789", (21, L, 0, 16, 0, 0, 1, L, L, 0), strict=True)
 )  # the final consonants of 영, 일, 이, ...
+DIGITS["%"] = 0  # 퍼센트
 BORDERS = " ,;:.("
 MOST_WAYS = 40  # in which a message may fit one template
 PROSE = re.compile(r"([a-z]+ ){2}[a-z]")  # of a library, whose words are not ours to take apart

@@ -1,12 +1,22 @@
-"""The tables of a contest that a sample's draw.py makes up, with the files that it draws."""
+"""What a sample's draw.py is asked for, and the tables of a contest that it makes up with the files that it draws."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from common.files import atomic_write
+from common.console import InputError
+from common.files import atomic_write, read_json
+
+
+def read_recipe(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """A sample's drawn.json. Raises InputError where it lacks one of the names: another recipe's sample does."""
+    recipe = read_json(path)
+    if missing := [name for name in names if name not in recipe]:
+        raise InputError(f"{path}: has no {missing[0]}; it is the sample of another task")
+    return recipe
 
 
 def write_contest(folder: Path, header: Sequence[str], rows: Sequence[list[str]], placeholders: Sequence[str]) -> None:

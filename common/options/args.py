@@ -39,6 +39,9 @@ TRAINING_DEFAULTS = {
 }
 
 
+HELP = ("-h", "--help", "--help_all")
+TWIN = re.compile(r"(?<=\w)/--[\w-]+")  # /--run-dir of --run_dir/--run-dir
+
 hf_argparser = load_argparser()
 string_to_bool = hf_argparser.string_to_bool
 
@@ -50,7 +53,7 @@ class Parser(hf_argparser.HfArgumentParser):
         super().__init__(dataclass_types, allow_abbrev=False, add_help=False, **kwargs)
 
     def error(self, message: str) -> None:
-        raise InputError(f"command line: {message}")
+        raise InputError(f"command line: {TWIN.sub('', message)}")
 
     def parse(self, argv: list[str]) -> tuple:
         """The dataclasses from argv; an unknown option is an InputError that names the nearest known one."""
@@ -122,16 +125,20 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {bare[found[0]]}?" if found else ""
 
 
-def read_preset(path: Path) -> dict[str, Any]:
+def read_preset(path: Path, task_dir: Path | None = None) -> dict[str, Any]:
     """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it
-    lies.
+    lies. task_dir: of the presets that a name without its folder may mean.
 
     Raises InputError for a search's YAML, too.
     """
     beside = Path(path).resolve().parent
     if not Path(path).exists():
         names = [str(Path(path).with_name(other.name)) for other in beside.glob("*.yaml")]
-        raise InputError(f"{path}: cannot be read (no such file or directory){nearest(str(path), names)}")
+        meant = nearest(str(path), names)
+        of_task = task_dir / "configs" / f"{Path(path).stem}.yaml" if task_dir else None
+        if of_task and of_task.exists() and not meant:
+            meant = f"; did you mean {relative(of_task)}?"
+        raise InputError(f"{path}: cannot be read (no such file or directory){meant}")
     preset = read_yaml(path)
     if "coupled" in preset:
         raise InputError(
@@ -163,13 +170,13 @@ def parse_train_args(
         from common.options.completion import complete_train
 
         complete_train(task_arguments, task_dir)
-    if {"-h", "--help", "--help_all"} & set(argv):
+    if {*HELP} & set(argv):
         from common.options.help import show_train_help
 
         show_train_help(task_arguments, task_dir, competition_files, doc, argv)
         sys.exit()
 
-    check_names(task_arguments, argv)
+    check_names(task_arguments, task_dir, argv)
 
     import torch
     from transformers import TrainingArguments
@@ -236,14 +243,14 @@ def steer(args: Any, training_args: Any, best_metric: str, given: set[str]) -> N
 
 
 def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: list[str] | None = None) -> Any:
-    """The arguments of a predict.py. Exits after --help."""
+    """The arguments of a predict.py. Exits after --help and --help_all, which is the same here."""
     argv = sys.argv[1:] if argv is None else argv
     parser = Parser(predict_arguments, prog="predict.py")
     if "_ARGCOMPLETE" in os.environ:
         from common.options.completion import complete
 
         complete(parser)
-    if {"-h", "--help"} & set(argv):
+    if {*HELP} & set(argv):
         from common.options.help import show_help
 
         show_help(parser, doc, task_dir)
@@ -260,7 +267,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     return args
 
 
-def check_names(task_arguments: type, argv: list[str]) -> None:
+def check_names(task_arguments: type, task_dir: Path, argv: list[str]) -> None:
     """Before the seconds that importing torch takes: raises InputError for an option, a preset or a key of it that
     there is not, with the nearest name, and for a file that is not there."""
     fields = [*trainer_fields(), *(field.name for field in dataclasses.fields(task_arguments))]
@@ -271,7 +278,7 @@ def check_names(task_arguments: type, argv: list[str]) -> None:
             meant = nearest(name.replace("-", "_"), [f"--{field}" for field in fields])
             raise InputError(f"command line: --{name} is not an option{meant}")
     config = given_config(argv)
-    for key in read_preset(Path(config)) if config else ():
+    for key in read_preset(Path(config), task_dir) if config else ():
         if key not in fields:
             raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
     paths = ArgumentParser("train.py", "")

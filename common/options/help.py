@@ -14,6 +14,7 @@ from typing import Any
 from common.console import InputError
 from common.guards.terminal import LANG_HELP
 from common.options.args import (
+    HELP,
     TRAINING_DEFAULTS,
     Parser,
     actions_of,
@@ -23,7 +24,6 @@ from common.options.args import (
     relative,
 )
 
-HELP = ("-h", "--help", "--help_all")
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 PATHS = ("_file", "_dir", "_run", "_weights", "config", "teacher")  # how the names of options end that name paths
 LONGEST_VALUE = 40  # characters of a default
@@ -121,7 +121,7 @@ def show_train_help(
     config, given = parse_given([word for word in argv if word not in HELP], parser)
     config, why = choose_preset(config, task_dir, competition_files, given)
     try:
-        preset = read_preset(config)
+        preset = read_preset(config, task_dir)
         said = f"preset {config} ({why})"
     except InputError as error:
         preset = {}

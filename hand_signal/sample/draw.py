@@ -16,7 +16,7 @@ import numpy as np
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
-from common.new.drawn import write_contest
+from common.new.drawn import read_recipe, write_contest
 
 SIGNALS = 6
 RIGHT_TO_LEFT, STOP_FRONT, STOP_FRONT_AND_REAR, STOP_BOTH_SIDES, LEFT_TO_RIGHT, STOP_REAR = range(SIGNALS)
@@ -33,9 +33,9 @@ HEIGHTS = (66, 75)  # pixels from head to foot, of SIZE
 
 def draw_sample(folder: str | Path) -> None:
     """Draw the clips that folder/drawn.json asks for and that are not there: file_N.mp4 and file_N.json, as the
-    competition numbers them. Raises InputError where nothing can be written."""
+    competition numbers them. Raises InputError for another task's drawn.json, and where nothing can be written."""
     folder = Path(folder)
-    recipe = read_json(folder / RECIPE)
+    recipe = read_recipe(folder / RECIPE, ["clips_per_signal", "first_number", "seed", "labelled"])
     clips = order_clips(recipe["clips_per_signal"], recipe["seed"])
     numbers = range(recipe["first_number"], recipe["first_number"] + len(clips))
     missing = [i for i, number in enumerate(numbers) if not is_drawn(folder / f"file_{number}.json")]

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from common.console import ArgumentParser, InputError, print_once, run_main
-from common.files import atomic_write, read_json
-from common.new.drawn import write_contest
+from common.files import atomic_write
+from common.new.drawn import read_recipe, write_contest
 
 EMOTIONS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 RECIPE = "drawn.json"
@@ -226,10 +226,10 @@ def draw_images(folder: str | Path) -> None:
 
     drawn.json: subjects and first_subject, images (of each emotion and subject), seed, labelled, and size of faces or
     height and width of frames. Labelled images are <emotion>/s<subject>_<number>.jpg, others image_<number>.jpg in
-    random order. Raises InputError where nothing can be written.
+    random order. Raises InputError for another task's drawn.json, and where nothing can be written.
     """
     folder = Path(folder)
-    recipe = read_json(folder / RECIPE)
+    recipe = read_recipe(folder / RECIPE, ["subjects", "first_subject", "images", "seed", "labelled"])
     subjects = range(recipe["first_subject"], recipe["first_subject"] + recipe["subjects"])
     wanted = [
         (emotion, subject, number) for emotion in EMOTIONS for subject in subjects for number in range(recipe["images"])

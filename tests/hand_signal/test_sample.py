@@ -12,7 +12,7 @@ from common.logits import Logits
 from common.tables import read_table
 from hand_signal import data
 from hand_signal.decode import read_frames
-from hand_signal.sample.draw import draw_clip, draw_contest, hands, order_clips
+from hand_signal.sample.draw import draw_clip, draw_contest, draw_sample, hands, order_clips
 from tests.tools.scripts import ROOT, TORCHRUN, Worker, launch
 
 TASK = ROOT / "hand_signal"
@@ -150,3 +150,9 @@ def test_a_drawn_contest_has_its_clips_and_the_same_ids_in_test_truth_and_every_
         height = float(row["height"])
         assert row["build"] == ("small" if height <= 66 else "medium" if height <= 75 else "tall")
         assert ("sweep" in row["hands"].split(";")) == (row["signal"] == "go")
+
+
+def test_the_sample_of_another_task_is_refused_by_name():
+    folder = ROOT / "reon_face" / "sample" / "train"
+    with pytest.raises(InputError, match=r"drawn\.json: has no \w+; it is the sample of another task"):
+        draw_sample(folder)

@@ -13,7 +13,7 @@ from common.tables import read_table
 from reon_face import data
 from reon_face.data import read_examples
 from reon_face.faces import choose_face, load_detector
-from reon_face.sample.draw import EMOTIONS, draw_contest, draw_face, draw_frame, draw_video
+from reon_face.sample.draw import EMOTIONS, draw_contest, draw_face, draw_frame, draw_images, draw_video
 from tests.tools.scripts import ROOT
 
 SAMPLE = ROOT / "reon_face" / "sample"
@@ -124,3 +124,9 @@ def test_hair_turns_white_and_the_rest_of_the_face_does_not():
     assert 0.02 < changed.mean() < 0.5
     assert (old[changed].sum(axis=1) > young[changed].sum(axis=1)).mean() > 0.95
     assert np.array_equal(draw_face(3, "neutral", 0.0, 96), young)
+
+
+def test_the_sample_of_another_task_is_refused_by_name():
+    folder = ROOT / "hand_signal" / "sample" / "train"
+    with pytest.raises(InputError, match=r"drawn\.json: has no \w+; it is the sample of another task"):
+        draw_images(folder)

@@ -94,10 +94,18 @@ def test_what_is_not_known_stays_as_it_is(message):
     assert TRANSLATE(message) == message
 
 
+def test_what_to_do_for_files_behind_a_login_is_a_korean_sentence():
+    why = " (the kaggle package, which would fetch it, is not installed)"
+    put = "put a.csv, or the archive that has them, into friends/data"
+    said = translator("ko")(f"  needs a login{why}: https://page asks for the competition's rules; then {put}")
+    assert "(대신 받아 줄 kaggle 패키지가 설치되어 있지 않습니다):" in said and said.endswith("friends/data에 넣으세요")
+
+
 def test_particles_follow_the_sound_of_a_value():
     catalogue = Catalogue({"a {0}": "{0}은(는) {0}을(를) {0}(으)로"}, {})
     heard = {"책": "책은 책을 책으로", "나무": "나무는 나무를 나무로", "길": "길은 길을 길로", "3": "3은 3을 3으로"}
     heard |= {"x": "x은(는) x을(를) x(으)로", "'나무'": "'나무'는 '나무'를 '나무'로"}
+    heard |= {"0.3%": "0.3%는 0.3%를 0.3%로"}
     assert {value: re.sub("a ", "", catalogue.translate(f"a {value}")) for value in heard} == heard
 
 

@@ -13,8 +13,16 @@ import yaml
 from transformers import TrainingArguments
 
 from common.console import InputError
-from common.options.args import find_data_files, parse_train_args, read_preset, resolved_config, trainer_fields
+from common.options.args import (
+    find_data_files,
+    parse_predict_args,
+    parse_train_args,
+    read_preset,
+    resolved_config,
+    trainer_fields,
+)
 from common.options.decoders import TextTaskArguments
+from common.options.fields import PredictArguments
 from common.options.machine import git_commit
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
@@ -112,6 +120,18 @@ def test_a_preset_with_a_fault_names_file_key_and_nearest_field(task, text, mess
     with pytest.raises(InputError) as error:
         parse(task, *preset(task, text))
     assert "own.yaml" in str(error.value) and message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["final", "final.yaml"])
+def test_a_preset_named_without_its_folder_is_told_where_it_lies(task, monkeypatch, name):
+    monkeypatch.chdir(task.parent)
+    with pytest.raises(InputError, match=rf"did you mean {task.name}/configs/final\.yaml\?"):
+        parse(task, "--config", name)
+
+
+def test_an_option_that_is_missing_is_named_once(task):
+    with pytest.raises(InputError, match=r"are required: --run_dir, --test_file$"):
+        parse_predict_args(PredictArguments, task, "", [])
 
 
 @pytest.mark.parametrize(

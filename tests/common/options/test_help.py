@@ -59,6 +59,10 @@ def test_help_says_what_must_be_given():
     )[0].replace("\n      ", "")
 
 
+def test_help_all_of_a_predict_py_is_its_help():
+    assert show("nsmc/predict.py", "--help_all")[0] == show("nsmc/predict.py", "--help")[0]
+
+
 def test_a_preset_that_cannot_be_read_does_not_hide_the_options(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
     output, _ = show("nsmc/train.py", "--help", "--config", tmp_path / "broken.yaml")
