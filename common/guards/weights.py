@@ -21,7 +21,6 @@ from transformers.utils.logging import disable_progress_bar
 from common.console import InputError, print_once
 from common.guards.foreign_code import refuse_code
 
-disable_progress_bar()  # of loading and saving; the Trainer's own stays
 PREFIXES = {"module", "model", "base_model", "backbone", "timm_model", "network", "net", "_forward_module"}
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # anywhere in a key
 ADAPTERS = (".lora_", ".base_layer.", ".modules_to_save.", ".ia3_", ".original_module.")  # PEFT's, not merged
