@@ -1,0 +1,1 @@
+import common.guards.waiting  # noqa: F401  # before torch
