@@ -1,4 +1,4 @@
-"""What another program beside a training costs, where OpenMP's threads spin (its default) and where they sleep (ours).
+"""What another program beside a training costs, by how often OpenMP's threads look before they sleep.
 
     python tests/benchmarks/busy_machine.py --output_dir OUT
 
@@ -15,8 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_SPINS = "300000"  # of libgomp where no OMP_WAIT_POLICY is given
-WAITING = {"spinning": {"GOMP_SPINCOUNT": DEFAULT_SPINS}, "sleeping": {}}
+SPINS = ("300000", "2000", "300", "0")  # the first is libgomp's own, the third is what common sets
 
 
 def main() -> None:
@@ -29,26 +28,28 @@ def main() -> None:
         for busy in (False, True):
             other = [subprocess.Popen([sys.executable, "-c", "while True: pass"])] if busy else []
             try:
-                for name, variables in WAITING.items():
-                    folder = args.output_dir / f"{name}_{busy:d}_{turn}"
-                    speeds.setdefault((name, busy), []).append(train(folder, variables))
+                for spins in SPINS:
+                    folder = args.output_dir / f"{spins}_{busy:d}_{turn}"
+                    speeds.setdefault((spins, busy), []).append(train(folder, spins))
             finally:
                 for program in other:
                     program.kill()
-    print("| threads | alone | beside another program |\n|---|---|---|")
-    for name in WAITING:
-        pairs = [speeds[name, busy] for busy in (False, True)]
+    print("| GOMP_SPINCOUNT | alone | beside another program |\n|---|---|---|")
+    for spins in SPINS:
+        pairs = [speeds[spins, busy] for busy in (False, True)]
         cells = [f"{statistics.mean(pair):.0f} ± {error(pair):.0f}" for pair in pairs]
-        print(f"| {name} | {' | '.join(cells)} |")
+        print(f"| {spins} | {' | '.join(cells)} |")
 
 
-def train(folder: Path, variables: dict[str, str]) -> float:
+def train(folder: Path, spins: str) -> float:
     """Rows/s of a fold of the demo's training."""
     command = [sys.executable, ROOT / "friends/train.py", "--config", ROOT / "friends/configs/demo.yaml"]
     command += ["--num_folds", "2", "--fold", "0", "--fold_workers", "1", "--num_train_epochs", "3"]
     command += ["--eval_strategy", "no", "--torch_num_threads", str(os.cpu_count()), "--output_dir", folder]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
-    subprocess.run(list(map(str, command)), check=True, env=environment | variables, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        list(map(str, command)), check=True, env={**environment, "GOMP_SPINCOUNT": spins}, stdout=subprocess.DEVNULL
+    )
     return json.loads((folder / "fold0/fold.json").read_text())["train_samples_per_second"]
 
 
