@@ -15,7 +15,7 @@ import yaml
 
 from common.console import InputError
 from common.guards.bombs import load_yaml
-from common.guards.formats import describe_foreign
+from common.guards.formats import describe_foreign, each_once
 from common.guards.special import refuse_special
 from common.guards.spelling import nfc
 
@@ -71,10 +71,10 @@ def read_json_data(path: str | Path) -> Any:
     """Read a user's JSON file. Raises InputError that names the file and, for a mistake in the JSON, row and column."""
     text = read_text(path)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=each_once)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
-    except ValueError as error:  # an integer of more digits than Python converts
+    except ValueError as error:  # an integer of too many digits, a key twice
         raise InputError(f"{path}: is not JSON that can be read ({error})") from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply to be read as JSON") from error

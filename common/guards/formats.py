@@ -22,6 +22,16 @@ BEGINNINGS = {
 PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 
 
+def each_once(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object, for object_pairs_hook. Raises ValueError for a key that stands twice: json would drop the first
+    value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has two values of {next(key for key in found if keys.count(key) > 1)!r:.80}")
+    return found
+
+
 def describe_foreign(data: bytes) -> str | None:
     """What is wrong with the bytes of a file that should be text, as the rest of a sentence; None where they may be."""
     if data.startswith(b"PK\x03\x04"):

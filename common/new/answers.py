@@ -5,7 +5,7 @@ from common.guards.cells import kind_of
 from common.new.code import as_source
 from common.new.kinds import SEPARATORS, Target
 from common.tables import Table, nearest
-from common.tables.columns import listed
+from common.tables.columns import is_list, listed
 
 OF_PROBABILITIES = ("log_loss", "auc", "average_precision")  # metrics that a label tells next to nothing
 
@@ -117,7 +117,7 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
         may_round = "; whole_number would round, if the contest wants it" * (kind == "integer")
         return "number", f"{column}: number, {as_there}{may_round}"
     if target.kind == "several":
-        function = joined(separator_of_sample(cells, target), any(cell.startswith("[") for cell in cells))
+        function = joined(separator_of_sample(cells, target), any(map(is_list, cells)))
         return function, f"{column}: {function}, {as_there}"
     if any(cell.startswith("[") for cell in cells) and not set(cells) <= set(target.names):
         return "probability_list", f"{column}: probability_list, {as_there}"

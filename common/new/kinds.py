@@ -10,7 +10,7 @@ from common.guards.cells import is_missing
 from common.guards.spelling import nfc
 from common.new.looks import Column, is_number
 from common.tables import Table, nearest
-from common.tables.columns import listed, marked_labels, plain_number
+from common.tables.columns import is_list, listed, marked_labels, plain_number
 
 KINDS = ("labels", "several", "number", "ordered")
 OF_NUMBERS = ("rmse", "mse", "mae", "r2", "pearson", "spearman")
@@ -154,9 +154,7 @@ def indicator_columns(train: Table, columns: Sequence[Column], kind: str | None)
 
 def separator_of(column: Column) -> str | None:
     """What separates the labels of a cell, if cells hold several that recur; None: they do not."""
-    if sum(value.strip().startswith("[") and value.strip().endswith("]") for value in column.values) == len(
-        column.values
-    ):
+    if all(map(is_list, column.values)):
         return ","
     for separator in SEPARATORS:
         if not any(separator in value.strip() for value in column.values):
@@ -188,7 +186,7 @@ def several_labels(column: Column, separator: str, kind: str | None) -> Target:
         {name: counts[name] for name in names},
         separator,
         bool(column.empty),
-        column.values[0].strip().startswith("["),
+        is_list(column.values[0]),
     )
 
 

@@ -128,10 +128,10 @@ def answer_kind(function: Callable) -> str | None:
 def check_list(value: str, label_names: Sequence[str], where: str) -> None:
     """Raise InputError, which begins with `where`, for a cell that holds no list of known labels, each once."""
     from common.guards.cells import check_label
-    from common.tables.columns import listed
+    from common.tables.columns import is_list, listed
 
-    separators = [mark for mark in (",", ";", "|") if mark in value and not value.startswith("[")]
-    names = listed(value, separators[0] if separators else "," if value.startswith("[") else " ")
+    separators = [mark for mark in (",", ";", "|") if mark in value]
+    names = listed(value, separators[0] if separators else "," if is_list(value) else " ")
     for name in [value] if value in label_names else names:
         check_label(name, label_names, where)
         if names.count(name) > 1:

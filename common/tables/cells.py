@@ -7,6 +7,18 @@ import math
 from common.console import InputError
 
 
+class Written(float):
+    """A number of a JSON file that keeps its spelling there: an id 1e5 is not 100000.0."""
+
+    def __new__(cls, text: str) -> "Written":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def to_text(value: object, where: str) -> str:
     """Nothing for no value, a list as JSON, a date as ISO 8601. Raises InputError for bytes, which are no text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -19,6 +19,10 @@ from common.tables.nearest import nearest
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")  # cells of a column that stands for one label, in any case
 MARKED = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
 PERCENT = re.compile("(?:%[0-9A-Fa-f]{2})+")
+# Lists as numpy writes them, without commas: ['a' 'b'], which Python would read as 'ab'; [1 2 3].
+QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+NUMPY_WORDS = re.compile(rf"\[\s*{QUOTED}(?:\s+{QUOTED})+\s*\]")
+NUMPY_NUMBERS = re.compile(r"\[\s*[-+.0-9eE]+(?:\s+[-+.0-9eE]+)+\s*\]")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -157,17 +161,37 @@ def marked_label(values: Mapping[str, str], label_names: Sequence[str], where: s
     return label_names.index(names[0])
 
 
-def listed(value: str, separator: str = ",") -> list[str]:
-    """The names in a cell that holds several, `2,3,4` or `[2, 3, 4]` or `["a", "b"]`; an empty cell holds none."""
+def is_list(value: str) -> bool:
+    """Whether a cell is a list in brackets, or a tuple or a set as Python writes them."""
     text = value.strip()
     if text.startswith("[") and text.endswith("]"):
+        return True
+    if text in ("set()", "()"):
+        return True
+    if (text[:1], text[-1:]) not in (("(", ")"), ("{", "}")):
+        return False
+    try:
+        return isinstance(ast.literal_eval(text), (tuple, set))
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return False
+
+
+def listed(value: str, separator: str = ",") -> list[str]:
+    """The names in a cell that holds several, `2,3,4` or `[2, 3, 4]` or `["a", "b"]`, or as Python and numpy write
+    them; an empty cell holds none."""
+    text = value.strip()
+    if is_list(text):
+        if NUMPY_NUMBERS.fullmatch(text):
+            return text[1:-1].split()
+        if NUMPY_WORDS.fullmatch(text):
+            text = f"[{','.join(re.findall(QUOTED, text))}]"
+        text = text.removeprefix("set")[1:-1].strip()
         try:  # a name may hold a comma
-            names = ast.literal_eval(text)
+            names = ast.literal_eval(f"[{text}]")
             if all(isinstance(name, str) for name in names):
                 return [nfc(name.strip()) for name in names]
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass
-        text = text[1:-1]
         separator = ","
     parts = (part.strip().strip("'\"").strip() for part in (text.split(separator) if text else []))
     return [nfc(part) for part in parts if part]

@@ -18,6 +18,8 @@ def read_delimited(path: Path, text: str, columns: Sequence[str] | None, tab_quo
     they have them only without, or where a quote would join lines that are whole rows (KorSTS). Raises InputError as
     read_rows() does.
     """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # lines of an old Macintosh
     first = text.lstrip("\r\n").partition("\n")[0]
     found = [delimiter for delimiter in DELIMITERS if delimiter in first] or [USUAL.get(path.suffix.lower(), ",")]
     found.sort(key=lambda delimiter: -len(first.split(delimiter)))
@@ -56,7 +58,15 @@ def read_with(
         remarks.append(f"separated by {DELIMITERS[delimiter]}")
     if not quoted and quotes is None:
         remarks.append("a quote opens nothing")
+    if len(header) == 1 and (blank := blank_lines(rows)):
+        remarks.append(f"{blank:,} blank lines between rows are no rows")
     return Table(str(path), header, rows, remarks, quoted)
+
+
+def blank_lines(rows: list[tuple[int, list[str]]]) -> int:
+    """How many blank lines stand between the rows of a single column, where each could be an empty text."""
+    pairs = zip(rows, rows[1:], strict=False)
+    return sum(max(0, later - row - 1 - fields[0].count("\n")) for (row, fields), (later, _) in pairs)
 
 
 def read_lines(

@@ -14,6 +14,7 @@ HANGUL_UTF8 = re.compile(rb"[\xea-\xed][\x80-\xbf]{2}")
 MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 HANGUL_CP949 = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 HANGUL = re.compile("[가-힣]")
+HANJA = re.compile("[\u4e00-\u9fff\uf900-\ufaff]")
 ASCII = bytes(range(128))
 WESTERN_SHARE = 0.25  # of the letters, at most, are beyond ASCII in western text
 UNUSUAL = re.compile("[\x00-\x08\x0e-\x1f]")
@@ -80,7 +81,13 @@ def is_mostly_utf8(data: bytes) -> bool:
 
 
 def is_korean(data: bytes) -> bool:
-    """By the syllables of KS X 1001; or, where others prevail, because it is too much for western text and is cp949."""
+    """By the syllables of KS X 1001; or, where others prevail, because it is too much for western text and is cp949.
+
+    Chinese (GBK) and Japanese (EUC-JP) have the same bytes: what would be more than a quarter Hanja is not Korean.
+    """
+    text = data.decode("cp949", errors="ignore")
+    if 4 * len(HANJA.findall(text)) > len(HANGUL.findall(text)):
+        return False
     if 2 * len(HANGUL_CP949.findall(data)) > beyond_ascii(data) / 2:
         return True
     try:

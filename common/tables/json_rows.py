@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from common.console import InputError
+from common.guards.formats import each_once
 from common.tables import Table
-from common.tables.cells import to_text
+from common.tables.cells import Written, to_text
 
 
 def is_json_lines(text: str) -> bool:
@@ -28,7 +29,7 @@ def read_json_lines(path: Path, text: str) -> Table:
         if not line.strip():
             continue
         try:
-            entries.append((row, json.loads(line)))
+            entries.append((row, json.loads(line, object_pairs_hook=each_once, parse_float=Written)))
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, row {row}, column {error.colno}: is not JSON ({error.msg})") from error
         except (ValueError, RecursionError) as error:
@@ -39,7 +40,7 @@ def read_json_lines(path: Path, text: str) -> Table:
 def read_json_array(path: Path, text: str) -> Table:
     """Rows are numbered by their entries, from 1."""
     try:
-        entries = json.loads(text)
+        entries = json.loads(text, object_pairs_hook=each_once, parse_float=Written)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, row {error.lineno}, column {error.colno}: is not JSON ({error.msg})") from error
     except (ValueError, RecursionError) as error:

@@ -1,15 +1,21 @@
 """An Excel workbook (.xlsx) with one sheet that holds something, read by openpyxl row by row."""
 
+import re
 import zlib
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from common.console import InputError, first_line
 from common.guards.bombs import check_cells
 from common.tables import Table
 from common.tables.cells import to_text
 
+# A cell with a formula and nothing in <v>; where the value is an empty text, its type (t) says so.
+FORMULA = rb"<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)"
+UNCALCULATED = re.compile(
+    rb'<c (?![^>]*\bt=")[^>]*\br="([A-Z]+[0-9]+)"[^>]*>\s*' + FORMULA + rb"\s*(?:<v\s*/>|<v></v>)?\s*</c>"
+)
 # what openpyxl lets through of a damaged workbook
 DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError, OSError, NotImplementedError)
 
@@ -40,6 +46,7 @@ def read_workbook(path: Path, data: bytes) -> Table:
                 sheets[sheet.title] = rows
     except (BadZipFile, InvalidFileException, ParseError, zlib.error, *DAMAGED) as error:
         raise InputError(f"{path}: is not an Excel workbook that can be read ({first_line(error)})") from error
+    refuse_uncalculated(path, data)
     if len(sheets) != 1:
         named = f" ({', '.join(sheets):.80})" if sheets else ""
         raise InputError(f"{path}: {len(sheets)} sheets hold something{named}, expected one; save the one as CSV")
@@ -55,6 +62,15 @@ def read_workbook(path: Path, data: bytes) -> Table:
         padded = [*values[:width], *[None] * (width - len(values))]
         table.rows.append((row, [to_text(whole(value), f"{path}, row {row}") for value in padded]))
     return table
+
+
+def refuse_uncalculated(path: Path, data: bytes) -> None:
+    """Raise InputError for a formula that no program has calculated yet: its cell would be empty."""
+    archive = ZipFile(BytesIO(data))
+    for name in archive.namelist():
+        if name.startswith("xl/worksheets/") and (found := UNCALCULATED.search(archive.read(name))):
+            where = f"{path}, cell {found[1].decode()}"
+            raise InputError(f"{where}: holds a formula without its value; open the file in Excel and save it")
 
 
 def whole(value: object) -> object:

@@ -51,9 +51,18 @@ def test_entities_and_escapes_become_characters_and_what_is_none_stays():
         ("rust scab", " ", ["rust", "scab"]),
         ("", ",", []),
         ("[]", ",", []),
+        ("['a b' 'c']", ",", ["a b", "c"]),  # numpy's
+        ("['a'\n \"b's\"]", ",", ["a", "b's"]),
+        ("[1 2 13]", ",", ["1", "2", "13"]),
+        ("('a, b', 'c')", ";", ["a, b", "c"]),
+        ("('a',)", ",", ["a"]),
+        ("{'b', 'a'}", ",", ["b", "a"]),
+        ("set()", ",", []),
+        ("(a)", ",", ["(a)"]),
+        ("Cause(e1,e2)", ";", ["Cause(e1,e2)"]),
     ],
 )
-def test_a_list_of_labels_is_read_in_both_spellings(cell, separator, names):
+def test_a_list_of_labels_is_read_in_every_spelling(cell, separator, names):
     assert listed(cell, separator) == names
 
 

@@ -153,6 +153,26 @@ def test_a_quote_opens_nothing_where_lines_are_rows_without_it_and_is_csv_where_
     assert len(read_table(tmp_path / "joined.tsv")) == 2
 
 
+def test_lines_of_an_old_macintosh_are_rows_with_and_without_quotes(tmp_path):
+    (tmp_path / "t.tsv").write_bytes(b"id\ttext\r1\ta\r2\tb\r")
+    for quotes in (True, False, None):
+        assert [fields for _, fields in read_table(tmp_path / "t.tsv", tab_quotes=quotes).rows] == [
+            ["1", "a"],
+            ["2", "b"],
+        ]
+
+
+def test_blank_lines_of_a_single_column_are_said(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text('text\na\n\n"b\n\nc"\n\n\n""\nd\n\n')
+    assert read_table(tmp_path / "t.csv").column("text") == ["a", "b\n\nc", "", "d"]
+    assert capsys.readouterr().out == "t.csv: 3 blank lines between rows are no rows\n"
+
+
+def test_numbers_of_json_are_spelled_as_in_the_file(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"id": 1e5, "n": 12345678901234567890.0, "l": [0.5, 1.0], "m": NaN}\n')
+    assert read_table(tmp_path / "t.jsonl").rows[0][1] == ["1e5", "12345678901234567890.0", "[0.5, 1.0]", ""]
+
+
 def test_rows_are_named_by_the_line_that_they_begin_on(tmp_path):
     (tmp_path / "t.csv").write_text(CSV)
     assert [row for row, _ in read_table(tmp_path / "t.csv").rows] == [2, 3, 5]
@@ -171,13 +191,17 @@ def test_rows_are_named_by_the_line_that_they_begin_on(tmp_path):
         ("t.xlsx", zipped(**{"xl/workbook.xml": "<a>"}), "Excel workbook"),
         ("t.xlsx", workbook([["a"], ["1"]], [["b"], ["2"]]), "2 sheets"),
         ("t.xlsx", workbook([["a", None, "b"], [1, 2, 3]]), "column 2 has no name"),
+        ("t.xlsx", workbook([["a", "b"], [1, 2], [3, "=A2+1"]]), "cell B3: holds a formula without its value"),
         ("t.jsonl", b'{"a": 1}\n{"a": 2\n', "row 2"),
         ("t.jsonl", b'{"a": 1}\n[2]\n', "row 2"),
+        ("t.jsonl", b'{"a": 1}\n{"a": 2, "a": 3}\n', "row 2: is not JSON that can be read (an object has two values"),
         ("t.pdf", b"%PDF-1.4", "is a PDF"),
         ("t.7z", b"7z\xbc\xaf\x27\x1c", "7z archive"),
         ("t.csv", "id,text\n1,별로\n".encode().replace("별".encode(), b"\xeb\xff\x84") + "2,좋다\n".encode(), "row 2"),
         ("t.csv", b"id,text\n1,a\0b\n", "NUL"),
         ("t.csv", b"a,b\n1,2,3\n", "row 2: 3 fields"),
+        ("t.csv", "id,text\n1,这部电影非常好看，演员的表演很精彩\n".encode("gbk"), "nor cp949"),
+        ("t.csv", "id,text\n1,これは日本語の文章です\n".encode("euc_jp"), "nor cp949"),
         ("t.csv", b"", "is empty"),
     ],
     # an archive holds the second in which it was made, and two processes must collect the same tests
