@@ -14,7 +14,8 @@ from typing import Any
 
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
-from common.guards.cells import check_cell, check_label, kind_of
+from common.guards.cells import check_label
+from common.guards.samples import SampleColumn, check_count, check_header, check_ids, sample_columns
 from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tables.answers import *  # noqa: F403  (data.py has them from here)
@@ -64,7 +65,17 @@ class SubmissionFormat:
             print_once("max_predict_samples: the check against the sample submission is skipped")
             return Submission(self)
         ids = [example.id for example in examples]
-        return Submission(self, sample, read_sample_ids(sample, ids, self.column_names(label_names), self.id_column))
+        ids = read_sample_ids(sample, ids, self.column_names(label_names), self.id_column)
+        read_sample_columns(sample, **self.cells_asked(label_names))
+        return Submission(self, sample, ids)
+
+    def cells_asked(self, label_names: Sequence[str]) -> dict[str, Any]:
+        """What check_submission() is to know of the cells."""
+        of_label = [name for name, function in self.columns.items() if function is most_likely_label]
+        kinds = self.kinds(label_names)
+        named = label_names if of_label or "list" in kinds.values() else None
+        shares = probability in self.columns.values()
+        return {"label_names": named, "label_columns": of_label, "kinds": kinds, "probability_columns": shares}
 
 
 @dataclass(frozen=True)
@@ -87,12 +98,7 @@ class Submission:
         write_submission(path, ids, self.format.cells(rows), self.format.id_column)
         if self.sample is None:
             return
-        of_label = [name for name, function in self.format.columns.items() if function is most_likely_label]
-        kinds = self.format.kinds(logits.label_names)
-        named = logits.label_names if of_label or "list" in kinds.values() else None
-        probabilities = probability in self.format.columns.values()
-        labels = {"label_names": named, "label_columns": of_label, "kinds": kinds}
-        check_submission(path, self.sample, **labels, probability_columns=probabilities)
+        check_submission(path, self.sample, **self.format.cells_asked(logits.label_names))
 
 
 def write_submission(
@@ -131,34 +137,50 @@ def check_submission(
         raise InputError(f"{path}, row 1: starts with a byte-order mark, expected UTF-8 without it")
     header, rows = read_table(path)
     expected_header, expected_rows = read_table(sample_path)
-    if header != expected_header:
-        columns = f"{','.join(header)}, expected {','.join(expected_header)}"
-        raise InputError(f"{path}, row 1: columns are {columns} as in {sample_path}")
+    check_header(path, header, sample_path, expected_header)
     if len(header) == 1:
         check_count(path, len(rows), sample_path, len(expected_rows))
     else:
-        check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows])
+        check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows], exact=True)
 
-    others = header[1:] or header
-    stated = kinds or {}
-    probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
-    labels = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
-    kinds = {column: kind_of([fields[i] for _, fields in expected_rows]) for i, column in enumerate(header)}
-    kinds |= dict.fromkeys(probabilities, "probability") | stated
+    columns, probabilities = read_sample_columns(sample_path, label_names, label_columns, probability_columns, kinds)
     for row, fields in rows:
         values = dict(zip(header, fields, strict=True))
-        for column in others:
+        for column, asked in columns.items():
             where = f"{path}, row {row}, column {column}"
-            if column in labels:
+            if asked.labels is not None:
                 check_label(values[column], label_names, where)
-            elif kinds[column] == "list":
+            if asked.kind == "list":
                 check_list(values[column], label_names, where)
             else:
-                check_cell(values[column], kinds[column], where)
+                asked.check(values[column], where)
         total = sum(float(values[column]) for column in probabilities)
         if probabilities and abs(total - 1) > SUM_TOLERANCE:
             where = f"{path}, row {row}, columns {probabilities[0]} to {probabilities[-1]}"
             raise InputError(f"{where}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
+
+
+def read_sample_columns(
+    sample_path: str | Path,
+    label_names: Sequence[str] | None,
+    label_columns: Sequence[str],
+    probability_columns: bool,
+    kinds: Mapping[str, str] | None,
+) -> tuple[dict[str, SampleColumn], list[str]]:
+    """(column -> what its cells ask for, the columns of probabilities), the id aside; of check_submission()'s options.
+
+    Raises InputError for a sample whose cells are something else.
+    """
+    header, rows = read_table(sample_path)
+    others = header[1:] or header
+    stated = kinds or {}
+    probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
+    named = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
+    stated = dict.fromkeys(probabilities, "probability") | stated
+    columns = sample_columns(header, rows, dict.fromkeys(named, label_names), stated)
+    for column in others:
+        columns[column].refuse_other(f"{sample_path}, column {column}")
+    return {column: columns[column] for column in others}, probabilities
 
 
 def read_sample_ids(
@@ -179,38 +201,6 @@ def read_sample_ids(
     by_id = sorted(rows, key=lambda row: nfc(row[1][0]))
     check_ids(sample_path, id_column, by_id, "the test file", sorted(ids, key=nfc))
     return [fields[0] for _, fields in rows]
-
-
-def check_count(path: str | Path, found: int, expected_path: str | Path, expected: int) -> None:
-    """Raise InputError where two files without ids differ in their number of rows."""
-    if found != expected:
-        raise InputError(f"{path}: {found} rows, expected {expected} as in {expected_path}")
-
-
-def check_ids(
-    path: str | Path, column: str, rows: list[tuple[int, list[str]]], sample_path: str | Path, expected: list[str]
-) -> None:
-    """Raise InputError where the first fields of `rows` are not exactly `expected`, the sample's ids in its order."""
-    known = set(map(nfc, expected))
-    first_line: dict[str, int] = {}
-    if repeated := len(expected) - len(known):
-        hint = "each once (a sample of several rows an id has to be made from submission.csv by hand)"
-        raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected {hint}")
-    for line, (row_id, *_) in rows:
-        where = f"{path}, row {line}, column {column}: id {row_id!r}"
-        key = nfc(row_id)
-        if key in first_line:
-            raise InputError(f"{where} is repeated, expected in row {first_line[key]} only")
-        if key not in known:
-            raise InputError(f"{where} is not in {sample_path}, expected only its ids")
-        first_line[key] = line
-    if missing := [row_id for row_id in expected if nfc(row_id) not in first_line]:
-        what = f"{len(missing)} ids are missing (first: {missing[0]!r}), expected all {len(expected)} of {sample_path}"
-        raise InputError(f"{path}, column {column}: {what}")
-    for (line, (row_id, *_)), wanted in zip(rows, expected, strict=True):
-        if nfc(row_id) != nfc(wanted):
-            order = f"expected {wanted!r} (the order of {sample_path})"
-            raise InputError(f"{path}, row {line}, column {column}: id {row_id!r}, {order}")
 
 
 def main() -> None:

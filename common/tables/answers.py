@@ -122,6 +122,7 @@ def answer_kind(function: Callable) -> str | None:
     if isinstance(function, labels_joined):
         return "list"
     kinds = {score: "probability", number: "number", whole_number: "integer", yes_or_no: "binary"}
+    kinds |= {most_likely_number: "integer"}
     return (kinds | dict.fromkeys((label_list, label_words, label_json), "list")).get(function)
 
 

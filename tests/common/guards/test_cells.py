@@ -44,7 +44,7 @@ def check(tmp_path, kind, value, **options):
     [
         ("integer", ["0", "-7", "+3", "12345678901234567890"]),
         ("number", ["1", "-0.5", ".5", "5.", "1e-3"]),
-        ("text", ["None", "none", "a b", "1"]),
+        ("text", ["None", "none", "a b", "1b"]),
     ],
 )
 def test_a_value_of_the_samples_kind_fits(tmp_path, kind, values):

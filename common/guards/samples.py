@@ -1,0 +1,139 @@
+"""What a sample submission shows of the submission that is wanted: its columns, its ids, what its cells are like.
+
+A sample of one value in all rows (0, "x") is a placeholder and shows nothing but whether it is a number.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from common.console import InputError
+from common.guards.cells import NUMBER, check_cell, is_missing, kind_of
+from common.guards.spelling import nfc
+from common.tables.nearest import nearest
+
+Rows = list[tuple[int, list[str]]]
+MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def check_header(path: str | Path, header: list[str], sample_path: str | Path, expected: list[str]) -> None:
+    """Raise InputError where columns are others than the sample's, have a name twice, or are not separated by
+    commas."""
+    for name, columns in ((sample_path, expected), (path, header)):
+        marks = [what for mark, what in MARKS.items() if len(columns) == 1 and mark in columns[0]]
+        if marks:
+            raise InputError(f"{name}, row 1: {columns[0]!r:.80} is separated by {marks[0]}, expected commas")
+    if header != expected:
+        columns = f"{','.join(header)}, expected {','.join(expected)}"
+        raise InputError(f"{path}, row 1: columns are {columns} as in {sample_path}")
+    for number, name in enumerate(header):
+        if name in header[:number]:
+            raise InputError(f"{path}, row 1: two columns are named {name!r:.80}, expected each name once")
+
+
+def check_count(path: str | Path, found: int, expected_path: str | Path, expected: int) -> None:
+    """Raise InputError where two files without ids differ in their number of rows."""
+    if found != expected:
+        raise InputError(f"{path}: {found} rows, expected {expected} as in {expected_path}")
+
+
+def check_ids(
+    path: str | Path, column: str, rows: Rows, sample_path: str | Path, expected: list[str], exact: bool = False
+) -> None:
+    """Raise InputError where the first fields of `rows` are not exactly `expected`, the sample's ids in its order.
+
+    exact: also where they differ only in how their letters are composed, which a competition tells apart.
+    """
+    known = set(map(nfc, expected))
+    first_line: dict[str, int] = {}
+    if repeated := len(expected) - len(known):
+        hint = "each once (a sample of several rows an id has to be made from submission.csv by hand)"
+        raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected {hint}")
+    for line, (row_id, *_) in rows:
+        where = f"{path}, row {line}, column {column}: id {row_id!r}"
+        key = nfc(row_id)
+        if key in first_line:
+            raise InputError(f"{where} is repeated, expected in row {first_line[key]} only")
+        if key not in known:
+            raise InputError(f"{where} is not in {sample_path}, expected only its ids")
+        first_line[key] = line
+    if missing := [row_id for row_id in expected if nfc(row_id) not in first_line]:
+        what = f"{len(missing)} ids are missing (first: {missing[0]!r}), expected all {len(expected)} of {sample_path}"
+        raise InputError(f"{path}, column {column}: {what}")
+    for (line, (row_id, *_)), wanted in zip(rows, expected, strict=True):
+        where = f"{path}, row {line}, column {column}: id {row_id!r}"
+        if nfc(row_id) != nfc(wanted):
+            raise InputError(f"{where}, expected {wanted!r} (the order of {sample_path})")
+        if exact and row_id != wanted:
+            raise InputError(f"{where} is composed of other characters than in {sample_path} (NFC and NFD)")
+
+
+class SampleColumn:
+    """The cells of a sample's column, and what they ask for.
+
+    labels: the names of which the submission has one there; None: it has no names. stated: what it has whatever the
+    sample has (guards/cells.py); None: what the sample has.
+    """
+
+    def __init__(self, cells: Sequence[str], labels: Sequence[str] | None = None, stated: str | None = None):
+        self.values = list(dict.fromkeys(cell for cell in cells if not is_missing(cell)))
+        self.labels = labels
+        self.stated = stated
+        self.kind = stated or kind_of(cells)
+        self.are_words = len(self.values) > 1 and not any(map(NUMBER.fullmatch, self.values))
+        self.lengths = {list_length(value) for value in self.values}
+        self.spelled = {fold(value): value for value in self.values} if self.kind == "text" else {}
+
+    def refuse_other(self, where: str) -> None:
+        """Raise InputError, which begins with where, for a sample that shows something else than what is written."""
+        numbers = self.stated in ("probability", "number", "integer", "binary")
+        if self.are_words and numbers:
+            raise InputError(f"{where}: {self.values[0]!r:.80} is not a number, the submission has numbers there")
+        if self.labels and len(self.values) > 1 and self.kind != "list":
+            own = set(map(by_value, self.labels))
+            if not own & set(map(by_value, self.values)):
+                what = f"{self.values[0]!r:.80} is not one of the {len(self.labels)} labels"
+                raise InputError(f"{where}: {what}{nearest(self.values[0], self.labels)}, the submission has those")
+
+    def check(self, value: str, where: str) -> None:
+        """Raise InputError, which begins with where, for a cell of the submission that is not like these."""
+        if self.labels is None:
+            check_cell(value, self.kind, where)
+        if self.kind != "text":
+            return
+        if self.labels is None and self.are_words and NUMBER.fullmatch(value):
+            raise InputError(f"{where}: {value!r:.80}, expected text such as {self.values[0]!r:.80}")
+        wanted = self.spelled.get(fold(value), value)
+        if value not in self.values and wanted != value and wanted not in (self.labels or ()):
+            raise InputError(f"{where}: {value!r:.80}, expected {wanted!r:.80} as the sample spells it")
+        if self.lengths == {(length := max(self.lengths, default=0))} and length and list_length(value) != length:
+            raise InputError(f"{where}: {value!r:.80}, expected a list of {length} numbers, as the sample has there")
+
+
+def sample_columns(
+    header: Sequence[str], rows: Rows, labels: Mapping[str, Sequence[str] | None], stated: Mapping[str, str]
+) -> dict[str, SampleColumn]:
+    """Column -> what it asks for, of all columns of a sample."""
+    cells = zip(*(fields for _, fields in rows), strict=True) if rows else [()] * len(header)
+    return {c: SampleColumn(held, labels.get(c), stated.get(c)) for c, held in zip(header, cells, strict=True)}
+
+
+def fold(value: str) -> str:
+    return nfc(value).strip().casefold()
+
+
+def by_value(value: str) -> str | float:
+    """1.0 is the label 1."""
+    return float(value) if NUMBER.fullmatch(value) else nfc(value)
+
+
+def list_length(value: str) -> int:
+    """Of a JSON list of finite numbers; else 0."""
+    try:
+        numbers = json.loads(value) if value.startswith("[") else None
+    except (ValueError, RecursionError):
+        return 0
+    if not isinstance(numbers, list) or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
+        return 0
+    return len(numbers)
