@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from common.console import InputError
+from common.console import InputError, print_once
 from common.decoders.template import fields_of
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data
@@ -167,7 +167,10 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
 
 
 def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
-    """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order."""
+    """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order.
+
+    Says how many lines are missing in between: the context of the line behind them is the one before.
+    """
     table = read_table(path)
     header = table.header
     if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
@@ -177,6 +180,7 @@ def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]
     last: tuple[str, int] = ("", -1)  # dialogue and number of the row before
     finished: set[str] = set()
     first_row: dict[str, int] = {}
+    gaps: list[int] = []
     for row, fields in table.rows:
         where = f"{path}, row {row}"
         entry = dict(zip(header, fields, strict=True))
@@ -197,8 +201,13 @@ def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]
             raise InputError(f"{where}, column i_utterance: {number} after {last[1]}; {wanted}")
         if last[0] != dialogue:
             finished.add(last[0])
+        elif number > last[1] + 1:
+            gaps.append(row)
         last = dialogue, number
         utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
+    if gaps:
+        what = f"in front of {len(gaps)} rows lines of the dialogue are missing (first: row {gaps[0]})"
+        print_once(f"{path.name}: {what}; their context is the last line that is there")
     return utterances
 
 

@@ -42,6 +42,9 @@ SUBMISSIONS = {
 }
 LABEL_FILE = Path(__file__).with_name("label_type.json")  # the competition's 42 labels
 TOKENIZERS_OWN = ("PAD", "UNK", "CLS", "SEP", "MASK")  # in brackets they are BERT's
+# Offsets that count something else than characters put entities that recur at wrong places.
+FAR = 2
+FEW_GUESSES, GUESSED_SHARE = 4, 0.01  # rows, at most, of which that is a mistake of their own
 UNLABELLED = (None, "blind")  # what stands in the label column of a test file
 TSV_COLUMNS = ["id", "sentence", "entity1", "e1_start", "e1_end", "entity2", "e2_start", "e2_end", "label"]
 NER_COLUMNS = ["id", "type1", "type2"]
@@ -233,6 +236,7 @@ def read_examples(
     examples: list[RelationExample] = []
     first_row: dict[str, int] = {}
     repaired: list[int] = []
+    guessed: list[int] = []
     for row, fields in read_klue_json(path) if path.suffix.lower() == ".json" else read_tsv(path, TSV_COLUMNS):
         where = f"{path}, row {row}"
         sentence = nfc(fields["sentence"])
@@ -246,9 +250,16 @@ def read_examples(
             entities.append(entity)
             if stated != (entity.start, entity.end) and row not in repaired:
                 repaired.append(row)
+            if is_guess(sentence, entity, stated) and row not in guessed:
+                guessed.append(row)
         label = label_number(fields["label"], label_names, f"{where}, column label")
         group = " ".join(sentence.split())
         examples.append(RelationExample(fields["id"], [sentence], label, group, e1=entities[0], e2=entities[1]))
+    if len(guessed) > max(FEW_GUESSES, len(examples) * GUESSED_SHARE):
+        far = f"are more than {FAR} characters from their entities, which stand there several times"
+        how = "characters from 0, both inclusive, were expected (not bytes, not UTF-16)"
+        what = f"the offsets of {len(guessed)} of {len(examples):,} rows {far} (first: row {guessed[0]}); {how}"
+        raise InputError(f"{path}: {what}")
     places = ", ".join(map(str, repaired[:10])) + ", ..." * (len(repaired) > 10)
     mended = f"{len(repaired)} of them with offsets that do not fit their entities, repaired (rows {places})"
     note(f"{path.name}: {len(examples):,} rows" + (f", {mended}" if repaired else ""))
@@ -282,6 +293,12 @@ def find_entity(
             raise InputError(f"{where}, column e{number}_start: {found}, {wanted}")
         start = min(places, key=lambda place: abs(place - start))
     return Entity(start, start + len(entity) - 1, kind)
+
+
+def is_guess(sentence: str, entity: Entity, stated: tuple[int, int]) -> bool:
+    """Whether an entity of which the sentence has several was found far from where the file says."""
+    word = sentence[entity.start : entity.end + 1]
+    return abs(entity.start - stated[0]) > FAR and sentence.find(word) != sentence.rfind(word)
 
 
 def label_number(label: object, label_names: list[str], where: str) -> int:

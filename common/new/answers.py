@@ -2,8 +2,10 @@
 
 from common.console import InputError
 from common.guards.cells import kind_of
+from common.guards.samples import by_value
 from common.new.code import as_source
 from common.new.kinds import SEPARATORS, Target
+from common.new.roles import refuse_braces
 from common.tables import Table, nearest
 from common.tables.columns import is_list, listed
 
@@ -23,6 +25,8 @@ def find_submission(
         function, why = answer_of(sample, header[0], target, metric)
         return source(None, {header[0]: function}), [used(function)], f"{why}; without ids, in the test file's order"
     ids = [fields[0] for _, fields in sample.rows]
+    if len(header) == 2:
+        refuse_braces(header[1], sample)
     if len(set(ids)) < len(ids):
         value = next(value for value in ids if ids.count(value) > 1)
         what = f"id {value!r:.80} stands in {ids.count(value)} rows, expected one row an id"
@@ -128,7 +132,8 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
     if numeric and own and not is_number:
         function = f"probability_of({as_source(own[-1])})"
         return function, f"{column}: {function}, by the column's name"
-    wants = metric in OF_PROBABILITIES or (kind == "number" and not set(cells) <= set(target.names))
+    as_labels = is_number and {*map(by_value, cells)} == {*map(by_value, target.names)}  # 0.0 and 1.0 are 0 and 1
+    wants = metric in OF_PROBABILITIES or (kind == "number" and not (as_labels or set(cells) <= set(target.names)))
     if numeric and len(target.names) == 2 and wants:
         function = f"probability_of({as_source(target.names[1])})"
         return function, f"{column}: {function}, as {metric} and the sample's cells want; name the other label if not"

@@ -1,6 +1,7 @@
 """The text of data.py: plain code for these columns, under 60 lines, which a person goes on with."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from common.new.kinds import Target
@@ -30,6 +31,7 @@ class Plan:
 
 
 HELP = {"html": "&amp; in a text becomes &", "percent": "%%20 in a text becomes a space"}
+PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",]|,(?! ))*(?:, |$)')  # of a line of Python, up to a comma
 OPTIONS = {"html": "html_entities", "percent": "percent_escapes"}
 
 
@@ -41,7 +43,7 @@ def data_py(plan: Plan) -> str:
     values = {key: f"args.{key}" for key in options} | ({} if plan.recipe == "nsmc" else {"special_tokens": "[]"})
     pairs = ", ".join(f'"{key}": {value}' for key, value in values.items())
     lines = [
-        f'"""{plan.name}: {", ".join(plan.roles.text_columns)} -> {", ".join(plan.target.columns):.60}',
+        f'"""{plan.name}: {in_words(plan.roles.text_columns)} -> {in_words(plan.target.columns):.60}',
         "",
         f"Written by common.new from the columns of {plan.files['train_file']}, to be edited. What train.py and",
         'predict.py want of it: docs/new_competition.md."""',
@@ -108,6 +110,11 @@ def as_source(value: object, brackets: str = "[]") -> str:
     return f"{brackets[0]}{inside}{',' if brackets == '()' and len(value) == 1 else ''}{brackets[1]}"
 
 
+def in_words(columns: list[str]) -> str:
+    """Names of columns in a docstring: no line breaks and quotes, which a table's header may hold."""
+    return re.sub(r'[\s"\\\\]+', " ", ", ".join(columns))
+
+
 def target_source(target: Target) -> str:
     if target.kind == "number":
         return f"Number({as_source(target.names[0])})"
@@ -121,13 +128,13 @@ def targets_import(target: Target) -> list[str]:
 
 
 def wrapped(line: str, width: int = 118) -> list[str]:
-    """A long list over several lines, broken behind commas."""
-    lines = []
-    while len(line) > width:
-        cut = line.rfind(", ", 0, width) + 1
-        lines.append(line[:cut])
-        line = "    " + line[cut:].lstrip()
-    return [*lines, line]
+    """A long list over several lines, broken behind commas, but not inside of a string."""
+    lines = [""]
+    for piece in PIECE.findall(line):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            lines.append("    ")
+        lines[-1] += piece
+    return [part.rstrip() for part in lines]
 
 
 def column_helpers(plan: Plan) -> list[str]:
@@ -156,7 +163,7 @@ def label_lines(target: Target) -> list[str]:
     refuses it in rows to train on."""
     column = target.columns[0]
     cell = f"values.get({as_source(column)})"
-    where = f'f"{{where}}, column {column}"'
+    where = f"f{as_source(f'{{where}}, column {column}')}"
     if len(target.columns) > 1 and target.kind == "labels":
         return ["        label = marked_label(values, LABEL_NAMES, where)"]
     if len(target.columns) > 1:
@@ -210,7 +217,7 @@ def read_examples(plan: Plan) -> list[str]:
         *(["    first_row = {}"] if row_id else []),
         *[f"    {part}" for part in wrapped(loop)],
         '        where = f"{path}, row {row}"',
-        *([f'        check_id({identity}, "{row_id}", row, first_row, path)'] if row_id else []),
+        *([f"        check_id({identity}, {as_source(row_id)}, row, first_row, path)"] if row_id else []),
         "        segments = [fill(segment, values) for segment in SEGMENTS]",
         *(
             [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.console import InputError
 from common.guards.cells import is_missing
+from common.guards.samples import by_value
 from common.guards.spelling import nfc
 from common.new.looks import Column, is_number
 from common.tables import Table, nearest
@@ -253,6 +254,9 @@ def classes(
     ]
     if alike:
         why += f"; {alike[0]!r:.40} and {alike[0].casefold()!r:.40} differ in case only: are they one label?"
+    same = [name for name in names if [by_value(other) for other in names].count(by_value(name)) > 1]
+    if same:
+        why += f"; {same[0]!r:.40} and {same[1]!r:.40} are the same number: are they one label?"
     return Target("ordered" if ordered else "labels", [column.name], names, why, {name: counts[name] for name in names})
 
 

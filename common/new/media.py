@@ -295,7 +295,7 @@ def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: b
     loop = [
         "    for row, values in rows:",
         '        where = f"{path}, row {row}"',
-        f'        check_id({identity}, "{of_test or row_id}", row, first_row, path)',
+        f"        check_id({identity}, {as_source(of_test or row_id)}, row, first_row, path)",
         f"        file = find_file(folder, values[{as_source(column)}], {suffixes}, where)",
         *label_lines(plan.target),
     ]

@@ -79,7 +79,7 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         *(["    first_row = {}"] if row_id else []),
         *[f"    {part}" for part in wrapped(loop)],
         '        where = f"{path}, row {row}"',
-        *([f'        check_id({identity}, "{row_id}", row, first_row, path)'] if row_id else []),
+        *([f"        check_id({identity}, {as_source(row_id)}, row, first_row, path)"] if row_id else []),
         f"        text = nfc(values[{as_source(text)}])",
         f'        check_text(text, f"{{where}}, column {text}")',
         "        sentence, spans = take_out_marks(text)",

@@ -62,6 +62,8 @@ def find_roles(
     found_id = None if of_test else find_id(tables, columns, row_id or by_sample, targets, why, bool(by_sample))
     segments = find_segments(tables, columns, text, [*targets, found_id], why)
     roles = Roles(found_id, segments, targets, why, of_test)
+    for name in (*targets, found_id, of_test):
+        refuse_braces(name or "", train)
     for name in train.header:
         why.setdefault(name, "not used; --text takes it in")
     for name in roles.text_columns:
@@ -71,6 +73,12 @@ def find_roles(
             if part in tables:
                 check_column(name, tables[part], "--text")
     return roles
+
+
+def refuse_braces(name: str, table: Table) -> None:
+    """Raise InputError for a column that the templates and formats of data.py could not name."""
+    if {"{", "}"} & {*name}:
+        raise InputError(f"{table.path}, row 1: column {name!r:.80} has a brace in its name; rename it in the files")
 
 
 def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: str | None, why: dict) -> list[str]:
@@ -181,16 +189,17 @@ def find_segments(
         reason = "it reads like text"
     if not names:
         raise InputError(f"{train.path}: none of {','.join(train.header):.200} reads like text; name it with --text")
-    return join_columns([columns[name] for name in names], reason, why)
+    return join_columns([columns[name] for name in names], train, reason, why)
 
 
-def join_columns(columns: list[Column], reason: str, why: dict[str, str]) -> list[str]:
+def join_columns(columns: list[Column], table: Table, reason: str, why: dict[str, str]) -> list[str]:
     """Short columns stand before the next long one, "{keyword}: {text}"; each long one is a segment."""
     longest = max(column.median for column in columns)
     segments = []
     before = ""
     for column in columns:
         is_short = column.median < longest / 3
+        refuse_braces(column.name, table)
         before += f"{{{column.name}}}"
         if is_short and column is not columns[-1]:
             before += ": "

@@ -19,7 +19,7 @@ from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
 from common.guards.precision import train_in_native_precision
-from common.guards.tasks import check_task_folder
+from common.guards.tasks import check_task_folder, note_other_tasks
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
@@ -260,6 +260,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     refuse_unsupported()
     refuse_fsdp("predict.py")
     check_predict_values(args)
+    note_other_tasks(args.run_dir, task_dir)
 
     import torch
 

@@ -7,7 +7,6 @@ import ast
 import html
 import math
 import re
-import string
 import urllib.parse
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +17,7 @@ from common.tables.nearest import nearest
 
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")  # cells of a column that stands for one label, in any case
 MARKED = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
+PIECE = re.compile(r"(\{\{|\}\})|(\{[^{}]*\})|([^{}]+)|(.)")  # of a template
 PERCENT = re.compile("(?:%[0-9A-Fa-f]{2})+")
 # Lists as numpy writes them, without commas: ['a' 'b'], which Python would read as 'ab'; [1 2 3].
 QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -32,7 +32,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     """
     parts = []
     skipped = False
-    for text, column, _, _ in string.Formatter().parse(template):
+    for text, column in parts_of(template):
         if column is None:
             parts.append(text if parts else "")
         elif values[column].strip():
@@ -45,14 +45,22 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 def columns_of(template: str) -> list[str]:
     """The columns that a template names. Raises InputError for one that is no template."""
-    try:
-        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
-    except ValueError as error:
-        raise InputError(f"template {template!r:.80}: {error}, expected text with {{column}} in it") from error
-    for _, column, form, conversion in fields:
-        if form or conversion:
-            raise InputError(f"template {template!r:.80}: {column!r} has a format, expected {{{column}}} alone")
-    return [column for _, column, _, _ in fields]
+    return [column for _, column in parts_of(template) if column is not None]
+
+
+def parts_of(template: str) -> list[tuple[str, str | None]]:
+    """(text, the column behind it) in order, None where there is none; {{ is a brace. A column's name may hold what
+    Python's format() would take for a format, as in `{title: sub}`. Raises InputError for a brace without its other."""
+    parts = []
+    text = ""
+    for escaped, column, plain, single in PIECE.findall(template):
+        if single:
+            raise InputError(f"template {template!r:.80}: a single {single!r}, expected text with {{column}} in it")
+        if column:
+            parts.append((text, column[1:-1]))
+            text = ""
+        text += escaped[:1] + plain
+    return [*parts, (text, None)]
 
 
 def decode_html(text: str) -> str:

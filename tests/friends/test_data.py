@@ -135,6 +135,15 @@ def test_what_predict_must_know_is_in_preprocessing_and_makes_the_same_rows_agai
     ]
 
 
+def test_lines_that_are_missing_in_a_dialogue_are_counted(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    lines = ["0,0,0,A,x", "1,0,9,B,y", "2,0,10,B,y", "3,1,3,A,z", "4,1,5,A,z"]
+    path.write_text("\n".join(["id,i_dialog,i_utterance,speaker,utterance", *lines]), encoding="utf-8")
+    assert len(read_utterances(path, repair=True)) == 5
+    told = "in front of 2 rows lines of the dialogue are missing (first: row 3)"
+    assert capsys.readouterr().out.startswith(f"t.csv: {told}; their context")
+
+
 def test_a_dialogue_that_is_torn_apart_in_the_csv_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("id,i_dialog,i_utterance,speaker,utterance\n0,0,0,A,x\n1,1,0,A,y\n2,0,1,A,z\n", encoding="utf-8")

@@ -225,9 +225,10 @@ BAD = {
     "a template with a format": (
         ["a", "b"] * 30,
         ["--text", "{text:>9}"],
-        "'text' has a format, expected {text} alone",
+        "no column 'text:>9' (nearest: 'text')",
     ),
     "a broken template": (["a", "b"] * 30, ["--text", "{text"], "expected text with {column} in it"),
+    "a brace in a name": (["a", "b"] * 30, ["--target", "tar{get}"], "no column 'tar{get}'"),
     "a target column": (["a", "b"] * 30, ["--target", "targets"], "no column 'targets' (nearest: 'target')"),
     "the target as text": (["a", "b"] * 30, ["--text", "text,target"], "is the target"),
     "a repeated id": (["a", "b"] * 30, ["--id", "keyword"], "row 3, column keyword: is empty"),

@@ -292,3 +292,42 @@ def test_klue_re_does_not_take_a_column_a_label(folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(InputError, match="klue_re reads one column of labels"):
         list(build(parse()))
+
+
+def test_names_of_columns_and_labels_are_questions_with_any_marks(folder, monkeypatch):
+    """As forms write them: line breaks, quotes, colons, commas behind which a line of data.py could be broken."""
+    question = 'Say, freely: what was "good", what was not!\n(a\\b) ' * 4
+    labels = ["Arts, " + "x" * 150, "Law, order and 'peace', and more", 'a "b"', "{c}"]
+    rows = [(f"{i:03}", text, labels[i % 4]) for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ['i"d', question, "your: choice"], rows)
+    test = write(folder / "test.csv", ['i"d', question], [row[:2] for row in rows])
+    _, data = make(monkeypatch, "--train", train, "--test", test, "--id", 'i"d', "--target", "your: choice")
+    found = [(row.id, row.segments[0], data.LABEL_NAMES[row.label]) for row in rows_of(data, train)]
+    assert found == rows
+    assert [row.id for row in rows_of(data, test)] == [row[0] for row in rows]
+
+
+def test_a_brace_in_a_name_is_refused_and_1_and_1_0_are_asked_about(folder, monkeypatch):
+    rows = [(text, ("0", "1", "1.0")[i % 3]) for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["text", "la{b}el"], rows)
+    assert "column 'la{b}el' has a brace" in refused(monkeypatch, "--train", train, "--target", "la{b}el")
+    train = write(folder / "train.csv", ["text", "label"], rows)
+    said, _ = make(monkeypatch, "--train", train)
+    assert "'1' and '1.0' are the same number: are they one label?" in said
+
+
+def test_labels_of_a_sample_may_be_spelled_as_numbers_with_a_point(folder, monkeypatch):
+    rows = [(f"{i:03}", text, str(i % 2)) for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["id", "text", "target"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows])
+    sample = write(folder / "sample.csv", ["id", "target"], [(row[0], f"{i % 2}.0") for i, row in enumerate(rows)])
+    said, _ = make(monkeypatch, "--train", train, "--test", test, "--sample", sample)
+    assert "submission: target: most_likely_label" in said
+
+
+def test_numpys_lists_are_several_labels(folder, monkeypatch):
+    lists = [["a"], ["a", "b"], ["b"], ["b", "c"], ["c"]]
+    cells = ["[" + " ".join(f"'{name}'" for name in lists[i % 5]) + "]" for i in range(60)]
+    data, labels = labels_of_cells(folder, monkeypatch, cells)
+    assert list(data.LABEL_NAMES) == ["a", "b", "c"]
+    assert [tuple(label) for label in labels[:2]] == [(1, 0, 0), (1, 1, 0)]
