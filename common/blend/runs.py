@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.console import InputError
+from common.console import InputError, print_once
 from common.files import read_json, read_yaml
 from common.guards.manifest import check_fold
 from common.guards.spelling import nfc
@@ -51,6 +51,7 @@ def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
             raise InputError(f"{path}: has split the rows into other folds than {paths[0]}; expected the same folds")
         parts.append(part)
         folds.append(fold)
+        note_other_file(path, "train_file", sha256_of_run(paths[0], "train_file"), f"that of {paths[0]}")
     return Runs(short_names(paths), parts, folds[0])
 
 
@@ -61,6 +62,21 @@ def check_task(run_dir: Path, task: str) -> None:
         raise InputError(f"{run_dir}: holds no run.json; the folder of a run was expected")
     if (found := read_json(record).get("task")) != task:
         raise InputError(f"{run_dir}: is a run of {found}, expected one of {task}")
+
+
+def note_other_file(run_dir: str | Path, option: str, expected: str | None, whose: str) -> None:
+    """Say that a run's train_file or test_file is another than the expected one, by SHA-256: its rows are told by their
+    ids alone, and where these are the rows' numbers nothing else would show that the order is another."""
+    found = sha256_of_run(run_dir, option)
+    if None not in (found, expected) and found != expected:
+        print_once(f"warning: {run_dir}: its {option} has other content than {whose}; rows are matched by id alone")
+
+
+def sha256_of_run(run_dir: str | Path, option: str) -> str | None:
+    """Of the file of a run's option; None where that is not known."""
+    record = Path(run_dir) / "run.json"
+    entry = read_json(record).get("data", {}).get(option) if record.is_file() else None
+    return (entry or {}).get("sha256")
 
 
 def oof_file(run_dir: Path) -> Path:

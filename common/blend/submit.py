@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from common.blend.runs import Runs
+from common.blend.runs import Runs, note_other_file, sha256_of_run
 from common.console import InputError, print_once
 from common.examples import TextExample
 from common.files import read_yaml
@@ -65,6 +65,7 @@ def test_logits(paths: Sequence[Path], runs: Runs) -> list[Logits]:
             parts.append(part.reorder(parts[0].ids) if parts else part)
         except InputError as error:
             raise InputError(f"{file}: has other rows than {files[0]} ({error})") from error
+        note_other_file(path, "test_file", sha256_of_run(paths[0], "test_file"), f"that of {paths[0]}")
     return parts
 
 

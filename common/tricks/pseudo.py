@@ -13,11 +13,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from common.blend.runs import held_out_ids
+from common.blend.runs import held_out_ids, note_other_file
 from common.console import InputError, print_once
 from common.examples import TextExample, check_examples
 from common.files import read_json, write_json
 from common.folds import Fold, Splits
+from common.guards.inputs import data_sha256
 from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tricks.teacher import own_fold_file
@@ -59,6 +60,7 @@ def check_pseudo(args: Any, rows: Sequence, train: Sequence, splits: Splits, lab
     elif splits[0][1] is not None:
         how = "name an --eval_file, or K folds as the run's"
         raise InputError(f"pseudo_run {run_dir}: its models have seen the tenth that is held back here; {how}")
+    note_other_file(run_dir, "test_file", data_sha256(args.pseudo_file), args.pseudo_file)
     for fold in range(len(splits)):
         logits = predictions(args, fold, len(splits))
         if logits.label_names != list(label_names):

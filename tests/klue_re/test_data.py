@@ -103,9 +103,7 @@ def test_offsets_that_do_not_fit_are_repaired_to_the_nearest_place_and_counted(r
 def test_offsets_in_bytes_are_refused_where_entities_recur(read):
     sentence = "이순신이 싸운 바다는 이순신의 고향"
     rows = [[f"w{i}", sentence, "이순신", "33", "41", "바다", "20", "25", "관계_없음"] for i in range(5)]
-    with pytest.raises(
-        InputError, match="offsets of 5 of 5 rows are more than 2 characters .*first: row 1.*not bytes"
-    ):
+    with pytest.raises(InputError, match="offsets of 5 of 5 rows are more than 2 characters .*first: row 1.*not bytes"):
         read(tsv(rows))
     inclusive = [[f"w{i}", sentence, "이순신", "13", "15", "바다", "9", "10", "관계_없음"] for i in range(5)]
     examples, _ = read(tsv(inclusive))  # counted from 1: the nearest place is the right one

@@ -223,3 +223,17 @@ def test_folds_may_be_numbered_otherwise_and_rows_stand_in_another_order(tmp_pat
     run_blend(monkeypatch, ROOT / "nsmc", first, other, "--output_dir", out, "--bags", 2)
     saved = Logits.load(out / "oof_logits.npz")
     assert np.allclose(saved.logits, logits, atol=1e-5) and np.array_equal(saved.labels, labels)
+
+
+def test_a_run_of_another_test_file_is_said_since_its_rows_are_told_by_their_ids_alone(
+    tmp_path, monkeypatch, labels, capsys
+):
+    runs = []
+    for number, name in enumerate(("first", "same", "other")):
+        runs.append(make_run(tmp_path / name, "nsmc", labels, noisy_logits(labels, 1.0, number)))
+        data = {"train_file": {"sha256": "t"}, "test_file": {"sha256": "b" if name == "other" else "a"}}
+        (tmp_path / name / "run.json").write_text(json.dumps({"task": "nsmc", "data": data}))
+    run_blend(monkeypatch, ROOT / "nsmc", *runs, "--output_dir", tmp_path / "out", "--bags", 2)
+    said = [line for line in capsys.readouterr().out.splitlines() if "other content" in line]
+    what = f"its test_file has other content than that of {runs[0]}; rows are matched by id alone"
+    assert said == [f"warning: {runs[2]}: {what}"]
