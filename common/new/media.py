@@ -138,13 +138,15 @@ def look_at_table(
     columns = columns_of(table)
     targets = find_targets(tables, columns, args.target, {})
     column = find_path_column(table, columns, targets, args.path, media, where)
+    files: dict[Path, str] = {}
     for row, values in table.records():
-        find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
-    if len(set(columns[column].cells)) < len(columns[column].cells):
-        value, _ = columns[column].counts.most_common(1)[0]
-        raise InputError(
-            f"{table.path}, column {column}: {value!r:.80} stands in several rows, expected each file once"
-        )
+        value = values[column]
+        file = find_file(where, value, media.suffixes, f"{table.path}, row {row}, column {column}")
+        if file in files:
+            also = f" (as {files[file]!r:.80}, too)" if files[file] != value else ""
+            what = f"{value!r:.80} stands in several rows{also}, expected each file once"
+            raise InputError(f"{table.path}, column {column}: {what}")
+        files[file] = value
     how = args.kind, args.metric, names_in_order(args), args.decimal
     target = find_target(table, [columns[name] for name in targets], *how)
     check_test_labels({part: tables[part] for part in ("train", "test") if part in tables}, target)

@@ -204,6 +204,14 @@ def test_a_file_that_is_not_there_or_leads_out_of_the_folder_is_named_by_its_row
         (files / "labels.csv").write_text(text)
 
 
+def test_a_file_that_two_rows_name_in_two_ways_is_refused(files, monkeypatch):
+    for names, also in ((("p1", "./p1.png"), " (as 'p1', too)"), (("p1", "p1"), "")):
+        (files / "labels.csv").write_text(f"file,kind\n{names[0]},a\n{names[1]},b\np2,a\n")
+        with pytest.raises(InputError) as raised:
+            make(monkeypatch, "reon_face", "--images", "images", "--labels", "labels.csv", "--target", "kind")
+        assert f"{names[1]!r} stands in several rows{also}, expected each file once" in str(raised.value)
+
+
 @pytest.mark.parametrize(("recipe", "option"), [("reon_face", "images"), ("hand_signal", "clips")])
 def test_the_samples_ids_are_found_in_another_column_than_the_files_names(files, monkeypatch, recipe, option):
     (files / "test.csv").write_text("number,file\n07,p1\n03,p0\n")
