@@ -96,6 +96,7 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         submission=submission,
         answers=answers,
         header=header,
+        unquoted=not any(table.quoted for part, table in tables.items() if part in ROWS),
         numbering=numbering,
         html=any(column.share(HTML) for column in texts),
         percent=any(column.share(PERCENT) for column in texts),
@@ -126,12 +127,23 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
 
 def read_tables(args: argparse.Namespace, header: list[str] | None) -> dict[str, Table]:
     tables = {part: read_table(vars(args)[part], header) for part in ROWS if vars(args)[part]}
+    if not all(table.quoted for table in tables.values()):
+        tables = read_alike(tables, header)
     if args.sample:
         tables["sample"] = read_sample(args.sample)
     for table in tables.values():
         if not len(table):
             raise InputError(f"{table.path}: holds no rows")
     return tables
+
+
+def read_alike(tables: dict[str, Table], header: list[str] | None) -> dict[str, Table]:
+    """Where a quote opens nothing in one file, neither does it in the others: a few rows would lose theirs, and those
+    of one file would read otherwise than those of another. As they are where one cannot be read so."""
+    try:
+        return {part: read_table(table.path, header, tab_quotes=False, note=None) for part, table in tables.items()}
+    except InputError:
+        return tables
 
 
 def read_sample(path: str) -> Table:

@@ -12,8 +12,9 @@ from common.new.roles import Roles
 class Plan:
     """All that is known of a new folder.
 
-    files: option -> name in data/. header: of files without one. numbering: of rows without an id, from which number;
-    None: the line. submission, answers: source, and what it imports. html, percent: whether texts have &amp; or %20.
+    files: option -> name in data/. header: of files without one. unquoted: a quote opens nothing. numbering: of rows
+    without an id, from which number; None: the line. submission, answers: source, and what it imports. html, percent:
+    whether texts have &amp; or %20.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Plan:
     submission: str
     answers: list[str]
     header: list[str] | None = None
+    unquoted: bool = False
     numbering: int | None = None
     html: bool = False
     percent: bool = False
@@ -194,7 +196,7 @@ def loop_over_rows(plan: Plan) -> tuple[str, str]:
     row_id, only_test = plan.roles.id, plan.roles.id_of_test
     needed = [*([row_id] if row_id else []), *plan.roles.text_columns]
     optional = [c for c in [*([only_test] if only_test else []), *plan.target.columns] if c not in needed]
-    table = "read_table(path, COLUMNS)" if plan.header else "read_table(path)"
+    table = f"read_table(path{', COLUMNS' * bool(plan.header)}{', tab_quotes=False' * plan.unquoted})"
     records = f"{table}.records({as_source(needed)}, {as_source(optional)})"
     if row_id:
         return f"for row, values in {records}:", f"values[{as_source(row_id)}]"

@@ -42,6 +42,7 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
     row_id = plan.roles.id
     loop, identity = loop_over_rows(plan)
     constants = [line for line in head(plan) if not line.startswith("SUBMISSION = ")]
+    where = f"{{where}}, column {text}"
     lines = [
         f'"""{plan.name}: {text} -> {target}, written by common.new, to be edited; see docs/new_competition.md."""',
         "",
@@ -81,10 +82,10 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         '        where = f"{path}, row {row}"',
         *([f"        check_id({identity}, {as_source(row_id)}, row, first_row, path)"] if row_id else []),
         f"        text = nfc(values[{as_source(text)}])",
-        f'        check_text(text, f"{{where}}, column {text}")',
+        f"        check_text(text, f{as_source(where)})",
         "        sentence, spans = take_out_marks(text)",
         '        if sorted(spans) != ["e1", "e2"]:',
-        f'            raise InputError(f"{{where}}, column {text}: expected <e1>...</e1> and <e2>...</e2>")',
+        f"            raise InputError(f{as_source(f'{where}: expected <e1>...</e1> and <e2>...</e2>')})",
         f'        label = label_number(values.get({as_source(target)}), preprocessing["label_names"], where)',
         "        entities = {name: Entity(*span) for name, span in spans.items()}",
         f"        examples.append(RelationExample({identity}, [sentence], label, sentence, **entities))",

@@ -106,19 +106,26 @@ def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: s
 
 
 def id_of_sample(tables: dict[str, Table], columns: dict[str, Column]) -> str | None:
-    """The column of the test file whose values are the sample's ids, whatever its name."""
+    """The column of the test file whose values are the sample's ids: the one that is called as there, or whatever its
+    name. Raises InputError where two have them in another order."""
     if "sample" not in tables or "test" not in tables or len(tables["sample"].header) < 2:
         return None
-    wanted = {nfc(fields[0]) for _, fields in tables["sample"].rows}
-    test = tables["test"]
+    sample, test = tables["sample"], tables["test"]
+    wanted = {nfc(fields[0]) for _, fields in sample.rows}
+    found = {}
     for number, name in enumerate(test.header):
         ids = [nfc(fields[number]) for _, fields in test.rows]
-        if len(ids) != len(wanted) or set(ids) != wanted:
-            continue
-        counted = ids in [[str(k) for k in range(start, len(ids) + start)] for start in (0, 1)]
-        # a training file whose ids repeat can do without where the rows' numbers are the test file's ids
-        return None if counted and name in columns and not columns[name].is_unique else name
-    return None
+        if len(ids) == len(wanted) and set(ids) == wanted:
+            found[name] = ids
+    name = sample.header[0] if sample.header[0] in found else next(iter(found), None)
+    if name is None:
+        return None
+    if name != sample.header[0] and (others := [other for other, ids in found.items() if ids != found[name]]):
+        what = f"columns {name!r:.80} and {others[0]!r:.80} both have the ids of {sample.path}, in other rows"
+        raise InputError(f"{test.path}: {what}; name the right one with --id")
+    counted = found[name] in [[str(k) for k in range(start, len(wanted) + start)] for start in (0, 1)]
+    # a training file whose ids repeat can do without where the rows' numbers are the test file's ids
+    return None if counted and name in columns and not columns[name].is_unique else name
 
 
 def find_id(

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -314,6 +315,34 @@ def test_a_brace_in_a_name_is_refused_and_1_and_1_0_are_asked_about(folder, monk
     train = write(folder / "train.csv", ["text", "label"], rows)
     said, _ = make(monkeypatch, "--train", train)
     assert "'1' and '1.0' are the same number: are they one label?" in said
+
+
+def test_a_quote_that_opens_nothing_in_one_file_opens_nothing_in_the_others(folder, monkeypatch):
+    lines = [f'{i:03}\t"Hi" he said {text}\t{"ab"[i % 2]}' for i, text in enumerate(texts(40))]
+    (folder / "train.tsv").write_text("\n".join(["id\ttext\tlabel", *lines]))
+    (folder / "test.tsv").write_text('id\ttext\n1\t"Hi"\n2\tHi\n')
+    _, data = make(monkeypatch, "--train", "train.tsv", "--test", "test.tsv", "--text", "text")
+    assert [row.segments for row in rows_of(data, "test.tsv")] == [['"Hi"'], ["Hi"]]
+    assert rows_of(data, "train.tsv")[0].segments[0].startswith('"Hi" he')
+    (folder / "train.tsv").write_text("\n".join(["id\ttext\tlabel", *lines]).replace('"Hi"', "Hi"))
+    shutil.rmtree(folder / "made")
+    _, data = make(monkeypatch, "--train", "train.tsv", "--test", "test.tsv")
+    assert [row.segments for row in rows_of(data, "test.tsv")] == [["Hi"], ["Hi"]]
+
+
+def test_of_two_columns_with_the_samples_ids_the_one_with_its_name_counts_and_without_one_is_asked_for(
+    folder, monkeypatch
+):
+    train = write(
+        folder / "train.csv", ["no", "code", "text", "label"], [(i, i, t, i % 2) for i, t in enumerate(texts(40))]
+    )
+    test = write(folder / "test.csv", ["no", "code", "text"], [(i, 9 - i, f"wind and rain {i}") for i in range(10)])
+    files = ["--train", train, "--test", test, "--sample"]
+    sample = write(folder / "sample.csv", ["id", "label"], [(i, 0) for i in range(10)])
+    assert "columns 'no' and 'code' both have the ids" in refused(monkeypatch, *files, sample)
+    sample = write(folder / "sample.csv", ["code", "label"], [(i, 0) for i in range(10)])
+    _, data = make(monkeypatch, *files, sample)
+    assert [row.id for row in rows_of(data, test)] == [str(9 - i) for i in range(10)]
 
 
 def test_labels_of_a_sample_may_be_spelled_as_numbers_with_a_point(folder, monkeypatch):
