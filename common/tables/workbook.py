@@ -4,6 +4,7 @@ import re
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from common.console import InputError, first_line
@@ -23,8 +24,8 @@ DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError
 def read_workbook(path: Path, data: bytes) -> Table:
     """Rows are numbered as Excel does; the first is the header. A formula gives the value that Excel saved with it.
 
-    A date is ISO 8601, a whole number has no point. Raises InputError for a damaged workbook, several sheets with
-    content, and one that claims too much.
+    A date is ISO 8601, a whole number has no point and the zeros in front that its format shows. Raises InputError for a
+    damaged workbook, several sheets with content, a formula without its value, and one that claims too much.
     """
     from xml.etree.ElementTree import ParseError
 
@@ -37,7 +38,8 @@ def read_workbook(path: Path, data: bytes) -> Table:
         cells = 0
         for sheet in book.worksheets:
             rows = []
-            for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+            for number, cells_of_row in enumerate(sheet.iter_rows(), start=1):
+                row = [padded_number(cell) for cell in cells_of_row]
                 cells += len(row)
                 check_cells(path, len(data), cells)
                 if any(value is not None for value in row):
@@ -71,6 +73,14 @@ def refuse_uncalculated(path: Path, data: bytes) -> None:
         if name.startswith("xl/worksheets/") and (found := UNCALCULATED.search(archive.read(name))):
             where = f"{path}, cell {found[1].decode()}"
             raise InputError(f"{where}: holds a formula without its value; open the file in Excel and save it")
+
+
+def padded_number(cell: Any) -> object:
+    """A cell's value; 7 that Excel shows as 007 (format 000) is that text, as an id or a postcode is meant."""
+    value = cell.value
+    if type(value) is int and len(cell.number_format) > 1 and set(cell.number_format) == {"0"}:
+        return f"{value:0{len(cell.number_format)}}"
+    return value
 
 
 def whole(value: object) -> object:

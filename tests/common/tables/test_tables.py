@@ -173,6 +173,20 @@ def test_numbers_of_json_are_spelled_as_in_the_file(tmp_path):
     assert read_table(tmp_path / "t.jsonl").rows[0][1] == ["1e5", "12345678901234567890.0", "[0.5, 1.0]", ""]
 
 
+def test_zeros_that_excel_shows_in_front_of_a_number_are_read(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["id", "n"], [7, 7], [12345, 0.5], [None, True]):
+        book.active.append(row)
+    for line in (2, 3, 4):
+        book.active.cell(line, 1).number_format = "000"
+    book.save(tmp_path / "t.xlsx")
+    assert [fields for _, fields in read_table(tmp_path / "t.xlsx").rows] == [
+        ["007", "7"],
+        ["12345", "0.5"],
+        ["", "True"],
+    ]
+
+
 def test_rows_are_named_by_the_line_that_they_begin_on(tmp_path):
     (tmp_path / "t.csv").write_text(CSV)
     assert [row for row, _ in read_table(tmp_path / "t.csv").rows] == [2, 3, 5]
