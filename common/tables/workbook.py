@@ -24,8 +24,8 @@ DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError
 def read_workbook(path: Path, data: bytes) -> Table:
     """Rows are numbered as Excel does; the first is the header. A formula gives the value that Excel saved with it.
 
-    A date is ISO 8601, a whole number has no point and the zeros in front that its format shows. Raises InputError for a
-    damaged workbook, several sheets with content, a formula without its value, and one that claims too much.
+    A date is ISO 8601, a whole number has no point and the zeros in front that its format shows. Raises InputError for
+    a damaged workbook, several sheets with content, a formula without its value, and one that claims too much.
     """
     from xml.etree.ElementTree import ParseError
 
