@@ -34,6 +34,12 @@ def find_submission(
     others = header[1:]
     if len(others) > 1 and (around := around_names(others, target.names)):
         function = function_per_label(sample, others, target, metric)
+        in_order = [f"{around[0]}{name}{around[1]}" for name in target.names]
+        if in_order != others:
+            labels = dict(zip(in_order, target.names, strict=True))
+            each = {column: f"probability_of({as_source(labels[column])})" for column in others}
+            why = f"{len(others)} columns, one a label, in another order than the labels: probability_of each"
+            return source(header[0], each), ["probability_of"], why
         pattern = "{label}".join(part.replace("{", "{{").replace("}", "}}") for part in around)
         return source(header[0], {pattern: function}), [function], f"{len(others)} columns, one a label: {function}"
     if len(others) > 1:
@@ -92,8 +98,12 @@ def around_names(columns: list[str], names: list[str]) -> tuple[str, str] | None
     return None
 
 
-def order_of_sample(sample: Table | None, names: list[str]) -> list[str]:
-    """The labels in the order of the sample's columns, where these are one for every label; else as they are."""
+def order_of_sample(sample: Table | None, target: Target) -> list[str]:
+    """The labels in the order of the sample's columns, where these are one for every label; else as they are. So where
+    their order says something: of ordered classes, and of two, whose second is the positive one of a metric."""
+    names = target.names
+    if target.kind == "ordered" or (target.kind == "labels" and len(names) == 2):
+        return names
     others = sample.header[1:] if sample is not None else []
     if around := around_names(others, names):
         before, behind = around

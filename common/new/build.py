@@ -78,7 +78,7 @@ def build_texts(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
     how = args.kind, args.metric, names_in_order(args), args.decimal
     target = find_target(train, [columns[name] for name in roles.targets], *how)
     sample = tables.get("sample")
-    target.names = order_of_sample(sample, target.names)
+    target.names = order_of_sample(sample, target)
     metric = find_metric_name(args.metric, target)
     check_test_labels(tables, target)
     test_id = roles.id or roles.id_of_test

@@ -88,7 +88,7 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         target = folders_of_classes(Path(where))
         said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
     if args.labels:  # of folders the names' order is that of the labels
-        target.names = order_of_sample(sample, target.names)
+        target.names = order_of_sample(sample, target)
     metric = find_metric_name(args.metric, target)
     submission, answers, why = find_submission(sample, target, row_id or column, metric)
     of_test = row_id if args.labels and row_id and row_id not in table.header else None

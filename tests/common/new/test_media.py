@@ -155,13 +155,13 @@ def test_clips_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
         assert ("mixup_alpha" in preset) <= (target == "kind" and not argv)
 
 
-def test_a_sample_of_another_format_is_csv_in_the_folder_and_gives_the_order_of_the_labels(files, monkeypatch):
+def test_a_sample_of_another_format_is_csv_in_the_folder_and_gives_the_order_of_the_columns(files, monkeypatch):
     (files / "sample.tsv").write_text("file\tp_b\tp_a\np0\t0.5\t0.5\n")
     argv = ["--images", "images", "--labels", "labels.csv", "--target", "kind", "--sample", "sample.tsv"]
     make(monkeypatch, "reon_face", *argv)
     assert (files / "made" / "data" / "sample_submission.csv").read_text() == "file,p_b,p_a\np0,0.5,0.5\n"
     data = module(files / "made", monkeypatch)
-    assert data.LABEL_NAMES == ["b", "a"]
+    assert data.LABEL_NAMES == ["a", "b"] and list(data.SUBMISSION.columns) == ["p_b", "p_a"]
     assert data.SUBMISSION.column_names(data.LABEL_NAMES) == ["p_b", "p_a"]
 
 

@@ -345,6 +345,27 @@ def test_of_two_columns_with_the_samples_ids_the_one_with_its_name_counts_and_wi
     assert [row.id for row in rows_of(data, test)] == [str(9 - i) for i in range(10)]
 
 
+@pytest.mark.parametrize(
+    ("labels", "columns", "options"),
+    [
+        (["0", "1", "2"], ["c2", "c0", "c1"], ["--kind", "ordered"]),
+        (["low", "mid", "high"], ["chigh", "clow", "cmid"], ["--order", "low,mid,high"]),
+        (["0", "1"], ["c1", "c0"], ["--metric", "f1"]),
+    ],
+)
+def test_columns_of_the_sample_leave_an_order_that_says_something(folder, monkeypatch, labels, columns, options):
+    rows = [(f"{i:03}", text, labels[i % len(labels)]) for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["id", "text", "label"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows])
+    sample = write(folder / "sample.csv", ["id", *columns], [[row[0], *[0.5] * len(columns)] for row in rows])
+    _, data = make(monkeypatch, "--train", train, "--test", test, "--sample", sample, *options)
+    assert list(data.LABEL_NAMES) == labels
+    logits = Logits(["000"], np.array([[3.0, 0.0, -3.0][: len(labels)]]), [-1], labels)
+    cells = data.SUBMISSION.cells(logits)
+    assert list(cells) == columns
+    assert [cells[f"c{label}"][0] for label in labels] == [f"{p:.8f}" for p in logits.probabilities()[0]]
+
+
 def test_labels_of_a_sample_may_be_spelled_as_numbers_with_a_point(folder, monkeypatch):
     rows = [(f"{i:03}", text, str(i % 2)) for i, text in enumerate(texts(40))]
     train = write(folder / "train.csv", ["id", "text", "target"], rows)
