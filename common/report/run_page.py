@@ -226,13 +226,18 @@ def values_table(
 ) -> list[str]:
     """Markdown lines: a row per name, and for several folds their mean and its standard error.
 
-    names: key of a metric -> heading of its column. uncertain: the metric that `standard_error` belongs to.
+    names: key of a metric -> heading of its column. uncertain: the metric that `standard_error` belongs to; that of
+    --metric has `<key>_error` in the results where it is known, out of fold only as a rule.
     """
+    names = {key: heading for key, heading in names.items() if key.removesuffix("_error") not in names.keys() - {key}}
     rows = []
     for name, values in metrics.items():
-        cells = {key: f"{values[key]:{digits}}" for key in names}
-        cells[uncertain] += f" ± {values['standard_error']:{error_digits}}"
-        rows.append([name, *cells.values(), values["n"]])
+        errors = {uncertain: values["standard_error"]}
+        errors |= {key: values[f"{key}_error"] for key in names if f"{key}_error" in values}
+        cells = [
+            f"{values[key]:{digits}}" + (f" ± {errors[key]:{error_digits}}" if key in errors else "") for key in names
+        ]
+        rows.append([name, *cells, values["n"]])
     if len(metrics) > 1 and "fold 0" in metrics:
         columns = [mean_and_error([values[key] for values in metrics.values()]) for key in names]
         rows.append(["mean", *(f"{mean:{digits}} ± {error:{error_digits}}" for mean, error in columns), ""])

@@ -9,6 +9,7 @@ from common.logits import Logits
 from common.metrics import compute_metrics
 from common.report.run_page import (
     find_warnings,
+    metrics_table,
     page_of,
     panels_of_metric,
     plot_confusion,
@@ -78,6 +79,12 @@ def test_tables_hold_the_metrics_and_every_row_has_the_cells_of_its_header(tmp_p
     assert "| seed | 7 |" in text and "per:a\\|b &lt;unk&gt;" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_a_named_metric_has_its_error_where_it_is_known(tmp_path):
+    both = {"oof": {**metrics_of(make()), "f1": 0.5, "f1_error": 0.125}, "eval": {**metrics_of(make()), "f1": 0.25}}
+    header, _, oof, held_out = metrics_table(both)
+    assert "f1 error" not in header and "0.5000 ± 0.1250" in oof and "0.2500 |" in held_out
 
 
 def test_per_class_table_shows_a_dash_where_a_score_is_not_defined(tmp_path):
