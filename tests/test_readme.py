@@ -53,7 +53,7 @@ NUMBER = re.compile(r"\d+\.\d+|`[^`]+`")
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")
 COPIES = {"my_contest": "friends", "my_videos": "hand_signal", "my_images": "reon_face"}
 # the others begin with the name of the folder whose train.py they start
-BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "fold_memory.py": "nsmc"}
+BENCHMARK_TASKS = {"kill_and_resume.py": "friends", "unlabelled.py": "friends", "fold_memory.py": "nsmc"}
 BENCHMARK_OPTIONS = {
     "kill_and_resume.py": ["--save_strategy", "steps", "--save_steps", "5"]
 }  # that it gives train.py itself

@@ -44,8 +44,9 @@ def test_transformers_and_timm_read_labels_weights_and_preprocessing_of_a_saved_
     auto = AutoModelForImageClassification.from_pretrained(folder)
     assert auto.config.id2label == dict(enumerate(NAMES)) and auto.config.face_crop == CROP
     x = torch.rand(2, 3, 40, 40)
-    assert torch.equal(logits(auto, x), logits(model, x))
-    assert torch.equal(logits(load_fold(folder, torch.device("cpu"), NAMES), x), logits(model, x))
+    for read in (auto, load_fold(folder, torch.device("cpu"), NAMES)):
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in read.state_dict().items())
+        torch.testing.assert_close(logits(read, x), logits(model, x))  # the last bit depends on where weights lie
     # the numbers that the page and score.py compute are those of timm's own transforms
     crops = np.random.default_rng(0).integers(0, 255, (2, 40, 40, 3)).astype(np.uint8)
     expected = AutoImageProcessor.from_pretrained(folder)(list(crops))["pixel_values"].numpy()
