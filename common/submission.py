@@ -15,7 +15,7 @@ from typing import Any
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
 from common.guards.cells import check_label
-from common.guards.samples import SampleColumn, check_count, check_header, check_ids, sample_columns
+from common.guards.samples import SampleColumn, check_count, check_header, check_ids
 from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tables.answers import *  # noqa: F403  (data.py has them from here)
@@ -66,7 +66,7 @@ class SubmissionFormat:
             return Submission(self)
         ids = [example.id for example in examples]
         ids = read_sample_ids(sample, ids, self.column_names(label_names), self.id_column)
-        read_sample_columns(sample, **self.cells_asked(label_names))
+        sample_columns(sample, *read_table(sample), **self.cells_asked(label_names))
         return Submission(self, sample, ids)
 
     def cells_asked(self, label_names: Sequence[str]) -> dict[str, Any]:
@@ -143,7 +143,8 @@ def check_submission(
     else:
         check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows], exact=True)
 
-    columns, probabilities = read_sample_columns(sample_path, label_names, label_columns, probability_columns, kinds)
+    asked_cells = label_names, label_columns, probability_columns, kinds
+    columns, probabilities = sample_columns(sample_path, expected_header, expected_rows, *asked_cells)
     for row, fields in rows:
         values = dict(zip(header, fields, strict=True))
         for column, asked in columns.items():
@@ -160,8 +161,10 @@ def check_submission(
             raise InputError(f"{where}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
 
 
-def read_sample_columns(
+def sample_columns(
     sample_path: str | Path,
+    header: Sequence[str],
+    rows: Sequence[tuple[int, list[str]]],
     label_names: Sequence[str] | None,
     label_columns: Sequence[str],
     probability_columns: bool,
@@ -171,16 +174,18 @@ def read_sample_columns(
 
     Raises InputError for a sample whose cells are something else.
     """
-    header, rows = read_table(sample_path)
     others = header[1:] or header
     stated = kinds or {}
     probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
     named = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
     stated = dict.fromkeys(probabilities, "probability") | stated
-    columns = sample_columns(header, rows, dict.fromkeys(named, label_names), stated)
-    for column in others:
-        columns[column].refuse_other(f"{sample_path}, column {column}")
-    return {column: columns[column] for column in others}, probabilities
+    columns = {}
+    for number, column in enumerate(header):
+        if column in others:
+            cells = [fields[number] for _, fields in rows]
+            columns[column] = SampleColumn(cells, label_names if column in named else None, stated.get(column))
+            columns[column].refuse_other(f"{sample_path}, column {column}")
+    return columns, probabilities
 
 
 def read_sample_ids(

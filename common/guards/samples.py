@@ -5,7 +5,7 @@ A sample of one value in all rows (0, "x") is a placeholder and shows nothing bu
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.console import InputError
@@ -109,14 +109,6 @@ class SampleColumn:
             raise InputError(f"{where}: {value!r:.80}, expected {wanted!r:.80} as the sample spells it")
         if self.lengths == {(length := max(self.lengths, default=0))} and length and list_length(value) != length:
             raise InputError(f"{where}: {value!r:.80}, expected a list of {length} numbers, as the sample has there")
-
-
-def sample_columns(
-    header: Sequence[str], rows: Rows, labels: Mapping[str, Sequence[str] | None], stated: Mapping[str, str]
-) -> dict[str, SampleColumn]:
-    """Column -> what it asks for, of all columns of a sample."""
-    cells = zip(*(fields for _, fields in rows), strict=True) if rows else [()] * len(header)
-    return {c: SampleColumn(held, labels.get(c), stated.get(c)) for c, held in zip(header, cells, strict=True)}
 
 
 def fold(value: str) -> str:
