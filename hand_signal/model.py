@@ -23,6 +23,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from common.console import InputError, first_line
 from common.guards.first_pass import check_pixels
 from common.guards.foreign_code import is_timm_name, refuse_code
+from common.guards.network import prefer_cache
 from common.guards.rows import smallest_batch
 from common.guards.weights import check_fits, load_pretrained, load_saved, without_prefixes
 from common.models import BROKEN_FILES, unavailable
@@ -373,6 +374,7 @@ def load_from_hub(model: VideoClassifier, name: str) -> None:
     """Put the weights that timm has for its model into the encoder. Raises InputError where they cannot be had."""
     import timm
 
+    prefer_cache(name)
     try:
         encoder = timm.create_model(name.removeprefix("timm/"), num_classes=0, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:

@@ -21,6 +21,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from common.console import InputError, first_line
 from common.files import read_json
 from common.guards.foreign_code import MOST_PIXELS, check_timm_config, is_timm_name
+from common.guards.network import prefer_cache
 from common.guards.weights import check_fits, load_saved, read_state, without_prefixes
 from common.models import BROKEN_FILES
 from common.options.args import is_folder
@@ -107,6 +108,7 @@ def load_image_model(
         network = timm.create_model(architecture, num_classes=len(labels), **options)
         new_classifier(network)
         if start == "imagenet" and name_or_path != "scratch" and not is_folder(name_or_path):
+            prefer_cache(name_or_path)
             network.load_state_dict(
                 timm.create_model(architecture, pretrained=True, num_classes=len(labels), **options).state_dict()
             )

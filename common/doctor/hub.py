@@ -1,18 +1,13 @@
 """Whether the hub answers, and whether a preset's model is here or there; asked for seconds at most."""
 
-import queue
-import threading
-from collections.abc import Callable
-from typing import Any
-
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HFValidationError, RepositoryNotFoundError
 
 from common.console import first_line
 from common.doctor.findings import Finding
+from common.guards.network import TIMEOUT, within
 from common.workers.plan import hub_files
 
-TIMEOUT = 3.0  # seconds
 ASKED = "openai-community/gpt2"  # where no model is asked for
 SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
@@ -46,26 +41,6 @@ class Hub:
             return Finding("hub", f"{constants.ENDPOINT} answers")
         how = "models come from the cache or from folders (docs/notebooks.md)"
         return Finding("hub", self.silent or f"{ASKED} {self.answers[ASKED]}", how)
-
-
-def within(seconds: float, ask: Callable[[], Any]) -> Any:
-    """What ask() returns or raises; TimeoutError after so many seconds: the look-up of a name knows no timeout."""
-    box: queue.Queue[tuple[Any, Exception | None]] = queue.Queue()
-
-    def run() -> None:
-        try:
-            box.put((ask(), None))
-        except Exception as error:
-            box.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        answer, error = box.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return answer
 
 
 def is_cached(repository: str) -> bool:

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from common.console import InputError
+from common.guards.network import prefer_cache
 
 # What timm's own config.json files say of a model, and nothing that is loaded or that changes the network.
 TIMM_SETTINGS = {
@@ -33,6 +34,7 @@ def refuse_code(name: str, trust_remote_code: bool) -> None:
     Also where transformers has a model of that type: it is another one, which may have weights of the same names.
     Raises OSError, ValueError where there is no config.json.
     """
+    prefer_cache(name)  # what follows is the first question about a model
     if trust_remote_code:
         return
     config, _ = PretrainedConfig.get_config_dict(name)
