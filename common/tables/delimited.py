@@ -1,5 +1,6 @@
 """Delimited text: which character separates the fields, and whether a quote opens a field or is a character."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from common.files import read_rows
 from common.tables import Table
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+EXCEL = re.compile(r"sep=([,;|\t])\r?\n")  # a first line that tells Excel the delimiter
 USUAL = {".tsv": "\t", ".txt": "\t", ".tab": "\t"}  # by a file's suffix; else a comma
 
 
@@ -15,20 +17,26 @@ def read_delimited(path: Path, text: str, columns: Sequence[str] | None, tab_quo
     """The table of a text: of the delimiters in its first line the one that gives all rows the same fields.
 
     Between commas, quotes mean something. Elsewhere they do where all rows then have the header's fields, and not where
-    they have them only without, or where a quote would join lines that are whole rows (KorSTS). Raises InputError as
-    read_rows() does.
+    they have them only without, or where a quote would join lines that are whole rows (KorSTS). A first line `sep=;`
+    names the delimiter, as it does for Excel. Raises InputError as read_rows() does.
     """
     if "\n" not in text:
         text = text.replace("\r", "\n")  # lines of an old Macintosh
+    told = EXCEL.match(text)
+    if told:
+        text = "\n" + text[told.end() :]  # an empty line, so that rows keep their numbers
     first = text.lstrip("\r\n").partition("\n")[0]
     found = [delimiter for delimiter in DELIMITERS if delimiter in first] or [USUAL.get(path.suffix.lower(), ",")]
     found.sort(key=lambda delimiter: -len(first.split(delimiter)))
     if "\t" in found:  # nobody writes a tab into a name
         found = ["\t", *(delimiter for delimiter in found if delimiter != "\t")]
+    if told:
+        found = [told[1]]
     for delimiter in found:
         quotes = True if delimiter == "," else tab_quotes if delimiter == "\t" else None
         table = read_with(path, text, delimiter, columns, quotes)
         if table is not None:
+            table.remarks += ["its first line names the delimiter"] if told else []
             return table
     # what is wrong is said for the most frequent delimiter
     in_lines = found[0] == "\t" and tab_quotes is False

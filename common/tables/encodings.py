@@ -1,4 +1,4 @@
-"""The text of bytes that do not say their encoding: UTF-8, UTF-16, cp949 (Korean Windows) or cp1252 (western).
+"""The text of bytes that do not say their encoding: UTF-8, UTF-16, UTF-32, cp949 (Korean Windows) or cp1252 (western).
 
 The rules count what each encoding leaves behind. Of UTF-8 text, Hangul is three bytes, the first 0xea to 0xed; of cp949
 text, the 2,350 syllables of KS X 1001, which are nearly all that people write, are 0xb0-0xc8 0xa1-0xfe; western text
@@ -17,16 +17,19 @@ HANGUL = re.compile("[가-힣]")
 HANJA = re.compile("[\u4e00-\u9fff\uf900-\ufaff]")
 ASCII = bytes(range(128))
 WESTERN_SHARE = 0.25  # of the letters, at most, are beyond ASCII in western text
+# byte-order marks; UTF-32's first, since one of them begins as one of UTF-16
+MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 UNUSUAL = re.compile("[\x00-\x08\x0e-\x1f]")
 
 
 def decode(path: Path, data: bytes) -> tuple[str, str]:
     """(text without a byte-order mark, name of its encoding). Raises InputError where it is none of those."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode("utf-16"), "UTF-16"
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: begins as UTF-16 and is damaged; save the file as UTF-8") from error
+    for mark, encoding in MARKS.items():
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding), encoding
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}: begins as {encoding} and is damaged; save the file as UTF-8") from error
     if b"\0" in data:
         return decode_utf16_without_mark(path, data)
     try:

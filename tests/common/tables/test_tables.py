@@ -89,6 +89,9 @@ FILES = {
     "wide.csv": lambda: CSV.encode("utf-16"),
     "wide_le.csv": lambda: CSV.encode("utf-16-le"),
     "wide_be.csv": lambda: CSV.encode("utf-16-be"),
+    "wider.csv": lambda: CSV.encode("utf-32"),
+    "wider_be.csv": lambda: b"\0\0\xfe\xff" + CSV.encode("utf-32-be"),
+    "excel.csv": lambda: b"\xef\xbb\xbfsep=,\r\n" + CSV.encode(),
     "t.csv.gz": lambda: gzip.compress(CSV.encode()),
     "two_members.csv.gz": lambda: gzip.compress(CSV[:30].encode()) + gzip.compress(CSV[30:].encode()),
     "no_suffix": lambda: gzip.compress(CSV.encode()),
@@ -110,6 +113,15 @@ def test_every_format_and_encoding_gives_the_same_header_and_cells(tmp_path, nam
     table = read_table(tmp_path / name)
     assert table.header == HEADER
     assert [fields for _, fields in table.rows] == ROWS
+
+
+def test_a_first_line_for_excel_names_the_delimiter_and_rows_keep_their_numbers(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("sep=;\nid;text\n1;a,b,c\n2;d,e,f\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.header == ["id", "text"] and table.rows == [(3, ["1", "a,b,c"]), (4, ["2", "d,e,f"])]
+    assert "its first line names the delimiter" in capsys.readouterr().out
+    (tmp_path / "other.csv").write_text("sep=x,text\n1,a\n")
+    assert read_table(tmp_path / "other.csv").header == ["sep=x", "text"]
 
 
 def test_a_folder_that_datasets_saved_gives_names_of_classes(tmp_path):
