@@ -147,9 +147,14 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
     if numeric and len(target.names) == 2 and wants:
         function = f"probability_of({as_source(target.names[1])})"
         return function, f"{column}: {function}, as {metric} and the sample's cells want; name the other label if not"
-    if set(cells) <= set(target.names) or (is_number and numeric):
-        placeholder = "" if set(cells) <= set(target.names) else f" ({cells[0]!r:.20} there is a placeholder)"
-        return "most_likely_label", f"{column}: most_likely_label, {as_there}{placeholder}"
+    if as_labels or set(cells) <= set(target.names):
+        return "most_likely_label", f"{column}: most_likely_label, {as_there}"
+    if is_number and numeric:
+        other = next(cell for cell in cells if cell not in target.names)
+        if len(set(cells)) > 1:
+            doubt = f"{other!r:.20} there is not one of the labels; does the contest count otherwise?"
+            return "most_likely_label", f"{column}: most_likely_label, but {doubt}"
+        return "most_likely_label", f"{column}: most_likely_label, {as_there} ({other!r:.20} there is a placeholder)"
     if kind == "integer" and all(0 <= int(cell) < len(target.names) for cell in cells):
         meaning = ", ".join(f"{number} is {name}" for number, name in enumerate(target.names[:4]))
         return "most_likely_number", f"{column}: most_likely_number; edit LABEL_NAMES if not {meaning:.200}"

@@ -265,6 +265,18 @@ def test_what_is_handed_in_suits_the_metric_the_cells_and_the_columns_name(folde
     assert float(cell) == pytest.approx(meaning)
 
 
+@pytest.mark.parametrize(("cells", "doubted"), [("012340123", True), ("000000000", False), ("123451234", False)])
+def test_a_sample_that_counts_from_another_number_is_doubted(folder, monkeypatch, cells, doubted):
+    rows = [(i, text, i % 5 + 1) for i, text in enumerate(texts(60))]
+    train = write(folder / "train.csv", ["id", "text", "target"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:9]])
+    sample = write(folder / "sample.csv", ["id", "target"], list(enumerate(cells)))
+    files = ["--train", train, "--test", test, "--sample", sample, "--target", "target", "--metric", "accuracy"]
+    said, _ = make(monkeypatch, *files)
+    assert ("'0' there is not one of the labels" in said) == doubted
+    assert ("'0' there is a placeholder" in said) == (cells == "000000000")
+
+
 def test_a_sample_in_another_format_becomes_csv_with_its_cells_as_they_are(folder, monkeypatch):
     rows = [(f"{i:03}", text, "ab"[i % 2]) for i, text in enumerate(texts(60))]
     train = write(folder / "train.csv", ["id", "text", "label"], rows)
