@@ -20,8 +20,8 @@ import numpy as np
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import atomic_write, read_json_data, sha256
 from common.guards.surroundings import explain
-from common.options.args import relative
 from common.options.checks import check_folder, check_number
+from common.options.paths import relative
 
 from data import ClipExample, fingerprint, read_examples
 from decode import find_broken, read_frames

@@ -23,8 +23,8 @@ from pathlib import Path
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
 from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, print_left_out
-from common.options.args import relative
 from common.options.checks import check_folder, check_number
+from common.options.paths import relative
 
 from data import CROP_RECORD, compile_pattern, draw_sample, label_and_subject, list_files
 from faces import FaceCrop, load_detector

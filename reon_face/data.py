@@ -30,7 +30,7 @@ from common.console import InputError, first_line
 from common.files import natural, read_json, sha256
 from common.guards.listing import IMAGE_SUFFIXES, is_regular, left_out, print_left_out, sort_out
 from common.options import ImbalanceArguments, StoppingArguments
-from common.options.args import is_folder
+from common.options.paths import is_folder
 from common.submission import SubmissionFormat, most_likely_label, probability
 from common.targets import as_target
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.console import InputError, print_once, run_main
-from common.options.args import Parser
 from common.options.checks import check_folder, check_number
 from common.options.fields import MAX_THREADS
 from common.options.help import show_help
+from common.options.parser import Parser
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,7 @@ from common.guards.foreign_code import MOST_PIXELS, check_timm_config, is_timm_n
 from common.guards.network import prefer_cache
 from common.guards.weights import check_fits, load_saved, read_state, without_prefixes
 from common.models import BROKEN_FILES
-from common.options.args import is_folder
+from common.options.paths import is_folder
 from common.run import finished_folds
 from common.targets import Classes, as_target, labels_of_config, target_of
 

@@ -22,8 +22,8 @@ from common.guards.manifest import fold_problem, read_sealed, write_sealed
 from common.inference import predict_logits
 from common.logits import Logits
 from common.metrics import compute_metrics
-from common.options.args import coerce_to
 from common.options.checks import check_optimizer
+from common.options.parser import coerce_to
 from common.run import Run
 from common.training import train_fold
 

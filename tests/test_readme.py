@@ -25,7 +25,8 @@ from transformers import TrainingArguments
 
 import common.search.__main__ as search
 from common.guards.options import refusal
-from common.options.args import arguments_of, load_data_module, parse_train_args
+from common.options.args import parse_train_args
+from common.options.task_module import arguments_of, load_data_module
 from tests.tools.scripts import ROOT, Worker
 
 PATTERNS = (

@@ -22,8 +22,8 @@ from common.files import write_json
 from common.guards.terminal import columns_of, padded, told
 from common.logits import Logits
 from common.metrics import compute_metrics
-from common.options.args import load_data_module
 from common.options.checks import check_folder
+from common.options.task_module import load_data_module
 
 COLUMNS = ("log_loss", "accuracy", "macro_f1")
 

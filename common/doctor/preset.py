@@ -23,20 +23,13 @@ from common.guards.terminal import told
 from common.memory.__main__ import SHAPES, config_of, largest_batch, need, step_of
 from common.memory.parts import Step, memory_of
 from common.offline.__main__ import repository_of
-from common.options.args import (
-    TRAINING_DEFAULTS,
-    Parser,
-    arguments_of,
-    choose_preset,
-    find_data_files,
-    load_data_module,
-    parse_train_args,
-    read_preset,
-    relative,
-    resolve_preset,
-)
+from common.options.args import TRAINING_DEFAULTS, parse_train_args
 from common.options.decoders import check_bitsandbytes
 from common.options.fields import ModelArguments
+from common.options.parser import Parser
+from common.options.paths import find_data_files, relative
+from common.options.presets import choose_preset, read_preset, resolve_preset
+from common.options.task_module import arguments_of, load_data_module
 from common.workers.plan import BASE, BYTES_TRAINED, parameters_of
 
 HALVES = "lower per_device_train_batch_size; on one GPU a fold goes on with half of it by itself"

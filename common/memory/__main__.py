@@ -14,7 +14,8 @@ from typing import Any
 
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.guards.terminal import padded, told
-from common.options.args import coerce_to, read_preset
+from common.options.parser import coerce_to
+from common.options.presets import read_preset
 
 CONTEXT = 0.5e9  # the CUDA context
 GAPS = 1.05  # what the allocator cannot use

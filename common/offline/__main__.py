@@ -12,9 +12,10 @@ import yaml
 
 from common.console import ArgumentParser, InputError, first_line, print_once, run_main
 from common.files import atomic_write, read_yaml
-from common.options.args import arguments_of, load_data_module, read_preset
 from common.options.checks import check_folder
 from common.options.fields import ModelArguments
+from common.options.presets import read_preset
+from common.options.task_module import arguments_of, load_data_module
 
 # What from_pretrained reads of a repository, in its top folder.
 SETTINGS = ["*.json", "*.txt", "*.model"]  # configuration, and all kinds of tokenizers

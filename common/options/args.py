@@ -5,25 +5,24 @@ TrainingArguments ride along under their own names. Imports no torch, so that --
 """
 
 import dataclasses
-import difflib
 import importlib.util
 import os
 import re
 import sys
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from common.console import QUIET, ArgumentParser, InputError, print_once
-from common.files import read_yaml
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
 from common.guards.precision import train_in_native_precision
-from common.guards.tasks import check_task_folder, note_other_tasks
+from common.guards.tasks import note_other_tasks
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
-from common.options.fields import START_FIELDS, DataArguments, StoppingArguments
-from common.options.hf import load_argparser
+from common.options.fields import START_FIELDS, StoppingArguments
+from common.options.parser import Parser, actions_of, did_you_mean
+from common.options.paths import check_there, find_data_files
+from common.options.presets import choose_preset, files_there, read_preset, resolve_preset
 from common.targets import Classes
 from common.targets.registry import METRICS
 
@@ -38,117 +37,7 @@ TRAINING_DEFAULTS = {
     "report_to": ["none"],
 }
 
-
 HELP = ("-h", "--help", "--help_all")
-TWIN = re.compile(r"(?<=\w)/--[\w-]+")  # /--run-dir of --run_dir/--run-dir
-
-hf_argparser = load_argparser()
-string_to_bool = hf_argparser.string_to_bool
-
-
-class Parser(hf_argparser.HfArgumentParser):
-    """transformers' parser whose complaints are InputErrors and which takes no abbreviated options."""
-
-    def __init__(self, *dataclass_types: type, **kwargs: Any):
-        super().__init__(dataclass_types, allow_abbrev=False, add_help=False, **kwargs)
-
-    def error(self, message: str) -> None:
-        raise InputError(f"command line: {TWIN.sub('', message)}")
-
-    def parse(self, argv: list[str]) -> tuple:
-        """The dataclasses from argv; an unknown option is an InputError that names the nearest known one."""
-        for argument in argv:
-            if not argument.isascii() and re.search("[\ud800-\udfff]", argument):  # bytes that Python could not decode
-                raise InputError(
-                    f"command line: {argument!a} is not UTF-8 text, so it cannot be written to config.yaml"
-                )
-        *parsed, rest = self.parse_args_into_dataclasses(argv, return_remaining_strings=True, look_for_args_file=False)
-        if rest:
-            known = [option for action in actions_of(self).values() for option in action.option_strings]
-            raise InputError(f"command line: {rest[0]} is not an option{nearest(rest[0], known)}")
-        return tuple(parsed)
-
-    def set_preset(self, preset: dict[str, Any], source: Path) -> None:
-        """Make the values of a YAML preset the defaults. Raises InputError for an unknown key or a value of another
-        type."""
-        actions = actions_of(self)
-        for key, value in preset.items():
-            if key not in actions:
-                raise InputError(f"{source}, key {key}: is not a field{nearest(str(key), list(actions))}")
-            if value is None and self.get_default(key) is not None:
-                raise InputError(f"{source}, key {key}: is empty, expected a value as {self.get_default(key)!r}")
-            self.set_defaults(**{key: coerce(value, actions[key], f"{source}, key {key}")})
-
-
-def actions_of(parser: Parser) -> dict[str, Any]:
-    """Field -> its action; of a switch and its --no_ twin the first. argparse has no public list of them."""
-    return {action.dest: action for action in reversed(parser._actions)}
-
-
-def coerce(value: Any, action: Any, where: str) -> Any:
-    """A YAML value as the type of its option (YAML reads 2e-5 as a string, the option says that it is a number)."""
-    if value is None or isinstance(value, dict) and action.dest.endswith(("_kwargs", "_config", "stages")):
-        return value
-    wanted = action.type
-    is_boolean = wanted is string_to_bool
-    expected = (
-        f"one of {', '.join(map(str, action.choices))}"
-        if action.choices
-        else "a bool"
-        if is_boolean
-        else f"a {wanted.__name__}"
-    )
-    wrong = InputError(f"{where}: {value!r:.80} is not {expected}")
-    if isinstance(value, list) and (action.nargs in ("+", "*") or isinstance(action.default, list)):
-        items = [coerce(item, action, where) for item in value]
-        return [item if isinstance(item, dict) else item[0] for item in items] if action.nargs in ("+", "*") else items
-    if isinstance(value, (list, dict)) or isinstance(value, bool) and not is_boolean:
-        raise wrong
-    try:
-        converted = value if isinstance(value, bool) else wanted(str(value))
-    except (TypeError, ValueError, KeyError, ArgumentTypeError) as error:
-        raise wrong from error
-    if action.choices and converted not in action.choices:
-        raise wrong
-    return [converted] if action.nargs in ("+", "*") else converted
-
-
-def coerce_to(dataclass_type: type, name: str, value: Any, where: str) -> Any:
-    """A value as the type of a dataclass's field. Raises InputError that begins with `where`."""
-    return coerce(value, actions_of(Parser(dataclass_type))[name], where)
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """`; did you mean X?` for the known name most like `name`, or nothing; dashes in front are no likeness."""
-    bare = {other.lstrip("-"): other for other in known}
-    found = difflib.get_close_matches(name.split("=")[0].lstrip("-"), bare, n=1)
-    return f"; did you mean {bare[found[0]]}?" if found else ""
-
-
-def read_preset(path: Path, task_dir: Path | None = None) -> dict[str, Any]:
-    """read_yaml(), with absolute paths for values that begin with ./: they are relative to the preset, wherever it
-    lies. task_dir: of the presets that a name without its folder may mean.
-
-    Raises InputError for a search's YAML, too.
-    """
-    beside = Path(path).resolve().parent
-    if not Path(path).exists():
-        names = [str(Path(path).with_name(other.name)) for other in beside.glob("*.yaml")]
-        meant = nearest(str(path), names)
-        of_task = task_dir / "configs" / f"{Path(path).stem}.yaml" if task_dir else None
-        if of_task and of_task.exists() and not meant:
-            meant = f"; did you mean {relative(of_task)}?"
-        raise InputError(f"{path}: cannot be read (no such file or directory){meant}")
-    preset = read_yaml(path)
-    if "coupled" in preset:
-        raise InputError(
-            f"{path}: is a search, for python -m common.search; expected a preset of train.py, one of those that it "
-            "names"
-        )
-    return {
-        key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value
-        for key, value in preset.items()
-    }
 
 
 def parse_train_args(
@@ -276,12 +165,12 @@ def check_names(task_arguments: type, task_dir: Path, argv: list[str]) -> None:
     for word in argv:
         name = word.partition("=")[0].removeprefix("--")
         if word.startswith("--") and name and name.replace("-", "_") not in known:
-            meant = nearest(name.replace("-", "_"), [f"--{field}" for field in fields])
+            meant = did_you_mean(name.replace("-", "_"), [f"--{field}" for field in fields])
             raise InputError(f"command line: --{name} is not an option{meant}")
     config = given_config(argv)
     for key in read_preset(Path(config), task_dir) if config else ():
         if key not in fields:
-            raise InputError(f"{config}, key {key}: is not a field{nearest(str(key), fields)}")
+            raise InputError(f"{config}, key {key}: is not a field{did_you_mean(str(key), fields)}")
     paths = ArgumentParser("train.py", "")
     for name in task_arguments.DATA_FIELDS:
         paths.add_argument(f"--{name}")
@@ -309,93 +198,6 @@ def parse_given(argv: list[str], parser: Parser) -> tuple[str | None, set[str]]:
     words = {word.partition("=")[0] for word in argv}
     given = {name for name, action in actions_of(parser).items() if words & {*action.option_strings}}
     return given_config(argv), given
-
-
-def files_there(task_dir: Path, competition_files: dict[str, str], other_files: dict[str, str]) -> dict[str, str]:
-    """competition_files, or the others where only their train_file is in <task_dir>/data/."""
-    data = task_dir / "data"
-    is_other = other_files and not (data / competition_files["train_file"]).exists()
-    return other_files if is_other and (data / other_files["train_file"]).exists() else competition_files
-
-
-def choose_preset(
-    config: str | None, task_dir: Path, competition_files: dict[str, str], given: set[str]
-) -> tuple[Path, str]:
-    """The preset's path and why it was taken. given: the options on the command line."""
-    if config is not None:
-        return Path(config), "given with --config"
-    data_file = task_dir / "data" / competition_files["train_file"]
-    final, tune, demo = (relative(task_dir / "configs" / f"{name}.yaml") for name in ("final", "tune", "demo"))
-    if data_file.exists():
-        return final, f"{relative(data_file)} is there"
-    if not demo.exists():
-        return final, f"{demo} is not there"
-    if "train_file" in given:
-        return demo, f"made for a small model from scratch; for a pretrained one --config {tune} or {final}"
-    return demo, f"no {relative(data_file)}: bundled sample, small model from scratch"
-
-
-def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, ...]) -> dict[str, Any]:
-    """Paths in a preset are relative to the task folder `base`, but for those of read_preset(); in a run's config.yaml
-    all are absolute."""
-    resolved = dict(preset)
-    for key in (*data_fields, "output_dir", "model_name_or_path"):
-        value = preset.get(key)
-        if isinstance(value, str) and (key != "model_name_or_path" or is_folder(value, base)):
-            resolved[key] = str(base / value)
-    return resolved
-
-
-def is_folder(model_name_or_path: str, base: Path = Path()) -> bool:
-    """Whether the model is named by a folder; `scratch` never is, though one may be called so."""
-    return model_name_or_path != "scratch" and os.path.isdir(base / model_name_or_path)
-
-
-def find_data_files(args: Any, task_dir: Path, competition_files: dict[str, str]) -> None:
-    """Fill in the competition's files from <task>/data/ where none were named, and make every path absolute."""
-    if args.train_file is None:
-        for key, name in competition_files.items():
-            path = task_dir / "data" / name
-            of_another_test = key == "sample_submission_file" and args.test_file not in (
-                None,
-                str(path.with_name(competition_files["test_file"])),
-            )
-            if getattr(args, key) is not None or of_another_test:
-                continue
-            if path.exists():
-                setattr(args, key, str(path))
-            elif key == "train_file":
-                raise no_train_file(path, task_dir)
-            else:
-                print_once(f"no {relative(path)}: going on without {key}")
-    for key in args.DATA_FIELDS:
-        if (value := getattr(args, key)) is not None:
-            check_there(value, key)
-            path = Path(value)  # a link keeps its own name: it may be part of the ids
-            path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
-            setattr(args, key, str(path))
-    if hasattr(args, "model_name_or_path") and is_folder(args.model_name_or_path):
-        args.model_name_or_path = str(Path(args.model_name_or_path).resolve())
-
-
-def check_there(path: str | None, field: str) -> None:
-    """Raise InputError where a file or folder that is named is not there."""
-    if path is not None and not os.path.exists(path):  # Path.exists() raises for a name that is too long
-        raise InputError(f"{path}: no such file or folder ({field})")
-
-
-def no_train_file(path: Path, task_dir: Path) -> InputError:
-    """What to put where, and what runs without."""
-    from common.download.catalogue import SOURCES
-
-    here = task_dir.name in SOURCES and relative(task_dir) == Path(task_dir.name)
-    fetched = f"python -m common.download {task_dir.name}; " if here else ""
-    demo = relative(task_dir / "configs" / "demo.yaml")
-    sample = f", or run the bundled sample: python {relative(task_dir / 'train.py')} --config {demo}"
-    return InputError(
-        f"{relative(path)}: no such file; put the competition's files there ({fetched}see "
-        f"{relative(task_dir / 'README.md')}) or name a --train_file{sample if demo.exists() else ''}"
-    )
 
 
 def resolved_config(args: Any, training_args: Any) -> dict[str, Any]:
@@ -432,30 +234,3 @@ def set_threads(num_threads: int | None, use_cpu: bool) -> None:
     if num_threads is None and use_cpu and launched and os.environ.get("OMP_NUM_THREADS") == "1":
         num_threads = max(1, os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     torch.set_num_threads(num_threads or torch.get_num_threads())
-
-
-def relative(path: Path) -> Path:
-    """`path` as the user would type it from the current folder."""
-    return Path(os.path.relpath(path))
-
-
-def load_data_module(task_dir: Path) -> Any:
-    """<task_dir>/data.py, as its siblings import it; what it imports of them is found, too."""
-    check_task_folder(task_dir)
-    path = task_dir / "data.py"
-    spec = importlib.util.spec_from_file_location("data", path)
-    sys.modules["data"] = module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(task_dir))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(task_dir))
-    return module
-
-
-def arguments_of(data: Any) -> type:
-    """The dataclass of train.py's own fields that a data.py declares. Raises InputError where it declares none."""
-    arguments = getattr(data, "TaskArguments", None)
-    if not (isinstance(arguments, type) and issubclass(arguments, DataArguments)):
-        raise InputError(f"{data.__file__}: declares no TaskArguments that inherits DataArguments")
-    return arguments

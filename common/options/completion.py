@@ -32,7 +32,7 @@ def twins(parser: argparse.ArgumentParser) -> Iterator[str]:
 def complete_train(task_arguments: type, task_dir: Path) -> None:
     """complete() of a train.py: its options, TrainingArguments' (by name, because these import torch), its presets."""
     from common.guards.options import FIELDS, refusal
-    from common.options.args import Parser, actions_of
+    from common.options.parser import Parser, actions_of
 
     parser = Parser(task_arguments, prog="train.py")
     actions = actions_of(parser)
@@ -47,7 +47,7 @@ def complete_train(task_arguments: type, task_dir: Path) -> None:
 
 def presets(task_dir: Path) -> Iterator[str]:
     """The presets of a task folder, as they are named from here."""
-    from common.options.args import relative
+    from common.options.paths import relative
 
     for path in sorted((task_dir / "configs").glob("*.yaml")):
         if path.stem != "search":

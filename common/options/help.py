@@ -13,16 +13,10 @@ from typing import Any
 
 from common.console import InputError
 from common.guards.terminal import LANG_HELP
-from common.options.args import (
-    HELP,
-    TRAINING_DEFAULTS,
-    Parser,
-    actions_of,
-    choose_preset,
-    parse_given,
-    read_preset,
-    relative,
-)
+from common.options.args import HELP, TRAINING_DEFAULTS, parse_given
+from common.options.parser import Parser, actions_of
+from common.options.paths import relative
+from common.options.presets import choose_preset, read_preset
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 PATHS = ("_file", "_dir", "_run", "_weights", "config", "teacher")  # how the names of options end that name paths

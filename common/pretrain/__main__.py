@@ -14,7 +14,7 @@ from typing import Any
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
 from common.guards.launcher import refuse_fsdp
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 
 RECORD = "pretrain.json"
 SAME = ("task", "model_name_or_path", "data", "options")  # of RECORD: what must not change when a run goes on

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.console import InputError, print_once
 from common.examples import TextExample, check_examples
-from common.options.args import arguments_of
+from common.options.task_module import arguments_of
 
 
 def read_texts(data: ModuleType, paths: Sequence[str], model_name_or_path: str) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from common.console import InputError
 from common.guards.inputs import data_sha256
-from common.options.args import arguments_of, load_data_module
 from common.options.decoders import TextTaskArguments
+from common.options.task_module import arguments_of, load_data_module
 from common.report.run_files import RunFiles, sha256_of
 
 FILES = {

@@ -16,8 +16,8 @@ import numpy as np
 
 from common.console import InputError, print_once
 from common.files import read_json
-from common.options.args import arguments_of, load_data_module
 from common.options.fields import TextArguments
+from common.options.task_module import arguments_of, load_data_module
 from common.run import read_config
 
 # J. Devlin et al., BERT (2019), appendix A.3: learning rate 5e-5, 3e-5 or 2e-5, 2 to 4 epochs, batch 16 or 32.

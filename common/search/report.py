@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from optuna.trial import TrialState
 
 from common.files import atomic_write
-from common.options.args import read_preset
+from common.options.presets import read_preset
 from common.report.run_page import mean_and_error, table
 from common.search.space import EPOCHS
 from common.search.trials import Search, describe

@@ -12,9 +12,11 @@ from typing import Any
 from common.console import InputError
 from common.files import read_yaml
 from common.metrics import metric_of
-from common.options.args import arguments_of, load_data_module, nearest, parse_train_args
+from common.options.args import parse_train_args
 from common.options.checks import check_number
 from common.options.fields import DATA_FIELDS
+from common.options.parser import did_you_mean
+from common.options.task_module import arguments_of, load_data_module
 from common.targets import as_target
 from common.targets.registry import METRICS
 
@@ -201,7 +203,8 @@ def as_options(values: dict[str, Any]) -> list[str]:
 def check_keys(values: dict, known: tuple[str, ...], where: str) -> None:
     for key in values:
         if key not in known:
-            raise InputError(f"{where}, key {key}: is not one of {', '.join(known)}{nearest(str(key), list(known))}")
+            meant = did_you_mean(str(key), list(known))
+            raise InputError(f"{where}, key {key}: is not one of {', '.join(known)}{meant}")
 
 
 def mapping(value: Any, where: str) -> dict:

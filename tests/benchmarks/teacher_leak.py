@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from common.console import ArgumentParser, run_main
 from common.examples import groups_of, labels_of
 from common.folds import split_folds
-from common.options.args import arguments_of, load_data_module
+from common.options.task_module import arguments_of, load_data_module
 
 NEIGHBOURS = 10
 Learner = Callable[[sparse.csr_matrix, np.ndarray, sparse.csr_matrix], np.ndarray]

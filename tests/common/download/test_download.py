@@ -24,7 +24,8 @@ from common.download import __main__ as command
 from common.download import fer2013, fetch
 from common.download.catalogue import SOURCES, Download, Source
 from common.download.unpack import unpack
-from common.options.args import arguments_of, load_data_module, parse_train_args
+from common.options.args import parse_train_args
+from common.options.task_module import arguments_of, load_data_module
 from tests.tools.scripts import ROOT, siblings_of
 
 BODY = random.Random(0).randbytes(300_000)

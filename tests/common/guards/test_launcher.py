@@ -16,7 +16,8 @@ from common.guards import precision
 from common.guards.launcher import SHARDING, launch_record, launcher_settings, precision_of_run
 from common.inference import start_accelerator
 from common.options import parse_predict_args
-from common.options.args import arguments_of, load_data_module, parse_train_args, resolved_config
+from common.options.args import parse_train_args, resolved_config
+from common.options.task_module import arguments_of, load_data_module
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")

@@ -28,7 +28,8 @@ from common.guards.options import (
     loader_options,
     refusal,
 )
-from common.options.args import TRAINING_DEFAULTS, arguments_of, load_data_module, parse_train_args
+from common.options.args import TRAINING_DEFAULTS, parse_train_args
+from common.options.task_module import arguments_of, load_data_module
 from tests.tools.scripts import ROOT
 
 TASKS = ("friends", "nsmc", "klue_re", "reon_face", "hand_signal")

@@ -6,7 +6,8 @@ from accelerate.state import AcceleratorState
 from common.guards import precision
 from common.guards.launcher import precision_of_run
 from common.inference import start_accelerator
-from common.options.args import arguments_of, load_data_module, parse_train_args, resolved_config
+from common.options.args import parse_train_args, resolved_config
+from common.options.task_module import arguments_of, load_data_module
 from tests.tools.scripts import ROOT
 
 FLAGS = {

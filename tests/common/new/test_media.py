@@ -10,7 +10,7 @@ from PIL import Image
 from common.console import InputError
 from common.new.__main__ import parse
 from common.new.build import build
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 from common.targets import as_target
 from common.targets.classes import known_rows
 from tests.tools.scripts import ROOT

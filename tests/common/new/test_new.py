@@ -14,7 +14,7 @@ from common.new.__main__ import main, parse
 from common.new.build import build
 from common.new.kinds import find_target
 from common.new.looks import columns_of
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 from common.search.space import check_options, read_space
 from common.tables import read_table
 from tests.tools.scripts import ROOT

@@ -16,7 +16,7 @@ from common.console import InputError
 from common.logits import Logits
 from common.new.__main__ import parse
 from common.new.build import build
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 from common.submission import Submission, check_submission
 from common.submission import main as check_command
 from common.tables import read_table

@@ -13,17 +13,12 @@ import yaml
 from transformers import TrainingArguments
 
 from common.console import InputError
-from common.options.args import (
-    find_data_files,
-    parse_predict_args,
-    parse_train_args,
-    read_preset,
-    resolved_config,
-    trainer_fields,
-)
+from common.options.args import parse_predict_args, parse_train_args, resolved_config, trainer_fields
 from common.options.decoders import TextTaskArguments
 from common.options.fields import PredictArguments
 from common.options.machine import git_commit
+from common.options.paths import find_data_files
+from common.options.presets import read_preset
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 import common.pretrain.__main__ as command
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 from common.pretrain.progress import EpochLines
 from common.pretrain.texts import pack, read_texts
 from common.tricks.scratch import scratch_config, train_tokenizer

@@ -9,7 +9,7 @@ import common.pretrain.__main__ as pretrain
 from common.console import InputError
 from common.guards.launcher import launcher_settings, say_idle
 from common.options import TextPredictArguments, TextTaskArguments, parse_predict_args
-from common.options.args import arguments_of, load_data_module
+from common.options.task_module import arguments_of, load_data_module
 from common.sharded.options import check_sharded
 from tests.tools.scripts import ROOT
 

@@ -10,7 +10,7 @@ from common.console import InputError
 from common.examples import read_files
 from common.folds import make_splits
 from common.options import parse_train_args
-from common.options.args import load_data_module
+from common.options.task_module import load_data_module
 from tests.tools.scripts import ROOT, Worker, succeed
 
 KINDS = ("classes", "several", "number", "ordered")
