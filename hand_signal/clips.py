@@ -1,4 +1,4 @@
-"""From decoded frames to pixel_values: sampling, person box, upscaling, augmentation, cache, loader, prediction.
+"""Clips as pixel_values: what travels with the weights, augmentation, cache, loader, prediction.
 
 dataset = ClipDataset(rows, preprocessing)
 dataset[0]["pixel_values"]      # (views, 3, T, S, S)
@@ -11,11 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -25,19 +23,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from common.console import InputError, first_line
+from common.console import InputError
 from common.files import atomic_write
 from common.logits import Logits
 from common.targets import Number, SeveralLabels, as_target
 
 from decode import Choose, read_frames
+from frames import choose_frames, prepare_frames
 
 if TYPE_CHECKING:
     from data import ClipExample
     from model import Architecture
 
-RESIZE = 8 / 7  # short side of the frames over crop_size: 256 to 224
-BOX_MARGIN = 0.1  # of width and height, on each side: arms leave the box between two frames
 CACHED_FRAMES = 4096  # of a video in the cache: it is written from memory, 1.4 GB at 256 x 456 pixels
 LOADER_TIMEOUT = 300  # seconds without a batch: a worker that hangs ends the run with an error
 
@@ -104,116 +101,6 @@ def read_preprocessing(saved: dict[str, Any]) -> Any:
     from pose_input import PosePreprocessing
 
     return PosePreprocessing(**saved)
-
-
-def choose_frames(
-    total: int, num_frames: int, frame_stride: int, clip: int = 0, num_clips: int = 1, jitter: bool = False
-) -> list[int]:
-    """Numbers (num_frames,) of the frames of one clip of a video with `total` frames, ascending; short videos repeat
-    frames.
-
-    A clip is a window of num_frames * frame_stride frames (the whole video where it is shorter, or frame_stride is 0),
-    cut into num_frames equal parts with one frame from each. jitter, for training: a random window, a random frame of
-    each part (from torch's generator). Else the windows of the num_clips clips are spread evenly from the start to the
-    end (section 4 of the SlowFast paper); where the window is the whole video they differ in the frame that they take
-    of each part.
-    """
-    length = min(total, num_frames * frame_stride) if frame_stride else total
-    if jitter:
-        start = torch.randint(total - length + 1, ()).item()
-        inside = torch.rand(num_frames, dtype=torch.float64).numpy()
-    else:
-        start = (total - length) * (0.5 if num_clips == 1 else clip / (num_clips - 1))
-        inside = 0.5 if length < total else (clip + 0.5) / num_clips
-    return (start + (np.arange(num_frames) + inside) * length / num_frames).astype(int).clip(0, total - 1).tolist()
-
-
-def prepare_frames(frames: np.ndarray, box: Sequence[float] | None, upscale: str, crop_size: int) -> np.ndarray:
-    """Crop to the person (all frames alike, so that only the person moves), upscale where small, shorter side to
-    crop_size * 8 / 7."""
-    if box is not None:
-        frames = crop_square(frames, box)
-    short = round(crop_size * RESIZE)
-    if upscale not in ("none", "bicubic") and min(frames.shape[1:3]) < short:
-        frames = np.stack([super_resolution(frame, upscale) for frame in frames])
-    height, width = frames.shape[1:3]
-    scale = short / min(height, width)
-    size = max(short, round(width * scale)), max(short, round(height * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC if upscale == "bicubic" else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in frames])
-
-
-def crop_square(frames: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """The square (T, S, S, 3) that holds a box with its margin, moved into the frame: the model sees squares, and the
-    middle square of a box would be a person without arms. Where the frame is smaller than the square, its border is
-    repeated."""
-    height, width = frames.shape[1:3]
-    dx = BOX_MARGIN * (box[2] - box[0])
-    dy = BOX_MARGIN * (box[3] - box[1])
-    x1 = max(0, int(box[0] - dx))
-    y1 = max(0, int(box[1] - dy))
-    x2 = min(width, int(box[2] + dx) + 1)
-    y2 = min(height, int(box[3] + dy) + 1)
-    if x2 - x1 <= 1 or y2 - y1 <= 1:  # the box is of other frames
-        return frames
-    side = max(x2 - x1, y2 - y1)
-    left, top = (
-        max(0, min((low + high - side) // 2, size - side)) for low, high, size in ((x1, x2, width), (y1, y2, height))
-    )
-    frames = frames[:, top : top + side, left : left + side]
-    above = (side - frames.shape[1]) // 2
-    before = (side - frames.shape[2]) // 2
-    border = (above, side - frames.shape[1] - above), (before, side - frames.shape[2] - before)
-    return np.pad(frames, ((0, 0), *border, (0, 0)), mode="edge")
-
-
-@lru_cache(maxsize=1)
-def open_upscaler(path: str):
-    """The ONNX session of --upscale, one per process. Raises InputError."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError("upscale: an ONNX file needs the package onnxruntime (pip install onnxruntime)") from error
-
-    try:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(path, options)
-    except Exception as error:  # onnxruntime has an exception class for each of its error codes
-        raise InputError(f"{path}: cannot be loaded as ONNX ({first_line(error)})") from error
-
-
-def super_resolution(frame: np.ndarray, path: str) -> np.ndarray:
-    """One frame (H, W, 3), uint8, through a model of (1, 3, H, W) RGB or (1, 1, H, W) luminance, values 0 to 1, to (1,
-    ., kH, kW)."""
-    session = open_upscaler(path)
-    tensor = session.get_inputs()[0]
-    if len(tensor.shape) != 4 or tensor.shape[1] not in (1, 3):
-        raise InputError(f"{path}: takes {tensor.shape}, expected (1, 3, height, width) or (1, 1, height, width)")
-    planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) if tensor.shape[1] == 1 else frame
-    values = planes[..., : tensor.shape[1]].astype(np.float32).transpose(2, 0, 1)[None] / 255
-    try:
-        (output, *_) = session.run(None, {tensor.name: values})
-    except Exception as error:  # a fixed size, most of all
-        raise InputError(
-            f"{path}: does not take a frame of {frame.shape[1]} x {frame.shape[0]} ({first_line(error)})"
-        ) from error
-    if output.ndim != 4 or output.shape[:2] != values.shape[:2]:
-        raise InputError(f"{path}: gives {output.shape} for {values.shape}, expected an image of as many channels")
-    output = (output[0].transpose(1, 2, 0).clip(0, 1) * 255).round().astype(np.uint8)
-    if tensor.shape[1] == 3:
-        return output
-    colors = cv2.resize(planes[..., 1:], output.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    return cv2.cvtColor(np.concatenate([output, colors], axis=2), cv2.COLOR_YCrCb2RGB)
-
-
-def check_upscale(upscale: str) -> None:
-    """Raise InputError where --upscale is no way to do it."""
-    if upscale in ("none", "bicubic"):
-        return
-    if not Path(upscale).is_file():
-        raise InputError(f"upscale: {upscale!r} is neither none, bicubic nor an ONNX file")
-    super_resolution(np.zeros((32, 32, 3), dtype=np.uint8), upscale)
 
 
 class ClipDataset(Dataset):

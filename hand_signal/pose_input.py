@@ -223,7 +223,7 @@ def sampled(
 ) -> np.ndarray:
     """(num_frames, K, 3) of a clip (F, K, 3): evenly spaced moments, in between linear.
 
-    As of clips.choose_frames(): a window of num_frames * frame_stride frames, or the whole clip, cut into equal parts
+    As of frames.choose_frames(): a window of num_frames * frame_stride frames, or the whole clip, cut into equal parts
     with a moment in each; the num_clips samples differ in their window, or in the moment. window: start and length as
     shares of the clip, in place of these. Confidence is that of the less confident neighbour.
     """

@@ -24,9 +24,10 @@ def main(args: TaskPredictArguments) -> None:
     from common.targets import labels_of_config, target_of
 
     from calibration import read_temperature, scale
-    from clips import check_upscale, predict_clips, read_preprocessing, with_broken
+    from clips import predict_clips, read_preprocessing, with_broken
     from decode import find_broken
     from model import load_fold
+    from upscaling import check_upscale
 
     temperatures = [read_temperature(run_dir) if args.calibrate else 1.0 for run_dir in args.run_dir]
     ensemble = Ensemble(args)

@@ -35,8 +35,9 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.targets import labels_of_config
 
     from calibration import calibrate_run, scale
-    from clips import check_upscale, make_preprocessing, predict_clips, with_broken
+    from clips import make_preprocessing, predict_clips, with_broken
     from model import check_last_batch, choose_model, find_architecture, model_maker
+    from upscaling import check_upscale
 
     run = Run(args, training_args, TASK_DIR)
 

@@ -18,16 +18,11 @@ from PIL import Image
 from common.console import InputError
 from common.logits import Logits
 from hand_signal import clips, decode
-from hand_signal.clips import (
-    Augmentation,
-    ClipDataset,
-    Preprocessing,
-    choose_frames,
-    prepare_frames,
-    square_crops,
-)
+from hand_signal.clips import Augmentation, ClipDataset, Preprocessing, square_crops
 from hand_signal.data import ClipExample, flip_map, read_examples, submission_format
 from hand_signal.decode import find_broken, read_frames
+from hand_signal.frames import choose_frames, prepare_frames
+from hand_signal.upscaling import check_upscale, super_resolution
 from tests.tools.scripts import ROOT
 from tests.tools.videos import (
     BROKEN,
@@ -511,9 +506,9 @@ def test_super_resolution_takes_rgb_and_luminance_models_and_refuses_others(tmp_
         graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [scales])
         onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), path)
         frame = np.full((16, 16, 3), (200, 100, 50), dtype=np.uint8)
-        large = clips.super_resolution(frame, str(path))
+        large = super_resolution(frame, str(path))
         assert large.shape == (32, 32, 3) and np.abs(large.astype(int) - frame[0, 0]).max() <= 2
-        clips.check_upscale(str(path))
+        check_upscale(str(path))
 
 
 @pytest.mark.parametrize("operation", ["Flatten", "ReduceMax"])
@@ -531,7 +526,7 @@ def test_an_upscaler_that_gives_no_image_or_other_channels_is_named(operation, t
         tmp_path / "m.onnx",
     )
     with pytest.raises(InputError, match="m.onnx: gives .* expected an image of as many channels"):
-        clips.check_upscale(str(tmp_path / "m.onnx"))
+        check_upscale(str(tmp_path / "m.onnx"))
 
 
 @pytest.mark.parametrize("what", ["missing.onnx", "text.onnx", "cubic"])
@@ -540,7 +535,7 @@ def test_an_upscaler_that_is_none_is_named(what, tmp_path):
         pytest.importorskip("onnxruntime")
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(InputError, match=what):
-        clips.check_upscale(str(tmp_path / what) if "onnx" in what else what)
+        check_upscale(str(tmp_path / what) if "onnx" in what else what)
 
 
 def test_images_with_transparency_or_a_palette_are_read_as_rgb(tmp_path):
