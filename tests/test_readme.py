@@ -147,10 +147,8 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(Path("/"), tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+def worker():
+    return Worker(Path("/"))
 
 
 def script_of(words):

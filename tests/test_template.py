@@ -72,11 +72,9 @@ def write_csv(path, header, rows):
 
 
 @pytest.fixture
-def worker(tmp_path_factory, request):
+def worker(tmp_path):
     """Runs the scripts of the copy my_contest/, my_videos/ or my_images/ in the test's tmp_path."""
-    worker = Worker(request.getfixturevalue("tmp_path"), tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+    return Worker(tmp_path)
 
 
 def test_a_copy_of_friends_with_the_pages_data_py_does_everything_on_a_csv_with_text_and_label(worker, tmp_path):

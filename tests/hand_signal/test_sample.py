@@ -116,7 +116,7 @@ def test_the_sample_submission_has_the_ids_of_the_test_clips():
 
 @pytest.mark.slow
 def test_frames_without_their_order_cannot_tell_left_from_right_and_slowfast_can(tmp_path):
-    worker = Worker(TASK, tmp_path)
+    worker = Worker(TASK)
     accuracies = {}
     for name, options in {
         "slowfast": [],
@@ -129,7 +129,6 @@ def test_frames_without_their_order_cannot_tell_left_from_right_and_slowfast_can
         oof = Logits.load(tmp_path / name / "oof_logits.npz")
         moving = np.isin(oof.labels, (0, 4))
         accuracies[name] = ((oof.logits[moving, 4] > oof.logits[moving, 0]) == (oof.labels[moving] == 4)).mean()
-    worker.close()
     assert accuracies["frames"] <= 0.6 and accuracies["slowfast"] >= 0.9, accuracies
 
 

@@ -46,10 +46,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    worker = Worker(Path("/"), tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+def worker():
+    return Worker(Path("/"))
 
 
 @pytest.fixture(scope="module")

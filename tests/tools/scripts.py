@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -41,13 +43,12 @@ os._exit(0)  # an interpreter that ends in order collects all of torch's objects
 """
 
 
-class Worker:
-    """A Python process that runs the scripts of a task folder in turn: importing torch for each command line would take
-    minutes."""
+class Interpreter:
+    """A Python process that runs scripts in turn, and ends with this one; what they print is in two files."""
 
-    def __init__(self, task_dir: Path, log_dir: Path):
-        self.task_dir, self.printed = task_dir, ""
-        self.stdout, self.stderr = log_dir / "stdout.txt", log_dir / "stderr.txt"
+    def __init__(self):
+        self.folder = TemporaryDirectory()
+        self.stdout, self.stderr = (Path(self.folder.name) / name for name in ("stdout.txt", "stderr.txt"))
         self.stdout.touch()
         with open(self.stderr, "wb") as file:
             command = [sys.executable, "-c", WORKER, str(self.stdout)]
@@ -55,24 +56,38 @@ class Worker:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT
             )
 
-    def run(self, folder: Path, script: str, *argv: object) -> tuple[int, str]:
-        """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in
-        `printed`."""
+    def run(self, folder: Path, argv: list[str]) -> tuple[str, str, str]:
+        """(exit code, empty if the process ended; what went to stdout; to stderr)."""
         starts = [path.stat().st_size for path in (self.stdout, self.stderr)]
-        task = {"folder": str(folder), "argv": [str(self.task_dir / script), *map(str, argv)]}
-        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.write(json.dumps({"folder": str(folder), "argv": argv}) + "\n")
         self.process.stdin.flush()
         code = self.process.stdout.readline()
-        self.printed, errors = (
+        printed, errors = (
             path.read_bytes()[start:].decode("utf-8", errors="replace")
             for path, start in zip((self.stdout, self.stderr), starts, strict=True)
         )
-        assert code, f"the worker ended: {errors}"
-        return int(code), errors
+        return code, printed, errors
 
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
+
+class Worker:
+    """Runs the scripts of a task folder. All Workers share a process: importing torch for each command line, or for
+    each file of tests, would take minutes."""
+
+    shared: ClassVar[list[Interpreter]] = []
+
+    def __init__(self, task_dir: Path):
+        self.task_dir, self.printed = task_dir, ""
+
+    def run(self, folder: Path, script: str, *argv: object) -> tuple[int, str]:
+        """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in
+        `printed`."""
+        if not self.shared:
+            self.shared.append(Interpreter())
+        code, self.printed, errors = self.shared[0].run(folder, [str(self.task_dir / script), *map(str, argv)])
+        if not code:
+            self.shared.clear()
+        assert code, f"the process ended: {errors}"
+        return int(code), errors
 
 
 @contextmanager
@@ -97,10 +112,8 @@ def worker_of(task_dir: Path):
     """A module's fixture `worker`: the Worker of a task folder."""
 
     @pytest.fixture(scope="module")
-    def worker(tmp_path_factory):
-        worker = Worker(task_dir, tmp_path_factory.mktemp("worker"))
-        yield worker
-        worker.close()
+    def worker():
+        return Worker(task_dir)
 
     return worker
 

@@ -14,10 +14,8 @@ WORDS = {"cash": "win prize money", "sport": "ball goal team", "art": "paint son
 
 
 @pytest.fixture
-def worker(tmp_path_factory, request):
-    worker = Worker(request.getfixturevalue("tmp_path"), tmp_path_factory.mktemp("worker"))
-    yield worker
-    worker.close()
+def worker(tmp_path):
+    return Worker(tmp_path)
 
 
 def write(path, header, rows):

@@ -145,7 +145,7 @@ def test_an_option_is_taken_or_refused_in_a_sentence_as_the_page_says(contest, o
 @pytest.mark.slow
 def test_what_is_taken_trains_and_predicts_and_what_is_not_leaves_no_run(contest):
     kind, folder, argv = contest
-    worker = Worker(folder / "contest", folder)
+    worker = Worker(folder / "contest")
     succeed(worker, folder, "train.py", *argv, "--output_dir", "first")
     succeed(worker, folder, "train.py", *argv, "--output_dir", "second", "--seed", 1)
     wrong = []
@@ -174,5 +174,4 @@ def test_what_is_taken_trains_and_predicts_and_what_is_not_leaves_no_run(contest
     code, errors = worker.run(folder, *blend)
     if code != (0 if TABLE["common.blend"][kind] else 2):
         wrong.append(("blend", code, errors[-300:]))
-    worker.close()
     assert not wrong

@@ -92,11 +92,9 @@ def contest(request, tmp_path_factory):
     with open(folder / "blind.csv", "w", newline="") as file:
         csv.writer(file).writerows([("id", "text"), *((i, text) for i, text, _ in rows_of(request.param, 40, 1))])
     (task / "configs" / "demo.yaml").write_text("model_name_or_path: scratch\nlearning_rate: 2e-3\nmax_length: 12\n")
-    worker = Worker(task, folder)
     options = ["--config", task / "configs/demo.yaml", "--train_file", "train.csv", "--test_file", "blind.csv"]
     options += ["--num_folds", 2, "--num_train_epochs", 5, "--torch_num_threads", 1, "--disable_tqdm", "true"]
-    yield request.param, folder, worker, options
-    worker.close()
+    return request.param, folder, Worker(task), options
 
 
 def test_from_the_files_to_a_submission_its_metrics_and_report(contest):
