@@ -46,6 +46,7 @@ READ_OF_FRAMES = ("crop_size", "person_box", "upscale", "min_crop_scale", "color
 READ_BY_CROPS = ("pose_file", "pose_names")
 READ_OF_POSES = ("pose_rotation", "pose_scale", "pose_shear", "pose_noise", "pose_drop", "pose_min_time")
 READ_OF_POSES += (*READ_BY_CROPS, "pose_streams", "flip_labels")
+STAMP = r"\d+-[0-9a-f]{32}-\d+"  # of a clip
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
 
 
@@ -343,6 +344,7 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         from poses import add_poses
 
         read |= add_poses(clips, path, wish)
+        say_other_clips(clips, path)
     listing.print_left_out(path, (file for file in listing.seen_files(path) if str(Path(file)) not in read))
     return Clips(clips, names)
 
@@ -582,6 +584,20 @@ def fingerprint(clip: ClipExample) -> str:
         return str(path)
     with open(path, "rb") as file:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
+
+
+def stamp(clip: ClipExample) -> str:
+    """Another one where the clip is: what extract_poses.py writes beside its key points."""
+    return f"{fingerprint(clip)}-{len(clip.frames)}"
+
+
+def say_other_clips(clips: Sequence[ClipExample], path: Path) -> None:
+    """One line on clips that are not those in which extract_poses.py has found their key points."""
+    known = [clip for clip in clips if clip.pose is not None and re.fullmatch(STAMP, str(clip.pose.clip))]
+    others = [clip.id for clip in known if clip.pose.clip != stamp(clip)]
+    if others:
+        what = f"{len(others)} of {len(clips)} clips are not the files that their key points were found in"
+        print_once(f"warning: {path.name}: {what} (first: {others[0]}); is it the --pose_file of other clips?")
 
 
 def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
