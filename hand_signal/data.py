@@ -335,6 +335,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         if clip.path.is_dir():
             clip.frames = list_frames(clip.path)
     set_groups(clips, preprocessing["group_by_number"])
+    if preprocessing["label_names"] is None and preprocessing["group_by_number"] > 1:
+        check_numbers(clips, path)
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
@@ -608,13 +610,31 @@ def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
     copies = [fingerprint(clip) for clip in clips]
     neighbours = []
     for clip, copy in zip(clips, copies, strict=True):
-        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+        number = last_number(clip)
         in_a_row = group_by_number > 1 and number is not None
-        neighbours.append(f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copy)
+        neighbours.append(f"{clip.path.parent.name}/{number // group_by_number}" if in_a_row else copy)
     groups = join_groups(*(np.unique(keys, return_inverse=True)[1] for keys in (neighbours, copies)))
     names: dict[int, str] = {}
     for clip, group, key in zip(clips, groups.tolist(), neighbours, strict=True):
         clip.group = names.setdefault(group, key)
+
+
+def last_number(clip: ClipExample) -> int | None:
+    """The last number in a clip's name, None where there is none; of a folder take.2 it is 2."""
+    found = re.search(r"\d+(?!.*\d)", clip.path.name if clip.path.is_dir() else clip.path.stem)
+    return None if found is None else int(found[0])
+
+
+def check_numbers(clips: Sequence[ClipExample], path: Path) -> None:
+    """Say how many clips group_by_number cannot group. Raises InputError where it can none, since neighbours would be
+    in several folds."""
+    unknown = [clip.id for clip in clips if last_number(clip) is None]
+    if not unknown:
+        return
+    what = f"{len(clips) - len(unknown)} of {len(clips)} clips have a number in their name (not {unknown[0]})"
+    if len(unknown) == len(clips):
+        raise InputError(f"{path}: {what}, which group_by_number needs")
+    print_once(f"{path.name}: {what}; group_by_number leaves the others alone")
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:

@@ -131,6 +131,23 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     assert groups["b/x20.mp4"] not in (groups["a/x1.mp4"], groups["b/copy.mp4"])
 
 
+def test_clips_whose_names_have_no_number_cannot_be_grouped_by_it_and_a_folder_keeps_what_is_behind_a_point(
+    tmp_path, capsys
+):
+    for name in ("a/x", "a/y", "b/z"):
+        write_clip(tmp_path / f"{name}.mp4", images=moving_square(1, len(name) + ord(name[-1])))
+    with pytest.raises(InputError, match=r"0 of 3 clips have a number in their name \(not a/x.mp4\)"):
+        read(tmp_path, group_by_number=10)
+    assert len(read_examples(tmp_path, {"label_names": ["a", "b"], "group_by_number": 10})) == 3  # rows not split
+    for take in (1, 2):
+        frame = tmp_path / "b" / f"take.{take}" / "0.png"
+        frame.parent.mkdir()
+        cv2.imwrite(str(frame), np.full((8, 8, 3), take, np.uint8))
+    groups = {row.id: row.group for row in read(tmp_path, group_by_number=10)}
+    assert groups["b/take.1"] == groups["b/take.2"] != groups["b/z.mp4"]
+    assert "2 of 5 clips have a number in their name (not a/x.mp4)" in capsys.readouterr().out
+
+
 def test_the_submission_has_the_competitions_columns_for_its_ids_and_label_and_probabilities_else(tmp_path):
     logits = Logits(["one"], [[0.0, 2.0]], [-1], ["0", "1"])
     competition = submission_format([ClipExample("./test\\file_24", tmp_path)])

@@ -174,6 +174,24 @@ def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_pa
     assert groups["a/s1_0.png"] == groups["b/s2_1.png"] != groups["b/s3_0.png"]
 
 
+def test_a_pattern_that_finds_no_person_is_refused_and_one_that_finds_some_says_how_many(tmp_path, capsys):
+    for number, name in enumerate(("s1_0", "s1_1", "s2_0", "nobody")):
+        write_image(tmp_path / "in" / "a" / f"{name}.png", number)
+    said = r"in: subject_pattern 'person\(\\\\d\+\)' matches 0 of 4 paths \(not a/"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "in", subject_pattern=r"person(\d+)")
+    assert not read(tmp_path / "in", ["a"], subject_pattern=r"person(\d+)").has_subjects  # rows that are not split
+    options = ["--input", tmp_path / "in", "--detector", "none", "--size", "16", "--output_dir", tmp_path / "crops"]
+    assert "matches 0 of 4 paths" in crop(*options, "--subject_pattern", r"person(\d+)", code=2).stderr
+    crop(*options)
+    with pytest.raises(InputError, match="crops: subject_pattern .* matches 0 of 4 paths"):
+        read(tmp_path / "crops", subject_pattern=r"person(\d+)")
+    for folder in ("in", "crops"):
+        capsys.readouterr()
+        assert len(set(read(tmp_path / folder, subject_pattern=r"s(\d+)_").groups)) == 3
+        assert "matches 3 of 4 paths (not a/nobody.png)" in capsys.readouterr().out
+
+
 def test_groups_do_not_depend_on_the_order_of_the_rows():
     keys = [("p", "1"), ("q", "2"), (None, "2"), ("q", "3"), ("r", "1"), (None, "4")]
     for order in (keys, keys[::-1]):
@@ -461,6 +479,7 @@ def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):
     crop("--input", tmp_path, "--output_dir", tmp_path / "crops", "--every", "2", "--size", "32")
     rows = read(tmp_path / "crops")
     assert [row.id for row in rows] == ["v.mp4#0", "v.mp4#2", "v.mp4#4"] and len({row.group for row in rows}) == 1
+    assert read(tmp_path / "crops", subject_pattern=r"(\w+)\.mp4$").has_subjects  # of the path, not of a frame's id
     record = json.loads((tmp_path / "crops" / "crop.json").read_text())
     assert list(record["broken"]) == ["cut.mp4"] and record["sources_per_shard"] == 8  # a video's faces are many
 
