@@ -56,6 +56,7 @@ class TaskArguments(StoppingArguments):
 
     LOOP: ClassVar[str] = OWN
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "pose_file")
+    MIXED: ClassVar[tuple[str, ...]] = (*StoppingArguments.MIXED, "flip_labels")  # which check() makes flip_pairs
     LIMITS: ClassVar[dict] = {
         "num_frames": (1, None),
         "frame_stride": (0, None),
@@ -461,8 +462,10 @@ def read_competition(
         print_once(f"{name}: {without_box} frames have the box 0, 0, 0, 0, which is left out")
     names = list(label_names) if label_names is not None else read_actions(folder, clips)
     for clip, record in zip(clips, records, strict=True):
-        if clip.label >= len(names):
-            raise InputError(f"{record}, key action: {clip.label} is not between 0 and {len(names) - 1}")
+        if clip.label >= 0:  # by its name: those of train_file may be folders, in the order of their names
+            if str(clip.label) not in names:
+                raise InputError(f"{record}, key action: {clip.label} is none of the classes {', '.join(names)}")
+            clip.label = names.index(str(clip.label))
     return clips, names
 
 
@@ -643,14 +646,16 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
     if flip_pairs is None:
         return None
     mirrored = list(range(len(label_names)))
+    named: set[int] = set()
     for pair in flip_pairs:
         left, _, right = nfc(pair).partition(":")
         if left not in label_names or right not in label_names:
             raise InputError(f"flip_pairs: {pair!r} is not a:b of two of {', '.join(label_names)}")
         a = label_names.index(left)
         b = label_names.index(right)
-        if a != b and (mirrored[a] != a or mirrored[b] != b):
+        if named & {a, b}:
             raise InputError(f"flip_pairs: {pair!r} names a label that another pair has")
+        named |= {a, b}
         mirrored[a], mirrored[b] = b, a
     return mirrored
 

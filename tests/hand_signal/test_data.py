@@ -95,6 +95,15 @@ def test_a_folder_without_clips_is_said(tmp_path, capsys):
     assert f"{tmp_path.name}: no clips in notes" in capsys.readouterr().out
 
 
+def test_an_action_is_the_class_of_that_name_also_where_the_training_clips_lie_in_folders(tmp_path):
+    write_competition(tmp_path / "eval", [2, 10])
+    names = sorted(map(str, range(11)))  # as folders are: 0, 1, 10, 2
+    rows = read(tmp_path / "eval", names)
+    assert [names[row.label] for row in rows] == ["2", "10"]
+    with pytest.raises(InputError, match="file_0.json, key action: 2 is none of the classes go, stop"):
+        read(tmp_path / "eval", ["go", "stop", "wait"])
+
+
 def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_labels(tmp_path):
     write_competition(tmp_path / "test", [None, None], suffix=".mp4")
     rows = read(tmp_path / "test", ["0", "1"])
@@ -392,6 +401,9 @@ def test_flip_pairs_are_labels_and_swap_once():
             flip_map([pair], ["a", "b", "c"])
     with pytest.raises(InputError, match="another pair"):
         flip_map(["a:c", "b:c"], ["a", "b", "c"])
+    for pairs in (["a:c", "a:a"], ["a:a", "a:c"]):  # a's mirror image would be c and a
+        with pytest.raises(InputError, match="another pair has"):
+            flip_map(pairs, ["a", "b", "c"])
 
 
 def test_views_are_clips_times_crops_and_clips_share_decoded_frames(tmp_path):

@@ -118,6 +118,13 @@ def test_without_augmentation_values_training_sees_what_prediction_sees():
     assert np.allclose(PoseDataset(rows, PLAIN, STILL)[0]["pixel_values"], plain, atol=1e-5)
 
 
+@pytest.mark.parametrize("option", ["flip_labels", "flip_pairs"])
+def test_soft_labels_do_not_go_with_flips_whichever_name_these_have(option):
+    args = TaskArguments(train_file="clips", model_name_or_path="pose_tcn", teacher=["run"], **{option: ["a:b"]})
+    with pytest.raises(InputError, match=f"teacher: a soft label belongs to one row as it is.*{option}"):
+        args.refuse_mixed("teacher")
+
+
 def test_a_flip_exchanges_pairs_and_labels_and_only_of_named_labels():
     rows = rows_of(0, 1, 2)
     flips = PoseDataset(rows, NAMED, replace(STILL, flips={0: 1, 1: 0}), 0)
