@@ -19,8 +19,8 @@ from common.examples import labels_of
 from common.folds import Fold, Splits, split_folds
 from common.guards.first_pass import check_pixels
 from common.guards.manifest import fold_problem, read_sealed, write_sealed
+from common.guards.seen import note_seen
 from common.inference import predict_logits
-from common.logits import Logits
 from common.metrics import compute_metrics
 from common.options.checks import check_optimizer
 from common.options.parser import coerce_to
@@ -128,7 +128,7 @@ def check_stages(
     """
     labels = labels_of(faces)
     starts = list(dict.fromkeys(stage.start for stage in stages if stage.start))
-    for fold, (train_idx, eval_idx) in enumerate(splits):
+    for fold, (train_idx, _) in enumerate(splits):
         for stage in stages:
             part_rows(stage.part, labels[train_idx], faces.groups[train_idx], run.args.fold_seed)
         for start in starts:
@@ -136,11 +136,9 @@ def check_stages(
             if fold == 0 or is_run:
                 model = make_model(start, fold)
                 config = check_pixels(model, 2, *model.config.pretrained_cfg["input_size"]).config
-            if not is_run or eval_idx is None:
-                continue
-            if seen := seen_before(start, fold, [faces[i].id for i in eval_idx]):
-                rows = f"{seen} of its {len(eval_idx)} held-out images"
-                run.note(f"warning: fold {fold}: {start} was trained on {rows}: their scores are optimistic")
+    for start in starts:
+        if start != "scratch":
+            note_seen(run, run.args.model_name_or_path if start == "imagenet" else start, splits, faces)
     return config
 
 
@@ -212,17 +210,6 @@ def save_stage(trainer: FaceTrainer, folder: Path, record: dict[str, Any]) -> No
         write_sealed(folder / "stage.json", record)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-
-
-def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
-    """How many of these rows a fold's model of a K-fold run was trained on: the held-out rows of the run's other folds
-    are known."""
-    parts = {
-        path.parent.name: set(Logits.load(path).ids.tolist())
-        for path in Path(run_dir).glob("fold*/held_out_logits.npz")
-    }
-    own = parts.pop(f"fold{fold}", set())
-    return len(set(ids) & set().union(*parts.values()) - own)
 
 
 def score(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
