@@ -85,6 +85,17 @@ def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
     print_once(f"{faces.folder.name}: {len(faces):,} images, labels {', '.join(faces.label_names) or 'none'}")
 
 
+def say_mixture(examples: dict[str, "Faces"]) -> None:
+    """A warning where one of train_file and another file holds crops of crop.py, and the other images as they are: the
+    model would be judged by faces of another size and place than it learns."""
+    train = examples["train"]
+    for faces in examples.values():
+        if (faces.face_crop is None) != (train.face_crop is None):
+            crops, images = (train, faces) if faces.face_crop is None else (faces, train)
+            what = f"{crops.folder} holds crops of crop.py, {images.folder} images as they are"
+            print_once(f"warning: {what}; the model sees other parts of a face in them, unless these are crops, too")
+
+
 class FaceCollator:
     """Rows of to_dataset() -> pixel_values (B, 3, S, S) float32 and labels (B,), by timm's transforms for the model's
     config.

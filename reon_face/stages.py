@@ -24,6 +24,7 @@ from common.inference import predict_logits
 from common.metrics import compute_metrics
 from common.options.checks import check_optimizer
 from common.options.parser import coerce_to
+from common.report.run_files import words
 from common.run import Run
 from common.training import train_fold
 
@@ -223,7 +224,9 @@ def score(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
 def note_stages(run: Run) -> None:
     """Lines for the report, from the finished folds: speed, waiting, and what each stage keeps of the earlier parts."""
     for fold in range(run.args.num_folds):
-        stages = run.load_fold(fold)[1]["stages"]
+        logits, info = run.load_fold(fold)
+        metric = words(next(iter(logits.values())).label_names.metric)
+        stages = info["stages"]
         for number, stage in enumerate(stages, start=1):
             line = f"fold {fold}, stage {number} ({stage['name']})" if len(stages) > 1 else f"fold {fold}"
             if stage["images_per_second"] is not None:
@@ -231,5 +234,5 @@ def note_stages(run: Run) -> None:
                 line += f": {stage['images_per_second']:.0f} images/s, {waiting}"
             if "accuracy" in stage:
                 cells = [f"{name} {value:.4f}" for name, value in stage["accuracy"].items()]
-                line += f"; accuracy after it: {', '.join(cells)}"
+                line += f"; {metric} after it: {', '.join(cells)}"
             run.notes.append(line)

@@ -192,6 +192,8 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
         raise InputError(
             f"{space.preset}: max_steps, early stopping and load_best_model_at_end do not go with a search"
         )
+    if getattr(args, "stages", None):  # a trial's own learning rate or epochs would not be read
+        raise InputError(f"{space.preset}: a run in stages does not go with a search, each stage has its own settings")
     return args, training_args
 
 

@@ -245,6 +245,15 @@ def test_skip_broken_looks_at_every_frame_and_a_run_without_it_at_the_size_of_ev
         find_broken(rows, skip_broken=False)
 
 
+def test_a_box_of_frames_of_another_size_is_said(tmp_path, capsys):
+    for folder, boxes in (("near", [[5, 5, 50, 50]] * 12), ("far", [[90, 60, 400, 390]] * 12)):
+        rows = read(write_competition(tmp_path / folder, [0, 1], boxes))
+        capsys.readouterr()
+        assert find_broken(rows, skip_broken=False) == []
+        said = "2 of 2 clips have a box that reaches far beyond their frames (first: ./far\\file_0)"
+        assert (said in capsys.readouterr().out) == (folder == "far")
+
+
 def test_only_the_chosen_images_are_opened(tmp_path):
     path = write_clip(tmp_path / "c", frames=4)
     (path / "2.jpg").write_text("broken")

@@ -29,7 +29,7 @@ from common.tricks.groups import join_groups
 from reon_face import data
 from reon_face.data import SUBMISSION, Faces, ranks, read_examples
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
-from reon_face.images import FaceBatchSampler, check_images, open_image, to_dataset
+from reon_face.images import FaceBatchSampler, check_images, open_image, say_mixture, to_dataset
 from reon_face.sample.draw import draw_face, draw_frame
 from tests.tools.faces import TASK, assert_raised, script_of
 from tests.tools.scripts import ENVIRONMENT
@@ -326,6 +326,16 @@ def test_shards_that_were_cropped_otherwise_are_said(shards, frames, capsys):
         printed = capsys.readouterr().out
         assert (f"warning: {shards} was cropped with " in printed) == warned
         assert f"{shards.name}: {len(rows)} images, labels happy, sad" in printed
+
+
+def test_crops_beside_images_as_they_are_are_said(shards, frames, capsys):
+    crops, images = read(shards), read(frames)
+    say_mixture({"train": crops, "eval": crops})
+    say_mixture({"train": images, "test": images})
+    assert capsys.readouterr().out == ""
+    for examples in ({"train": crops, "test": images}, {"train": images, "eval": crops}):
+        say_mixture(examples)
+        assert f"warning: {shards} holds crops of crop.py, {frames} images as they are" in capsys.readouterr().out
 
 
 def test_of_shards_only_labels_and_groups_are_in_memory(shards):

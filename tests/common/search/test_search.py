@@ -288,6 +288,16 @@ def test_what_train_py_would_refuse_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+def test_stages_which_have_settings_of_their_own_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    argv = ["search", str(ROOT / "reon_face"), "--output_dir", str(tmp_path / "out"), "--model_name_or_path", "scratch"]
+    argv += ["--train_file", str(tmp_path / "faces"), "--stages", "part=1/2 learning_rate=0.1", "part=2/2"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(InputError, match="a run in stages does not go with a search"):
+        search.main()
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_is_no_task_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["search", str(tmp_path)])
     with pytest.raises(InputError, match="is not a task folder"):
