@@ -199,7 +199,7 @@ def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | No
         return parse_pose(*entry, wanted)
     stem = row.path.name if row.path.is_dir() else row.path.stem
     beside = row.path.parent / f"{stem}.json"
-    for record in (folder / f"{stem}.json", row.path / f"{stem}.json", beside):
+    for record in (beside, row.path / f"{stem}.json", folder / f"{stem}.json"):
         if record.is_file():
             content = read_json_data(record)
             if frames_of(content) is not None:

@@ -162,6 +162,14 @@ def test_key_points_of_a_clip_of_another_folder_or_of_another_file_are_said(tmp_
     assert said in capsys.readouterr().out
 
 
+def test_the_file_beside_a_clip_comes_before_one_of_its_name_in_the_folder_above(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 1)
+    for row_id, pose in entries.items():
+        write_json((tmp_path / "clips" / row_id).with_suffix(".json"), pose)
+    write_json(tmp_path / "clips" / "k0_0.json", entries["k1/k1_0.mp4"])
+    assert [Path(row.pose.source).parent.name for row in read(tmp_path / "clips")] == ["k0", "k1"]
+
+
 def test_a_number_behind_a_point_is_a_part_of_a_clips_name(tmp_path):
     for take in (1, 2):
         frame = tmp_path / "clips" / "k0" / f"take.{take}" / "0.png"

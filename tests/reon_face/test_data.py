@@ -29,7 +29,7 @@ from common.tricks.groups import join_groups
 from reon_face import data
 from reon_face.data import SUBMISSION, Faces, ranks, read_examples
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
-from reon_face.images import FaceBatchSampler, check_images, open_image, say_mixture, to_dataset
+from reon_face.images import FaceBatchSampler, check_images, open_image, say_mixture, say_sides, to_dataset
 from reon_face.sample.draw import draw_face, draw_frame
 from tests.tools.faces import TASK, assert_raised, script_of
 from tests.tools.scripts import ENVIRONMENT
@@ -336,6 +336,18 @@ def test_crops_beside_images_as_they_are_are_said(shards, frames, capsys):
     for examples in ({"train": crops, "test": images}, {"train": images, "eval": crops}):
         say_mixture(examples)
         assert f"warning: {shards} holds crops of crop.py, {frames} images as they are" in capsys.readouterr().out
+
+
+def test_labels_that_are_each_others_mirror_image_are_said_where_images_are_mirrored(capsys):
+    for names, pair in (
+        (["Turn_Left", "stop", "turn_right"], "Turn_Left and turn_right"),
+        (["우회전", "좌회전"], "좌"),
+    ):
+        say_sides(names, 0.5)
+        assert f"warning: the labels {pair}" in capsys.readouterr().out
+    say_sides(["left", "right"], 0.0)
+    say_sides(["left", "right_hand", "bright", "happy"], 0.5)
+    assert capsys.readouterr().out == ""
 
 
 def test_of_shards_only_labels_and_groups_are_in_memory(shards):
