@@ -349,7 +349,11 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         read |= add_poses(clips, path, wish)
         say_other_clips(clips, path)
     listing.print_left_out(path, (file for file in listing.seen_files(path) if str(Path(file)) not in read))
-    return Clips(clips, names)
+    given = preprocessing["label_names"]  # which may be of another target than classes, whose unknown is not -1
+    rows = Clips(clips, names if given is None else given)
+    for row in rows:
+        row.label = rows.label_names.unknown if row.label == -1 else row.label
+    return rows
 
 
 def pose_wish(args: Any) -> dict[str, Any] | None:
