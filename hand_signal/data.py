@@ -337,7 +337,7 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
             clip.frames = list_frames(clip.path)
     set_groups(clips, preprocessing["group_by_number"])
     if preprocessing["label_names"] is None and preprocessing["group_by_number"] > 1:
-        check_numbers(clips, path)
+        say_numbers(clips, path)
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
@@ -632,16 +632,12 @@ def last_number(clip: ClipExample) -> int | None:
     return None if found is None else int(found[0])
 
 
-def check_numbers(clips: Sequence[ClipExample], path: Path) -> None:
-    """Say how many clips group_by_number cannot group. Raises InputError where it can none, since neighbours would be
-    in several folds."""
-    unknown = [clip.id for clip in clips if last_number(clip) is None]
-    if not unknown:
-        return
-    what = f"{len(clips) - len(unknown)} of {len(clips)} clips have a number in their name (not {unknown[0]})"
-    if len(unknown) == len(clips):
-        raise InputError(f"{path}: {what}, which group_by_number needs")
-    print_once(f"{path.name}: {what}; group_by_number leaves the others alone")
+def say_numbers(clips: Sequence[ClipExample], path: Path) -> None:
+    """A line on the clips that group_by_number, which a preset may set, cannot group: neighbours may be in several
+    folds."""
+    if unknown := [clip.id for clip in clips if last_number(clip) is None]:
+        what = f"{len(clips) - len(unknown)} of {len(clips)} clips have a number in their name (not {unknown[0]})"
+        print_once(f"warning: {path.name}: {what}; group_by_number leaves the others alone")
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
