@@ -77,6 +77,10 @@ def make_preprocessing(args: Any, architecture: "Architecture", examples: Sequen
     """What train.py's args say, else what the architecture wants: Preprocessing, of a pose model PosePreprocessing for
     the key points of the training examples. Raises InputError for options that it does not read."""
     args.check_read(architecture.kind)
+    reads_points = architecture.kind.startswith("pose_") or args.crop_to_person
+    if reads_points and (without := [row.id for row in examples if row.pose is None]):
+        option = "crop_to_person" if args.crop_to_person else f"model_name_or_path: {architecture.kind}"
+        raise InputError(f"{option} reads key points, read_examples() of data.py gives clip {without[0]} none")
     if architecture.kind.startswith("pose_"):
         from pose_input import make_pose_preprocessing
 
@@ -237,7 +241,7 @@ class ClipDataset(Dataset):
         stats = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
         key = str((path, stats, example.box if p.person_box else None, p.upscale, p.crop_size))
         if p.crop_to_person:
-            key += hashlib.sha256(example.boxes.tobytes()).hexdigest()
+            key += hashlib.sha256(example.boxes.tobytes()).hexdigest() + str(example.pose.size)
         # the beginning of the name is for people; a whole one could be too long with what is added to it
         return self.cache_dir / f"{path.stem[:40]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 

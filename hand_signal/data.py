@@ -46,6 +46,7 @@ READ_OF_FRAMES = ("crop_size", "person_box", "upscale", "min_crop_scale", "color
 READ_BY_CROPS = ("pose_file", "pose_names")
 READ_OF_POSES = ("pose_rotation", "pose_scale", "pose_shear", "pose_noise", "pose_drop", "pose_min_time")
 READ_OF_POSES += (*READ_BY_CROPS, "pose_streams", "flip_labels")
+STAMP = r"\d+-[0-9a-f]{32}-\d+"  # of a clip
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
 
 
@@ -55,6 +56,7 @@ class TaskArguments(StoppingArguments):
 
     LOOP: ClassVar[str] = OWN
     DATA_FIELDS: ClassVar[tuple[str, ...]] = (*DATA_FIELDS, "pose_file")
+    MIXED: ClassVar[tuple[str, ...]] = (*StoppingArguments.MIXED, "flip_labels")  # which check() makes flip_pairs
     LIMITS: ClassVar[dict] = {
         "num_frames": (1, None),
         "frame_stride": (0, None),
@@ -334,6 +336,8 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         if clip.path.is_dir():
             clip.frames = list_frames(clip.path)
     set_groups(clips, preprocessing["group_by_number"])
+    if preprocessing["label_names"] is None and preprocessing["group_by_number"] > 1:
+        say_numbers(clips, path)
     counts = Counter(clip.label for clip in clips)
     labelled = ", ".join(f"{names[label]} {counts[label]}" for label in sorted(counts) if label >= 0)
     print_once(f"{path.name}: {len(clips):,} clips" + (f" ({labelled})" if labelled else ", no labels"))
@@ -343,8 +347,13 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         from poses import add_poses
 
         read |= add_poses(clips, path, wish)
+        say_other_clips(clips, path)
     listing.print_left_out(path, (file for file in listing.seen_files(path) if str(Path(file)) not in read))
-    return Clips(clips, names)
+    given = preprocessing["label_names"]  # which may be of another target than classes, whose unknown is not -1
+    rows = Clips(clips, names if given is None else given)
+    for row in rows:
+        row.label = rows.label_names.unknown if row.label == -1 else row.label
+    return rows
 
 
 def pose_wish(args: Any) -> dict[str, Any] | None:
@@ -457,8 +466,10 @@ def read_competition(
         print_once(f"{name}: {without_box} frames have the box 0, 0, 0, 0, which is left out")
     names = list(label_names) if label_names is not None else read_actions(folder, clips)
     for clip, record in zip(clips, records, strict=True):
-        if clip.label >= len(names):
-            raise InputError(f"{record}, key action: {clip.label} is not between 0 and {len(names) - 1}")
+        if clip.label >= 0:  # by its name: those of train_file may be folders, in the order of their names
+            if str(clip.label) not in names:
+                raise InputError(f"{record}, key action: {clip.label} is none of the classes {', '.join(names)}")
+            clip.label = names.index(str(clip.label))
     return clips, names
 
 
@@ -584,6 +595,20 @@ def fingerprint(clip: ClipExample) -> str:
         return f"{path.stat().st_size}-{hashlib.md5(file.read(65536)).hexdigest()}"
 
 
+def stamp(clip: ClipExample) -> str:
+    """Another one where the clip is: what extract_poses.py writes beside its key points."""
+    return f"{fingerprint(clip)}-{len(clip.frames)}"
+
+
+def say_other_clips(clips: Sequence[ClipExample], path: Path) -> None:
+    """One line on clips that are not those in which extract_poses.py has found their key points."""
+    known = [clip for clip in clips if clip.pose is not None and re.fullmatch(STAMP, str(clip.pose.clip))]
+    others = [clip.id for clip in known if clip.pose.clip != stamp(clip)]
+    if others:
+        what = f"{len(others)} of {len(clips)} clips are not the files that their key points were found in"
+        print_once(f"warning: {path.name}: {what} (first: {others[0]}); is it the --pose_file of other clips?")
+
+
 def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
     """Clips that are copies, or neighbours by their numbers, are one group, and so on along the chain; its name is the
     first one's key."""
@@ -592,13 +617,27 @@ def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
     copies = [fingerprint(clip) for clip in clips]
     neighbours = []
     for clip, copy in zip(clips, copies, strict=True):
-        number = re.search(r"\d+(?!.*\d)", clip.path.stem)
+        number = last_number(clip)
         in_a_row = group_by_number > 1 and number is not None
-        neighbours.append(f"{clip.path.parent.name}/{int(number[0]) // group_by_number}" if in_a_row else copy)
+        neighbours.append(f"{clip.path.parent.name}/{number // group_by_number}" if in_a_row else copy)
     groups = join_groups(*(np.unique(keys, return_inverse=True)[1] for keys in (neighbours, copies)))
     names: dict[int, str] = {}
     for clip, group, key in zip(clips, groups.tolist(), neighbours, strict=True):
         clip.group = names.setdefault(group, key)
+
+
+def last_number(clip: ClipExample) -> int | None:
+    """The last number in a clip's name, None where there is none; of a folder take.2 it is 2."""
+    found = re.search(r"\d+(?!.*\d)", clip.path.name if clip.path.is_dir() else clip.path.stem)
+    return None if found is None else int(found[0])
+
+
+def say_numbers(clips: Sequence[ClipExample], path: Path) -> None:
+    """A line on the clips that group_by_number, which a preset may set, cannot group: neighbours may be in several
+    folds."""
+    if unknown := [clip.id for clip in clips if last_number(clip) is None]:
+        what = f"{len(clips) - len(unknown)} of {len(clips)} clips have a number in their name (not {unknown[0]})"
+        print_once(f"warning: {path.name}: {what}; group_by_number leaves the others alone")
 
 
 def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> list[int] | None:
@@ -607,14 +646,16 @@ def flip_map(flip_pairs: Sequence[str] | None, label_names: Sequence[str]) -> li
     if flip_pairs is None:
         return None
     mirrored = list(range(len(label_names)))
+    named: set[int] = set()
     for pair in flip_pairs:
         left, _, right = nfc(pair).partition(":")
         if left not in label_names or right not in label_names:
             raise InputError(f"flip_pairs: {pair!r} is not a:b of two of {', '.join(label_names)}")
         a = label_names.index(left)
         b = label_names.index(right)
-        if a != b and (mirrored[a] != a or mirrored[b] != b):
+        if named & {a, b}:
             raise InputError(f"flip_pairs: {pair!r} names a label that another pair has")
+        named |= {a, b}
         mirrored[a], mirrored[b] = b, a
     return mirrored
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from common.console import InputError, first_line
+from common.console import InputError, first_line, print_once
 from common.guards.images import image_size, open_image
 from common.guards.surroundings import explain
 from common.guards.videos import (
@@ -44,6 +44,7 @@ MAX_FRAMES = 2**16  # of a clip: 36 minutes at 30 a second
 SOUGHT_WELL = ("h264", "vp8", "vp9")
 SOUGHT_WELL_IN_ORDER = ("mpeg4", "hevc", "mjpeg")
 CHUNK = 8  # frames held as they were decoded, because those of a long video in full size do not fit into memory
+FAR_BEYOND = 1.25  # of the frame's width and height: detectors' boxes reach beyond them, too
 SKIP = "--skip_broken looks at every frame first and leaves such clips out"
 Choose = Callable[[int], Sequence[int]]  # number of frames of a video -> numbers of the frames to decode
 # (T, H, W, 3) uint8 -> (T, h, w, 3), each frame without a look at the others
@@ -215,10 +216,12 @@ def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[st
     """The ids of clips that cannot be decoded. Raises InputError with the first where none may be skipped.
 
     The headers of all images are read, and the first, middle and last frame is decoded; with skip_broken every frame,
-    because a clip that fails later ends the run. Clips of which only key points are read are not looked at.
+    because a clip that fails later ends the run. Clips of which only key points are read are not looked at. A line says
+    which have a box beyond their frames.
     """
     choose = range if skip_broken else lambda total: sorted({0, total // 2, total - 1})
     broken = []
+    beyond = []
     for example in examples:
         if not example.pixels:
             continue
@@ -226,9 +229,29 @@ def find_broken(examples: Sequence["ClipExample"], skip_broken: bool) -> list[st
             size = None
             for path in example.frames:
                 size = same_size(path, decoded(image_size, path), size)
-            read_frames(example.frames or example.path, choose, lambda frames: frames[:, :1, :1].copy())
+            look = Look(example.box)
+            read_frames(example.frames or example.path, choose, look)
+            beyond += [example.id] if look.beyond else []
         except InputError as error:
             if not skip_broken or explain(error):  # too few file descriptors say nothing of a clip
                 raise
             broken.append(example.id)
+    if beyond:
+        what = f"{len(beyond)} of {len(examples)} clips have a box that reaches far beyond their frames"
+        print_once(f"warning: {what} (first: {beyond[0]}); is it of frames of another size? --person_box false")
     return broken
+
+
+class Look:
+    """What read_frames() calls with frames: a pixel of each is kept. beyond: whether the box x1, y1, x2, y2, that the
+    person is cropped by, is not of frames of this size."""
+
+    def __init__(self, box: Sequence[float] | None):
+        self.box = box
+        self.beyond = False
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        if self.box is not None:
+            height, width = frames.shape[1:3]
+            self.beyond |= self.box[2] > FAR_BEYOND * width or self.box[3] > FAR_BEYOND * height
+        return frames[:, :1, :1].copy()

@@ -23,7 +23,7 @@ from common.guards.surroundings import explain
 from common.options.checks import check_folder, check_number
 from common.options.paths import relative
 
-from data import ClipExample, fingerprint, read_examples
+from data import ClipExample, read_examples, stamp
 from decode import find_broken, read_frames
 from pose_estimator import Estimator, Tracker
 from pose_layouts import LAYOUTS, read_layout
@@ -120,11 +120,6 @@ def read_done(output: Path, source: str) -> dict[str, dict[str, Any]]:
             what = f"is of {found}" if found else "was not written by this script"
             raise InputError(f"{output}, clip {clip!r:.80}: {what}, expected {source}; name another --output_file")
     return entries
-
-
-def stamp(row: ClipExample) -> str:
-    """Another one where the clip is."""
-    return f"{fingerprint(row)}-{len(row.frames)}"
 
 
 def extract(row: ClipExample, estimator: Estimator) -> dict[str, Any]:

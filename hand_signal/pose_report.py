@@ -40,9 +40,8 @@ def report_poses(
         return
     if results[name].label_names.kind != Classes.kind:
         return
-    row_of = {row.id: row for part in ("train", "eval") for row in examples.get(part, [])}
     result = results[name]
-    rows = [row_of[row_id] for row_id in result.ids.tolist()]
+    rows = rows_of(name, examples, result.ids.tolist())
     clips = np.stack([sampled(normalised(row.pose, preprocessing), MOMENTS, 0) for row in rows])  # (N, M, K, 3)
     labels = result.labels
     predictions = result.logits.argmax(axis=1)
@@ -72,6 +71,14 @@ def report_poses(
     page = (run.dir / "report.md").read_text(encoding="utf-8")
     with atomic_write(run.dir / "report.md") as file:
         file.write(page + "\n".join(lines))
+
+
+def rows_of(name: str, examples: dict[str, Sequence["ClipExample"]], ids: Sequence[str]) -> "list[ClipExample]":
+    """The clips of a result, oof or eval, by their ids: train_file and eval_file may have clips of the same name, of
+    which eval_file's were evaluated."""
+    parts = ("train",) if name == "oof" else ("train", "eval")
+    row_of = {row.id: row for part in parts for row in examples.get(part, [])}
+    return [row_of[row_id] for row_id in ids]
 
 
 def plot_poses(

@@ -36,11 +36,13 @@ BOX_SMOOTHING = 5  # frames over which the person's box is averaged
 class Pose:
     """One clip's key points. points: float32 (F, K, 3), x and y in pixels (or any unit), NaN where not found, and a
     third number, NaN where there is none. size: width and height of a frame in pixels, None where unknown. source:
-    the file."""
+    the file. clip: what stamp() of data.py said of the clip that they were found in, None where nobody
+    wrote it down."""
 
     points: np.ndarray
     size: tuple[float, float] | None
     source: str
+    clip: Any = None
 
     @property
     def found(self) -> np.ndarray:
@@ -53,9 +55,9 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
 
     wish: file, a --pose_file or None; names, a --pose_names or None; points, how many a trained model has, None:
     unknown, and those of the first rows from then on; optional, whether it is all right that no row has a pose; boxes,
-    whether the points crop the frames; pixels, whether anything reads the frames. Says how many frames have nobody.
-    Raises InputError for rows without a pose among rows with, and for what parse_pose() and
-    settle() refuse.
+    whether the points crop the frames; pixels, whether anything reads the frames; taken, source -> clip of the rows
+    before, which is added to. Says how many frames have nobody. Raises InputError for rows without a pose among rows
+    with, for a pose of two clips, and for what parse_pose() and settle() refuse.
     """
     entries = read_pose_files(wish["file"]) if wish["file"] else {}
     if wish["names"] is not None:
@@ -76,6 +78,8 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     if missing:
         others = f"{len(rows) - len(missing)} other clips have them"
         raise InputError(f"{missing[0].path}: has no key points, {others} ({len(missing)} have none)")
+    check_taken(rows, poses, wish.setdefault("taken", {}))
+    finder.say_elsewhere(path)
     settle(poses)
     wish["points"] = check_points(poses, wish["points"])
     for row, pose in zip(rows, poses, strict=True):
@@ -85,6 +89,14 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     wish["optional"] = False  # a test file has key points, too
     say_missing(rows, path)
     return read
+
+
+def check_taken(rows: Sequence["ClipExample"], poses: Sequence[Pose], taken: dict[str, Path]) -> None:
+    """Raise InputError where one pose is that of two clips, of which one would learn or be judged by the other's."""
+    for row, pose in zip(rows, poses, strict=True):
+        clip = row.path.resolve()
+        if (other := taken.setdefault(pose.source, clip)) != clip:
+            raise InputError(f"{pose.source}: is found for two clips, {other} and {clip}; expected key points of each")
 
 
 def check_points(poses: Sequence[Pose], wanted: int | None) -> int:
@@ -135,37 +147,59 @@ def read_pose_files(path: str | Path) -> dict[str, tuple[Any, str]]:
 
 class Finder:
     """Entries of a --pose_file by what a clip may be called there: its id, with or without suffix, or its name alone
-    where only one entry has it."""
+    where only one entry has it. elsewhere: (id, entry) of the clips that were found so in another folder."""
 
     def __init__(self, entries: dict[str, tuple[Any, str]]):
         self.by_key = {key.replace("\\", "/").removeprefix("./"): entry for key, entry in entries.items()}
-        names = Counter(name for key in self.by_key for name in {Path(key).name, Path(key).stem})
-        self.by_name = {
-            name: entry
-            for key, entry in self.by_key.items()
-            for name in (Path(key).stem, Path(key).name)
-            if names[name] == 1
-        }
+        names = Counter(name for key in self.by_key for name in set(names_of(key)))
+        self.by_name = {name: key for key in self.by_key for name in names_of(key) if names[name] == 1}
+        self.elsewhere: list[tuple[str, str]] = []
 
     def find(self, row_id: str) -> tuple[Any, str] | None:
         key = nfc(row_id).replace("\\", "/").removeprefix("./")
-        stem = str(Path(key).with_suffix(""))
-        for name in (key, stem):
+        for name in (key, without_ending(key)):
             if name in self.by_key:
                 return self.by_key[name]
-        for name in (Path(key).name, Path(key).stem):
+        for name in names_of(key):
             if name in self.by_name:
-                return self.by_name[name]
+                found = self.by_name[name]
+                if not same_folders(key, found):
+                    self.elsewhere.append((row_id, found))
+                return self.by_key[found]
         return None
+
+    def say_elsewhere(self, path: str | Path) -> None:
+        """One line on clips whose key points are those of a clip of this name in another folder: perhaps not theirs."""
+        if self.elsewhere:
+            clip, entry = self.elsewhere[0]
+            where = f"{len(self.elsewhere)} clips have the key points of a clip of their name in another folder"
+            print_once(f"warning: {Path(path).name}: {where} (first: {clip} those of {entry})")
+
+
+def names_of(key: str) -> tuple[str, str]:
+    """The name of a clip without its folders, as it is and without its ending."""
+    return Path(key).name, without_ending(Path(key).name)
+
+
+def without_ending(name: str) -> str:
+    """k0/a of k0/a.mp4; a number behind a point is a part of the name, as in take.2."""
+    suffix = Path(name).suffix
+    return name if suffix[1:].isdecimal() else name.removesuffix(suffix)
+
+
+def same_folders(one: str, other: str) -> bool:
+    """Whether two keys lie in folders of the same names, as far as both name some: clips/k0/a and k0/a."""
+    folders = (reversed(Path(key).parent.parts) for key in (one, other))
+    return all(a == b for a, b in zip(*folders, strict=False))
 
 
 def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | None, read: set[str]) -> Pose | None:
     """The pose of a row, of the --pose_file first; None where there is none. read: the files beside clips, added to."""
     if entry := finder.find(row.id):
         return parse_pose(*entry, wanted)
-    stem = row.path.stem if row.path.suffix else row.path.name
+    stem = row.path.name if row.path.is_dir() else row.path.stem
     beside = row.path.parent / f"{stem}.json"
-    for record in (folder / f"{stem}.json", row.path / f"{stem}.json", beside):
+    for record in (beside, row.path / f"{stem}.json", folder / f"{stem}.json"):
         if record.is_file():
             content = read_json_data(record)
             if frames_of(content) is not None:
@@ -206,9 +240,10 @@ def parse_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
         raise InputError(f"{source}, key {KEY}: holds no frames, expected one list (or null) for each")
     tables = [None if not frame else read_frame(frame, f"{source}, frame {i}") for i, frame in enumerate(frames)]
     size = read_size(content, source)
+    clip = content.get("clip") if isinstance(content, dict) else None
     known = [(i, table) for i, table in enumerate(tables) if table is not None]
     if not known:  # nobody is seen in the whole clip: the others say how many points there are
-        return Pose(np.full((len(frames), wanted or 0, 3), np.nan, np.float32), size, source)
+        return Pose(np.full((len(frames), wanted or 0, 3), np.nan, np.float32), size, source, clip)
     first, table = known[0]
     for i, other in known:
         if other.shape != table.shape:
@@ -217,14 +252,14 @@ def parse_pose(content: Any, source: str, wanted: int | None = None) -> Pose:
     values = np.full((len(frames), *table.shape), np.nan, np.float32)
     values[[i for i, _ in known]] = np.stack([table for _, table in known])
     if values.ndim == 3:
-        return Pose(as_points(values), size, source)
+        return Pose(as_points(values), size, source, clip)
     width = values.shape[1]
     if width % 2 and width % 3:
         raise InputError(f"{source}, frame {first}: has {width} numbers, expected 2 or 3 a point")
     if width % 6 == 0 and wanted is None:
-        return Pose(values, size, source)
+        return Pose(values, size, source, clip)
     dims = 2 if width % 3 or width == 2 * (wanted or 0) else 3
-    return Pose(as_points(values.reshape(len(values), -1, dims)), size, source)
+    return Pose(as_points(values.reshape(len(values), -1, dims)), size, source, clip)
 
 
 def settle(poses: Sequence[Pose]) -> None:

@@ -29,6 +29,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     # torch and transformers are imported only now: --help answers at once
     from common.examples import check_files, read_files
     from common.folds import folds_to_train, make_splits
+    from common.guards.seen import note_seen
     from common.report.run_page import report_run
     from common.results import collect, save_fold
     from common.run import Run
@@ -72,6 +73,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     num_rows = [len(train_idx) for train_idx, _ in splits]
     shared = training_args.gradient_accumulation_steps, training_args.world_size
     check_last_batch(make_model(), num_rows, training_args.per_device_train_batch_size, *shared)
+    note_seen(run, args.pretrained_weights, splits, examples["train"])
     run.start(examples)
 
     # Train each fold, predict what it has not seen, keep the model and its logits.

@@ -26,7 +26,7 @@ from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, prin
 from common.options.checks import check_folder, check_number
 from common.options.paths import relative
 
-from data import CROP_RECORD, compile_pattern, draw_sample, label_and_subject, list_files
+from data import CROP_RECORD, check_people, compile_pattern, draw_sample, label_and_subject, list_files
 from faces import FaceCrop, load_detector
 from shards import Job, crop_shard
 
@@ -126,8 +126,12 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
         raise InputError(f"{folder}: holds no images and no videos{there}")
     print_left_out(folder, others)
     of_label: dict[str, list[str]] = {}
+    unknown = []
     for source in sources:
-        of_label.setdefault(label_and_subject(source, pattern)[0] or "", []).append(source.as_posix())
+        label, person = label_and_subject(source, pattern)
+        of_label.setdefault(label or "", []).append(source.as_posix())
+        unknown += [source.as_posix()] if person is None else []
+    check_people(pattern, unknown, len(sources), folder)
     if "" in of_label and len(of_label) > 1:
         raise InputError(
             f"{folder}: holds images ({of_label[''][0]}) beside folders of labels, expected only one of them"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from common.console import InputError, first_line
+from common.console import InputError, first_line, print_once
 from common.files import natural, read_json, sha256
 from common.guards.listing import IMAGE_SUFFIXES, is_regular, left_out, print_left_out, sort_out
 from common.options import ImbalanceArguments, StoppingArguments
@@ -229,26 +229,26 @@ def read_examples(path: str | Path, preprocessing: dict) -> Faces:
     if (folder / CROP_RECORD).exists():
         return read_shards(folder, label_names, pattern)
     found_files, others = list_files(folder, IMAGE_SUFFIXES)
-    files = [(p, *label_and_subject(p.relative_to(folder), pattern)) for p in found_files]
+    files = [(p, label_and_subject(p.relative_to(folder), pattern)[0]) for p in found_files]
     if not files:
         there = f" ({left_out(others)})" if others else ""
         expected = f"expected <label>/*.jpg ({', '.join(IMAGE_SUFFIXES)}), or the shards of crop.py"
         raise InputError(f"{folder}: holds no images{there}; {expected}")
     print_left_out(folder, others)
-    found = sorted({label for _, label, _ in files if label is not None})
-    unlabelled = [p for p, label, _ in files if label is None]
+    found = sorted({label for _, label in files if label is not None})
+    unlabelled = [p for p, label in files if label is None]
     if found and unlabelled:
         beside = f"holds images ({unlabelled[0].name}) beside folders of labels ({found[0]})"
         raise InputError(f"{folder}: {beside}, expected only one of them")
     names = check_labels(folder, found, label_names)
-    labels = [-1 if label is None else names.index(label) for _, label, _ in files]
+    labels = [-1 if label is None else names.index(label) for _, label in files]
     # the first of each label, then the second: --max_train_samples keeps all labels
     columns = [[i for i, other in enumerate(labels) if other == label] for label in range(-1, len(names))]
     order = [i for row in zip_longest(*columns) for i in row if i is not None]
     paths = [files[i][0] for i in order]
     place = {"path": [str(p) for p in paths], "row": [-1] * len(paths), "row_group": [-1] * len(paths)}
     rows = datasets.Dataset.from_dict({"id": [p.relative_to(folder).as_posix() for p in paths], **place})
-    subjects = ranks([files[i][2] for i in order])
+    subjects = people_of(place["path"], preprocessing, folder)
 
     def join() -> np.ndarray:
         return join_groups(subjects, ranks(fingerprints(list(rows["path"]))))
@@ -307,6 +307,29 @@ def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | Non
     return label, person[1] if person else None
 
 
+def people_of(paths: Sequence[str], preprocessing: dict, folder: Path) -> np.ndarray:
+    """(N,) int64: the number of the person on each image, -1 where its path below the folder does not say it. Raises
+    InputError as check_people() does."""
+    pattern = compile_pattern(preprocessing.get("subject_pattern"))
+    names = [Path(path).relative_to(folder).as_posix() for path in paths]
+    people = [label_and_subject(Path(name), pattern)[1] for name in names]
+    if preprocessing["label_names"] is None:  # the training folder, whose rows are split
+        unknown = [name for name, who in zip(names, people, strict=True) if who is None]
+        check_people(pattern, unknown, len(people), folder)
+    return ranks(people)
+
+
+def check_people(pattern: re.Pattern | None, unknown: Sequence[str], total: int, folder: Path) -> None:
+    """Say how many of the paths a subject_pattern does not match: these. Raises InputError where it matches none, since
+    the images of one person would be in several folds."""
+    if pattern is None or not unknown:
+        return
+    what = f"matches {total - len(unknown)} of {total} paths (not {unknown[0]})"
+    if len(unknown) == total:
+        raise InputError(f"{folder}: subject_pattern {pattern.pattern!r:.80} {what}, expected the person in each")
+    print_once(f"{folder.name}: subject_pattern {what}; the others belong to nobody")
+
+
 def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | None) -> list[str]:
     """label_names, or those that were found. Raises InputError where others were found than given, none is a label, or
     one has the name of another column of the submission."""
@@ -323,7 +346,7 @@ def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | No
 
 def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pattern | None) -> Faces:
     """The rows of crop.py's shards; of the Parquet files only the columns of the manifest are read, one shard at a
-    time.
+    time. A pattern is that of the path of a row's source: the id of a video's frame ends in its number.
 
     What a row's image is found by goes to a temporary Arrow file, which datasets maps into memory.
     """
@@ -351,6 +374,7 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
     subjects = []
     images = []
     people = {}
+    unknown = []
     row_groups = 0
     with pyarrow.OSFile(str(listing), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         for shard in record["shards"]:
@@ -361,9 +385,10 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
             ids = table["id"].combine_chunks()
             columns = [ids, pyarrow.repeat(path, len(table)), *(pyarrow.array(values, integer) for values in place)]
             writer.write_table(pyarrow.table(columns, schema=schema))
-            ids, of_shard, persons = (table[name].to_pylist() for name in ("id", "label", "subject"))
+            sources, of_shard, persons = (table[name].to_pylist() for name in ("source", "label", "subject"))
             if pattern:
-                persons = [label_and_subject(Path(row_id), pattern)[1] for row_id in ids]
+                persons = [label_and_subject(Path(source), pattern)[1] for source in sources]
+                unknown += [source for source, who in zip(sources, persons, strict=True) if who is None]
             if foreign := set(of_shard) - {None, *names}:
                 raise InputError(
                     f"{path}: {min(foreign)} is not one of the labels in {CROP_RECORD} ({', '.join(names)})"
@@ -374,6 +399,8 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
             )
             images.append(np.array(digests))  # of the source: frames of one video are one group
     subjects = np.concatenate(subjects)
+    if label_names is None:
+        check_people(pattern, unknown, len(subjects), folder)
     order = np.argsort(np.argsort(list(people)))  # in the order of their names, whatever the order of the rows
     subjects[subjects >= 0] = order[subjects[subjects >= 0]]
     joined = join_groups(subjects, np.concatenate(images))
@@ -403,8 +430,8 @@ def check_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_manifest(path: str) -> tuple["pyarrow.Table", list[int], list[int]]:
-    """id, label, subject and sha256 of a shard's N rows; the rows of each of its row groups; N numbers of 60 bits that
-    stand for the sha256. Raises InputError."""
+    """id, label, subject, source and sha256 of a shard's N rows; the rows of each of its row groups; N numbers of 60
+    bits that stand for the sha256. Raises InputError."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -414,7 +441,7 @@ def read_manifest(path: str) -> tuple["pyarrow.Table", list[int], list[int]]:
             group = metadata.row_group(number)
             if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_BYTES:
                 raise ValueError(f"row group {number} has {group.num_rows:,} rows of {group.total_byte_size:,} bytes")
-        table = parquet.read_table(path, columns=["id", "label", "subject", "sha256"])
+        table = parquet.read_table(path, columns=["id", "label", "subject", "source", "sha256"])
         digests = [int(digest[:15], 16) for digest in table["sha256"].to_pylist()]
     except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from error

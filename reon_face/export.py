@@ -79,6 +79,7 @@ def main(args: ExportArguments, model_dir: Path) -> None:
     from scoring.watch import load_onnx, of_models
 
     set_threads(args.torch_num_threads, True)
+    say_same_rows(args)
     output_dir = Path(args.output_dir)
     preprocessing = preprocessing_of(model_dir)
     label_names = class_names_of(model_dir)
@@ -164,6 +165,13 @@ def check_arguments(args: ExportArguments, model_dir: Path) -> None:
         folds = sorted(model_dir.glob("fold*/config.json"))
         hint = f"; one model is exported at a time, such as {folds[0].parent}" if folds else ""
         raise InputError(f"{model_dir}: holds no config.json, a model's folder was expected{hint}")
+
+
+def say_same_rows(args: ExportArguments) -> None:
+    """A line where int8 is measured on the rows that its ranges were measured on."""
+    files = [path and Path(path).resolve() for path in (args.calibration_file, args.eval_file)]
+    if files[0] is not None and files[0] == files[1]:
+        print_once("eval_file: is the calibration_file; what is said of int8 is optimistic, name other images")
 
 
 def read_batches(

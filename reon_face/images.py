@@ -1,6 +1,7 @@
 """From rows to pixel_values: decoding, timm's transforms, and an order of shards' rows that does not need them in
 memory."""
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from data import Faces
 
 CACHED_GROUPS = 64  # about 2 MB each
+SIDES = (("left", "right"), ("왼", "오른"), ("좌", "우"))
 
 
 def to_dataset(faces: "Faces") -> datasets.Dataset:
@@ -83,6 +85,34 @@ def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
     if own and face_crop and own != face_crop:
         print_once(f"warning: {faces.folder} was cropped with {own}, the model's images with {face_crop}")
     print_once(f"{faces.folder.name}: {len(faces):,} images, labels {', '.join(faces.label_names) or 'none'}")
+
+
+def say_mixture(examples: dict[str, "Faces"]) -> None:
+    """A warning where one of train_file and another file holds crops of crop.py, and the other images as they are: the
+    model would be judged by faces of another size and place than it learns."""
+    train = examples["train"]
+    for faces in examples.values():
+        if (faces.face_crop is None) != (train.face_crop is None):
+            crops, images = (train, faces) if faces.face_crop is None else (faces, train)
+            what = f"{crops.folder} holds crops of crop.py, {images.folder} images as they are"
+            print_once(f"warning: {what}; the model sees other parts of a face in them, unless these are crops, too")
+
+
+def say_sides(label_names: Sequence[str], horizontal_flip: float) -> None:
+    """A warning where two labels seem to be each other's mirror image: a mirrored image keeps its label."""
+    if pair := mirrored_labels(label_names) if horizontal_flip > 0 else None:
+        what = f"the labels {pair[0]} and {pair[1]} look like each other's mirror image"
+        print_once(f"warning: {what}, a mirrored image keeps its label; is it --horizontal_flip 0?")
+
+
+def mirrored_labels(label_names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two labels that differ in their side alone, None where there are none."""
+    known = {name.casefold(): name for name in label_names}
+    for name, own in known.items():
+        for left, right in SIDES:
+            if left in name and (other := name.replace(left, right)) in known:
+                return own, known[other]
+    return None
 
 
 class FaceCollator:

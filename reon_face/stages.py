@@ -19,11 +19,12 @@ from common.examples import labels_of
 from common.folds import Fold, Splits, split_folds
 from common.guards.first_pass import check_pixels
 from common.guards.manifest import fold_problem, read_sealed, write_sealed
+from common.guards.seen import note_seen
 from common.inference import predict_logits
-from common.logits import Logits
 from common.metrics import compute_metrics
 from common.options.checks import check_optimizer
 from common.options.parser import coerce_to
+from common.report.run_files import words
 from common.run import Run
 from common.training import train_fold
 
@@ -128,7 +129,7 @@ def check_stages(
     """
     labels = labels_of(faces)
     starts = list(dict.fromkeys(stage.start for stage in stages if stage.start))
-    for fold, (train_idx, eval_idx) in enumerate(splits):
+    for fold, (train_idx, _) in enumerate(splits):
         for stage in stages:
             part_rows(stage.part, labels[train_idx], faces.groups[train_idx], run.args.fold_seed)
         for start in starts:
@@ -136,11 +137,9 @@ def check_stages(
             if fold == 0 or is_run:
                 model = make_model(start, fold)
                 config = check_pixels(model, 2, *model.config.pretrained_cfg["input_size"]).config
-            if not is_run or eval_idx is None:
-                continue
-            if seen := seen_before(start, fold, [faces[i].id for i in eval_idx]):
-                rows = f"{seen} of its {len(eval_idx)} held-out images"
-                run.note(f"warning: fold {fold}: {start} was trained on {rows}: their scores are optimistic")
+    for start in starts:
+        if start != "scratch":
+            note_seen(run, run.args.model_name_or_path if start == "imagenet" else start, splits, faces)
     return config
 
 
@@ -214,17 +213,6 @@ def save_stage(trainer: FaceTrainer, folder: Path, record: dict[str, Any]) -> No
     trainer.accelerator.wait_for_everyone()
 
 
-def seen_before(run_dir: str | Path, fold: int, ids: Sequence[str]) -> int:
-    """How many of these rows a fold's model of a K-fold run was trained on: the held-out rows of the run's other folds
-    are known."""
-    parts = {
-        path.parent.name: set(Logits.load(path).ids.tolist())
-        for path in Path(run_dir).glob("fold*/held_out_logits.npz")
-    }
-    own = parts.pop(f"fold{fold}", set())
-    return len(set(ids) & set().union(*parts.values()) - own)
-
-
 def score(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
     """The metric of the target: of classes the share of rows whose label has the largest logit."""
     batch_size = trainer.args.per_device_eval_batch_size
@@ -236,7 +224,9 @@ def score(trainer: FaceTrainer, rows: datasets.Dataset) -> float:
 def note_stages(run: Run) -> None:
     """Lines for the report, from the finished folds: speed, waiting, and what each stage keeps of the earlier parts."""
     for fold in range(run.args.num_folds):
-        stages = run.load_fold(fold)[1]["stages"]
+        logits, info = run.load_fold(fold)
+        metric = words(next(iter(logits.values())).label_names.metric)
+        stages = info["stages"]
         for number, stage in enumerate(stages, start=1):
             line = f"fold {fold}, stage {number} ({stage['name']})" if len(stages) > 1 else f"fold {fold}"
             if stage["images_per_second"] is not None:
@@ -244,5 +234,5 @@ def note_stages(run: Run) -> None:
                 line += f": {stage['images_per_second']:.0f} images/s, {waiting}"
             if "accuracy" in stage:
                 cells = [f"{name} {value:.4f}" for name, value in stage["accuracy"].items()]
-                line += f"; accuracy after it: {', '.join(cells)}"
+                line += f"; {metric} after it: {', '.join(cells)}"
             run.notes.append(line)

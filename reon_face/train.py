@@ -33,7 +33,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.run import Run
 
     from faces import FaceCrop
-    from images import FaceCollator, check_images, to_dataset
+    from images import FaceCollator, check_images, say_mixture, say_sides, to_dataset
     from model import load_image_model
     from stages import check_stages, note_stages, parse_stages, train_stages
 
@@ -56,6 +56,8 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
         face_crop = examples["train"].face_crop or asdict(FaceCrop())
         for faces in examples.values():
             check_images(faces, examples["train"].face_crop)
+        say_mixture(examples)
+        say_sides(label_names, args.horizontal_flip)
         run.note(describe_groups(examples["train"]))
         submission = SUBMISSION.expect(args, examples.get("test"), label_names)
 

@@ -94,6 +94,8 @@ class Partial:
             goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(
                 f"bytes {have}-"
             )
+            if goes_on and mark_of(response) not in (None, headers["If-Range"]):  # a server that does not know If-Range
+                goes_on = False
             if have and response.status_code in (206, 416) and not goes_on:  # not what was asked for
                 self.remove()
                 raise Broken("the server cannot go on from there")

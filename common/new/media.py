@@ -233,7 +233,7 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
     module = OLD_DATA[plan.recipe].removesuffix(".py")
     is_face = plan.recipe == "reon_face"
     suffixes = "IMAGE_SUFFIXES" if is_face else "VIDEO_SUFFIXES"
-    own = "Faces, fingerprints, ranks" if is_face else "ClipExample, Clips, list_frames, set_groups"
+    own = "Faces, fingerprints, people_of, ranks" if is_face else "ClipExample, Clips, list_frames, set_groups"
     lines = [
         f'"""{plan.name}: {media.option} and a table of their labels. Written by common.new, to be edited.',
         "",
@@ -314,9 +314,10 @@ def table_reader(plan: Plan, column: str, suffixes: str, option: str, is_face: b
             "        paths.append(str(file))",
             "        labels.append(label)",
             '    files = {"id": ids, "path": paths, "row": [-1] * len(ids), "row_group": [-1] * len(ids)}',
-            "    people = ranks([None] * len(ids))  # or who is on the image: people stay in one fold",
+            "    people = people_of(paths, preprocessing, folder)  # by --subject_pattern: they stay in one fold",
             "    groups = lambda: join_groups(people, ranks(fingerprints(paths)))  # noqa: E731",
-            "    return Faces(datasets.Dataset.from_dict(files), np.array(labels), LABEL_NAMES, path.parent, groups)",
+            "    rows = datasets.Dataset.from_dict(files)",
+            "    return Faces(rows, np.array(labels), LABEL_NAMES, path.parent, groups, (people >= 0).any())",
         ]
     return [
         *start,

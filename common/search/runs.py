@@ -10,8 +10,6 @@ from common.options.checks import task_target
 from common.search.space import EPOCHS, Space, as_options
 from common.workers.process import Child
 
-WORST = {1: 0.0, -1: 10.0}  # the score of a run that diverged: an accuracy or an F1, nats
-
 
 class Runs:
     """The runs of one worker's trials, in <dir>/<stage>-<number>, each with its output in <stage>-<number>.log.
@@ -37,7 +35,7 @@ class Runs:
         """The score of a run with the preset's own schedule, on the rows that it did not train on."""
         folds = self.space.finalist_folds if stage == "finalists" else 1
         if not self.train(stage, number, {**options, "num_folds": folds}):
-            return WORST[self.space.sign]
+            return self.space.worst
         return read_json(self.folder(stage, number) / "metrics.json")["oof" if folds > 1 else "eval"][self.space.metric]
 
     def epochs(self, number: int, options: dict[str, Any], target: int) -> list[float]:
@@ -63,7 +61,7 @@ class Runs:
             *sorted(fold.glob("checkpoints/*/trainer_state.json"), key=step_of, reverse=True),
         ]
         scores = [entry[key] for entry in read_json(states[0])["log_history"] if key in entry] if states else []
-        return scores if healthy else scores + [WORST[self.space.sign]] * (target - len(scores))
+        return scores if healthy else scores + [self.space.worst] * (target - len(scores))
 
     def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:
         """Run train.py in the trial's folder, or go on with it; False where it diverged. Raises InputError with

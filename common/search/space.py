@@ -34,6 +34,12 @@ KEYS = (
 FINAL_KEYS = ("preset", "keep", "learning_rate_scale")
 UNBOUNDED = ("rmse", "mae", "mse")  # in units of the labels
 EPOCHS = "num_train_epochs"
+# The score of a run that diverged, below what any run that learns nothing has; of other metrics FAR is.
+WORST = dict.fromkeys(("accuracy", "exact_match", "auc", "average_precision"), 0.0)
+WORST |= dict.fromkeys(("f1", "macro_f1", "micro_f1", "weighted_f1"), 0.0)
+WORST |= dict.fromkeys(("mcc", "quadratic_kappa", "pearson", "spearman"), -1.0)
+WORST |= {"log_loss": 10.0}  # nats
+FAR = 1e9
 # What the search sets itself in each trial.
 OWN = (
     "output_dir",
@@ -77,6 +83,11 @@ class Space:
         """1 where the metric is better when it is higher, else -1."""
         known = METRICS.get(self.metric) or getattr(sys.modules.get("data"), "METRIC", None)
         return 1 if known is None or known.greater_is_better else -1
+
+    @property
+    def worst(self) -> float:
+        """The score of a run that diverged. r2, or a folder's own metric, has no bound, and 0 may be its best."""
+        return WORST.get(self.metric, -self.sign * FAR)
 
     @property
     def arms(self) -> list[dict[str, float]]:
@@ -192,6 +203,8 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
         raise InputError(
             f"{space.preset}: max_steps, early stopping and load_best_model_at_end do not go with a search"
         )
+    if getattr(args, "stages", None):  # a trial's own learning rate or epochs would not be read
+        raise InputError(f"{space.preset}: a run in stages does not go with a search, each stage has its own settings")
     return args, training_args
 
 

@@ -49,7 +49,7 @@ RECORDS = {
     "action-a-word": ({"action": "stop"}, ["file_1.json, key action", "'stop'"]),
     "action-a-bool": ({"action": True}, ["file_1.json, key action", "True"]),
     "action-negative": ({"action": -2}, ["file_1.json, key action", "-2"]),
-    "action-beyond-the-list": ({"action": 7}, ["file_1.json, key action", "7", "between 0 and 1"]),
+    "action-beyond-the-list": ({"action": 7}, ["file_1.json, key action", "7", "classes 0, 1"]),
     "no-action": ({}, ["train", "1 of 6 rows have no label", "file_1"]),
     "box-of-three": (boxes(["1", "2", "3"]), ["file_1.json, key sequence.bounding_box", "four numbers"]),
     "box-of-words": (boxes(["a", "b", "c", "d"]), ["file_1.json, key sequence.bounding_box", "four numbers"]),

@@ -95,6 +95,15 @@ def test_a_folder_without_clips_is_said(tmp_path, capsys):
     assert f"{tmp_path.name}: no clips in notes" in capsys.readouterr().out
 
 
+def test_an_action_is_the_class_of_that_name_also_where_the_training_clips_lie_in_folders(tmp_path):
+    write_competition(tmp_path / "eval", [2, 10])
+    names = sorted(map(str, range(11)))  # as folders are: 0, 1, 10, 2
+    rows = read(tmp_path / "eval", names)
+    assert [names[row.label] for row in rows] == ["2", "10"]
+    with pytest.raises(InputError, match="file_0.json, key action: 2 is none of the classes go, stop"):
+        read(tmp_path / "eval", ["go", "stop", "wait"])
+
+
 def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_labels(tmp_path):
     write_competition(tmp_path / "test", [None, None], suffix=".mp4")
     rows = read(tmp_path / "test", ["0", "1"])
@@ -129,6 +138,24 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     write_clip(tmp_path / "b" / "x20.mp4", images=moving_square(1, 2))
     groups = {row.id: row.group for row in read(tmp_path, group_by_number=10)}
     assert groups["b/x20.mp4"] not in (groups["a/x1.mp4"], groups["b/copy.mp4"])
+
+
+def test_clips_without_a_number_to_be_grouped_by_are_said_and_a_folder_keeps_what_is_behind_a_point(tmp_path, capsys):
+    for name in ("a/x", "a/y", "b/z"):
+        write_clip(tmp_path / f"{name}.mp4", images=moving_square(1, len(name) + ord(name[-1])))
+    read(tmp_path, group_by_number=10)
+    said = f"warning: {tmp_path.name}: 0 of 3 clips have a number in their name (not a/x.mp4)"
+    assert said in capsys.readouterr().out
+    read(tmp_path, ["a", "b"], group_by_number=10)  # rows that are not split
+    read(tmp_path)
+    assert "warning" not in capsys.readouterr().out
+    for take in (1, 2):
+        frame = tmp_path / "b" / f"take.{take}" / "0.png"
+        frame.parent.mkdir()
+        cv2.imwrite(str(frame), np.full((8, 8, 3), take, np.uint8))
+    groups = {row.id: row.group for row in read(tmp_path, group_by_number=10)}
+    assert groups["b/take.1"] == groups["b/take.2"] != groups["b/z.mp4"]
+    assert "2 of 5 clips have a number in their name (not a/x.mp4)" in capsys.readouterr().out
 
 
 def test_the_submission_has_the_competitions_columns_for_its_ids_and_label_and_probabilities_else(tmp_path):
@@ -217,6 +244,15 @@ def test_skip_broken_looks_at_every_frame_and_a_run_without_it_at_the_size_of_ev
     Image.fromarray(grey(2, 30, 30)).save(path / "2.jpg")
     with pytest.raises(InputError, match="2.jpg: is 30 x 30"):
         find_broken(rows, skip_broken=False)
+
+
+def test_a_box_of_frames_of_another_size_is_said(tmp_path, capsys):
+    for folder, boxes in (("near", [[5, 5, 50, 50]] * 12), ("far", [[90, 60, 400, 390]] * 12)):
+        rows = read(write_competition(tmp_path / folder, [0, 1], boxes))
+        capsys.readouterr()
+        assert find_broken(rows, skip_broken=False) == []
+        said = "2 of 2 clips have a box that reaches far beyond their frames (first: ./far\\file_0)"
+        assert (said in capsys.readouterr().out) == (folder == "far")
 
 
 def test_only_the_chosen_images_are_opened(tmp_path):
@@ -375,6 +411,9 @@ def test_flip_pairs_are_labels_and_swap_once():
             flip_map([pair], ["a", "b", "c"])
     with pytest.raises(InputError, match="another pair"):
         flip_map(["a:c", "b:c"], ["a", "b", "c"])
+    for pairs in (["a:c", "a:a"], ["a:a", "a:c"]):  # a's mirror image would be c and a
+        with pytest.raises(InputError, match="another pair has"):
+            flip_map(pairs, ["a", "b", "c"])
 
 
 def test_views_are_clips_times_crops_and_clips_share_decoded_frames(tmp_path):

@@ -1,7 +1,11 @@
 """A square follows the person of the key points, by time, and keeps its size."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
+from hand_signal.clips import ClipDataset, Preprocessing
+from hand_signal.data import ClipExample
 from hand_signal.person_crop import Cropper
 
 
@@ -39,3 +43,16 @@ def test_a_second_decoder_may_ask_again():
     choose(10)
     cropper(images[[1]])
     assert len(cropper(images[choose(10)])) == 2
+
+
+def test_the_same_boxes_of_frames_of_another_size_are_not_taken_from_the_cache(tmp_path):
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"a clip")
+    how = Preprocessing(4, 0, 32, [0.0] * 3, [1.0] * 3, True, "none", 1, 1, crop_to_person=True)
+    pose = SimpleNamespace(size=(640.0, 480.0))
+    example = ClipExample("a.mp4", clip, pose=pose, boxes=np.ones((3, 4)))
+    dataset = ClipDataset([example], how, str(tmp_path))
+    before = dataset.cache_file(example)
+    assert dataset.cache_file(example) == before
+    pose.size = (1280.0, 960.0)  # as somebody mends it in the --pose_file
+    assert dataset.cache_file(example) != before

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.console import InputError
-from hand_signal.clips import mixup
+from hand_signal.clips import make_preprocessing, mixup
 from hand_signal.data import ClipExample, TaskArguments
 from hand_signal.model import find_architecture
 from hand_signal.pose_input import (
@@ -116,6 +116,27 @@ def test_without_augmentation_values_training_sees_what_prediction_sees():
     rows = rows_of(0)
     plain = PoseDataset(rows, PLAIN)[0]["pixel_values"][0]
     assert np.allclose(PoseDataset(rows, PLAIN, STILL)[0]["pixel_values"], plain, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model_name_or_path": "pose_tcn"}, "model_name_or_path: pose_tcn reads key points"),
+        ({"model_name_or_path": "slow_small", "crop_to_person": True}, "crop_to_person reads key points"),
+    ],
+)
+def test_clips_of_a_data_py_that_adds_no_key_points_are_one_sentence(options, said):
+    args = TaskArguments(train_file="clips", **options)
+    rows = [ClipExample("a/1.mp4", Path("1.mp4"))]
+    with pytest.raises(InputError, match=f"{said}, .* clip a/1.mp4 none"):
+        make_preprocessing(args, find_architecture(args.model_name_or_path), rows)
+
+
+@pytest.mark.parametrize("option", ["flip_labels", "flip_pairs"])
+def test_soft_labels_do_not_go_with_flips_whichever_name_these_have(option):
+    args = TaskArguments(train_file="clips", model_name_or_path="pose_tcn", teacher=["run"], **{option: ["a:b"]})
+    with pytest.raises(InputError, match=f"teacher: a soft label belongs to one row as it is.*{option}"):
+        args.refuse_mixed("teacher")
 
 
 def test_a_flip_exchanges_pairs_and_labels_and_only_of_named_labels():

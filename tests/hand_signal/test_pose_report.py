@@ -1,8 +1,11 @@
 """What the report's pictures of key points show."""
 
+from pathlib import Path
+
 import numpy as np
 
-from hand_signal.pose_report import MOMENTS, mean_pose, plot_poses
+from hand_signal.data import ClipExample
+from hand_signal.pose_report import MOMENTS, mean_pose, plot_poses, rows_of
 from tests.tools.poses import BODY, PARENTS
 
 
@@ -38,3 +41,10 @@ def test_a_mean_pose_counts_confidence_and_has_no_point_that_nobody_has():
 def test_a_class_without_clips_has_empty_panels():
     figure = plot_poses(bodies(2), np.array([0, 0]), ["a", "b"], None)
     assert [len(axes.lines) for axes in figure.axes] == [1] * MOMENTS + [0] * MOMENTS
+
+
+def test_clips_of_the_same_name_in_both_files_are_those_that_were_measured():
+    train, other = ({name: [ClipExample("k/1.mp4", Path(name))]} for name in ("train", "eval"))
+    assert rows_of("oof", train | other, ["k/1.mp4"])[0].path.name == "train"
+    assert rows_of("eval", train | other, ["k/1.mp4"])[0].path.name == "eval"
+    assert rows_of("eval", train, ["k/1.mp4"])[0].path.name == "train"  # a tenth of it was held back

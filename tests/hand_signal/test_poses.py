@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.console import InputError
-from hand_signal.data import ClipExample, read_examples
+from hand_signal.data import ClipExample, read_examples, stamp
 from hand_signal.pose_layouts import LAYOUTS, read_layout, swapped_pairs
 from hand_signal.poses import Finder, Pose, nearest_filled, person_boxes, read_pose
 from tests.tools.poses import PARENTS, POINTS, entry, person, write_json, write_posed_clips
@@ -124,6 +125,60 @@ def test_a_clip_is_found_under_its_id_with_or_without_suffix_or_by_its_name_alon
 
 def test_a_name_that_two_entries_have_finds_neither():
     assert Finder({"x/a.mp4": 1, "y/a.mp4": 2}).find("a.mp4") is None
+
+
+def test_the_key_points_of_one_clip_are_never_those_of_two(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 1)
+    for kind in (0, 1):
+        (tmp_path / "clips" / f"k{kind}" / f"k{kind}_0.mp4").rename(tmp_path / "clips" / f"k{kind}" / "0.mp4")
+    alone = write_json(tmp_path / "p.json", {"0": entries["k0/k0_0.mp4"]})  # whoever wrote it, wrote both there
+    with pytest.raises(InputError, match=r"p.json, clip '0': is found for two clips, .*k0/0.mp4 and .*k1/0.mp4"):
+        read(tmp_path / "clips", file=str(alone))
+    whole = write_json(tmp_path / "q.json", {f"k{kind}/0": entries[f"k{kind}/k{kind}_0.mp4"] for kind in (0, 1)})
+    layout = {"label_names": None, "group_by_number": 1, "poses": {**WISH, "file": str(whole)}}
+    assert len(read_examples(tmp_path / "clips", layout)) == 2
+    assert len(read_examples(tmp_path / "clips", layout)) == 2  # the same clips, as train_file and as eval_file
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "k1").mkdir()
+    (tmp_path / "test" / "k1" / "0.mp4").write_bytes(b"another clip")
+    with pytest.raises(InputError, match=r"q.json, clip 'k1/0': is found for two clips, .*clips/k1.* and .*test/k1"):
+        read_examples(tmp_path / "test", layout)
+
+
+def test_key_points_of_a_clip_of_another_folder_or_of_another_file_are_said(tmp_path, capsys):
+    write_competition(tmp_path / "test", [0, 1])
+    pose = entry(person(0, 1))
+    train = write_json(tmp_path / "p.json", {f"./train\\file_{n}": pose for n in range(2)})
+    read(tmp_path / "test", file=str(train))
+    said = "2 clips have the key points of a clip of their name in another folder (first: ./test\\file_0 those of"
+    assert f"{said} train/file_0)" in capsys.readouterr().out
+    rows = read(tmp_path / "test", file=str(write_json(tmp_path / "q.json", {f"file_{n}": pose for n in range(2)})))
+    own = {row.id: {**pose, "clip": stamp(row)} for row in rows}
+    read(tmp_path / "test", file=str(write_json(tmp_path / "q.json", own)))
+    assert "warning" not in capsys.readouterr().out
+    own[rows[1].id]["clip"] = f"7-{'0' * 32}-3"
+    read(tmp_path / "test", file=str(write_json(tmp_path / "q.json", own)))
+    said = "1 of 2 clips are not the files that their key points were found in (first: ./test\\file_1)"
+    assert said in capsys.readouterr().out
+
+
+def test_the_file_beside_a_clip_comes_before_one_of_its_name_in_the_folder_above(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 1)
+    for row_id, pose in entries.items():
+        write_json((tmp_path / "clips" / row_id).with_suffix(".json"), pose)
+    write_json(tmp_path / "clips" / "k0_0.json", entries["k1/k1_0.mp4"])
+    assert [Path(row.pose.source).parent.name for row in read(tmp_path / "clips")] == ["k0", "k1"]
+
+
+def test_a_number_behind_a_point_is_a_part_of_a_clips_name(tmp_path):
+    for take in (1, 2):
+        frame = tmp_path / "clips" / "k0" / f"take.{take}" / "0.png"
+        frame.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), take, np.uint8)).save(frame)
+        write_json(frame.parent.with_name(f"take.{take}.json"), entry(person(0, take)))
+    one, two = read(tmp_path / "clips")
+    assert one.pose.source.endswith("take.1.json") and two.pose.source.endswith("take.2.json")
+    assert Finder({"k0/take": 0, "k0/take.2": 2}).find("k0/take.1") is None
 
 
 def test_poses_come_from_a_file_of_all_clips_from_beside_each_and_from_the_competitions_json(tmp_path):

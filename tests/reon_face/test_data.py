@@ -29,7 +29,7 @@ from common.tricks.groups import join_groups
 from reon_face import data
 from reon_face.data import SUBMISSION, Faces, ranks, read_examples
 from reon_face.faces import Face, choose_face, crop_face, load_detector, moved
-from reon_face.images import FaceBatchSampler, check_images, open_image, to_dataset
+from reon_face.images import FaceBatchSampler, check_images, open_image, say_mixture, say_sides, to_dataset
 from reon_face.sample.draw import draw_face, draw_frame
 from tests.tools.faces import TASK, assert_raised, script_of
 from tests.tools.scripts import ENVIRONMENT
@@ -174,6 +174,24 @@ def test_the_same_person_and_the_same_image_are_one_group_along_the_chain(tmp_pa
     assert groups["a/s1_0.png"] == groups["b/s2_1.png"] != groups["b/s3_0.png"]
 
 
+def test_a_pattern_that_finds_no_person_is_refused_and_one_that_finds_some_says_how_many(tmp_path, capsys):
+    for number, name in enumerate(("s1_0", "s1_1", "s2_0", "nobody")):
+        write_image(tmp_path / "in" / "a" / f"{name}.png", number)
+    said = r"in: subject_pattern 'person\(\\\\d\+\)' matches 0 of 4 paths \(not a/"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "in", subject_pattern=r"person(\d+)")
+    assert not read(tmp_path / "in", ["a"], subject_pattern=r"person(\d+)").has_subjects  # rows that are not split
+    options = ["--input", tmp_path / "in", "--detector", "none", "--size", "16", "--output_dir", tmp_path / "crops"]
+    assert "matches 0 of 4 paths" in crop(*options, "--subject_pattern", r"person(\d+)", code=2).stderr
+    crop(*options)
+    with pytest.raises(InputError, match="crops: subject_pattern .* matches 0 of 4 paths"):
+        read(tmp_path / "crops", subject_pattern=r"person(\d+)")
+    for folder in ("in", "crops"):
+        capsys.readouterr()
+        assert len(set(read(tmp_path / folder, subject_pattern=r"s(\d+)_").groups)) == 3
+        assert "matches 3 of 4 paths (not a/nobody.png)" in capsys.readouterr().out
+
+
 def test_groups_do_not_depend_on_the_order_of_the_rows():
     keys = [("p", "1"), ("q", "2"), (None, "2"), ("q", "3"), ("r", "1"), (None, "4")]
     for order in (keys, keys[::-1]):
@@ -308,6 +326,28 @@ def test_shards_that_were_cropped_otherwise_are_said(shards, frames, capsys):
         printed = capsys.readouterr().out
         assert (f"warning: {shards} was cropped with " in printed) == warned
         assert f"{shards.name}: {len(rows)} images, labels happy, sad" in printed
+
+
+def test_crops_beside_images_as_they_are_are_said(shards, frames, capsys):
+    crops, images = read(shards), read(frames)
+    say_mixture({"train": crops, "eval": crops})
+    say_mixture({"train": images, "test": images})
+    assert capsys.readouterr().out == ""
+    for examples in ({"train": crops, "test": images}, {"train": images, "eval": crops}):
+        say_mixture(examples)
+        assert f"warning: {shards} holds crops of crop.py, {frames} images as they are" in capsys.readouterr().out
+
+
+def test_labels_that_are_each_others_mirror_image_are_said_where_images_are_mirrored(capsys):
+    for names, pair in (
+        (["Turn_Left", "stop", "turn_right"], "Turn_Left and turn_right"),
+        (["우회전", "좌회전"], "좌"),
+    ):
+        say_sides(names, 0.5)
+        assert f"warning: the labels {pair}" in capsys.readouterr().out
+    say_sides(["left", "right"], 0.0)
+    say_sides(["left", "right_hand", "bright", "happy"], 0.5)
+    assert capsys.readouterr().out == ""
 
 
 def test_of_shards_only_labels_and_groups_are_in_memory(shards):
@@ -461,6 +501,7 @@ def test_frames_of_a_video_are_cropped_and_stay_in_one_group(tmp_path):
     crop("--input", tmp_path, "--output_dir", tmp_path / "crops", "--every", "2", "--size", "32")
     rows = read(tmp_path / "crops")
     assert [row.id for row in rows] == ["v.mp4#0", "v.mp4#2", "v.mp4#4"] and len({row.group for row in rows}) == 1
+    assert read(tmp_path / "crops", subject_pattern=r"(\w+)\.mp4$").has_subjects  # of the path, not of a frame's id
     record = json.loads((tmp_path / "crops" / "crop.json").read_text())
     assert list(record["broken"]) == ["cut.mp4"] and record["sources_per_shard"] == 8  # a video's faces are many
 

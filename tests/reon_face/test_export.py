@@ -149,6 +149,15 @@ def test_bad_input_is_named(script, folder, tmp_path, argv, fragments, monkeypat
     assert_raised(lambda: script.main(*script.parse_args(argv)), tmp_path, fragments)
 
 
+def test_int8_that_is_measured_on_its_own_calibration_is_said(script, tmp_path, capsys):
+    one, other = (str(tmp_path / name) for name in ("one", "other"))
+    for calibration, measured in ((None, None), (None, one), (one, None), (one, other)):
+        script.say_same_rows(script.ExportArguments(calibration_file=calibration, eval_file=measured))
+    assert capsys.readouterr().out == ""
+    script.say_same_rows(script.ExportArguments(calibration_file=one, eval_file=f"{other}/../one"))
+    assert "eval_file: is the calibration_file" in capsys.readouterr().out
+
+
 def test_a_damaged_model_is_named(worker, folder, tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text((folder / "model" / "config.json").read_text())

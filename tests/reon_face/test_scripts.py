@@ -224,7 +224,7 @@ def test_start_takes_each_fold_from_the_same_fold_of_a_run(worker, trained, data
     succeed(
         worker, tmp_path, "train.py", *options, "--fold_seed", "5", "--num_train_epochs", "1", "--output_dir", "other"
     )
-    seen = re.findall(r"warning: fold \d: .* was trained on (\d+) of its (\d+) held-out images", worker.printed)
+    seen = re.findall(r"warning: fold \d: .* was trained on (\d+) of its (\d+) held-out rows", worker.printed)
     held_out = [
         [set(Logits.load(path / f"fold{k}" / "held_out_logits.npz").ids) for k in range(2)]
         for path in (trained, tmp_path / "other")

@@ -77,6 +77,9 @@ def test_images_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
     assert [row.id for row in unknown][:3] == ["p0", "p1", "p2"]  # as the table names its files, and p2 before p10
     assert [row.id for row in unknown][-1] == "p11"
     assert not known_rows(data.LABEL_NAMES.array(unknown.labels) if target != "kind" else unknown.labels).any()
+    where = files / "made" / "data" / "labels.csv"
+    people = data.read_examples(where, {"label_names": None, "subject_pattern": r"p(\d)"})  # p1, p10 and p11
+    assert people.has_subjects and len(set(people.groups)) == 10
     sample = data.read_examples(files / "made" / "sample" / "labels.csv", {"label_names": None})
     assert len(sample) == 20
 
@@ -143,8 +146,11 @@ def test_clips_that_a_table_names_are_rows_with_its_labels_whatever_their_kind(
     assert rows.label_names.kind == as_target(data.LABEL_NAMES).kind
     test = data.read_examples(files / "made" / "data" / "test.csv", layout)
     assert [row.id for row in test] == ["p1", "p0"]
-    unknown = np.array([row.label for row in test])
-    assert not known_rows(as_target(data.LABEL_NAMES).array(unknown)).any()
+    folder = data.read_examples(files / "clips", layout)  # as --test FOLDER
+    assert folder.label_names.kind == as_target(data.LABEL_NAMES).kind and len(folder) == 12
+    for unlabelled in (test, folder):
+        unknown = np.array([row.label for row in unlabelled])
+        assert not known_rows(as_target(data.LABEL_NAMES).array(unknown)).any()
     demo = (files / "made" / "configs" / "demo.yaml").read_text()
     assert "test_file: sample/test.csv" in demo
     ids = [row.id for row in data.read_examples(files / "made" / "sample" / "test.csv", layout)]

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 import yaml
@@ -16,6 +18,8 @@ import yaml
 import common.search.__main__ as search
 from common.console import InputError
 from common.search.space import check_options, read_space
+from common.targets import Metric
+from common.targets.registry import METRICS
 from tests.tools.decoders import make_decoder
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
@@ -286,6 +290,37 @@ def test_what_train_py_would_refuse_is_refused_before_anything_is_written(
     for fragment in fragments:
         assert fragment in str(error.value)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - {"mae", "mse", "rmse"}))  # which no search takes
+def test_a_run_that_diverged_is_worse_than_any_that_learned_nothing(tmp_path, name):
+    space = read_space(write_space(tmp_path, metric=name))
+    metric = METRICS[name]
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        if "number" in metric.kinds and "classes" not in metric.kinds:
+            labels, logits = random.normal(size=30), 3 * random.normal(size=(30, 1))  # r2 far below 0
+        else:
+            labels, logits = random.integers(0, 2, 30), 3 * random.normal(size=(30, 2))
+        assert space.sign * (metric.function(labels, logits) - space.worst) >= 0
+
+
+def test_a_run_that_diverged_is_worse_by_a_folders_own_metric_too(tmp_path, monkeypatch):
+    for greater, honest in ((True, -5e4), (False, 5e4)):  # an error with its sign turned, and as it is
+        own = SimpleNamespace(METRIC=Metric("mine", lambda labels, logits: 0.0, greater_is_better=greater))
+        monkeypatch.setitem(sys.modules, "data", own)
+        space = read_space(write_space(tmp_path, metric="mine"))
+        assert space.sign * (honest - space.worst) > 0
+
+
+def test_stages_which_have_settings_of_their_own_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    argv = ["search", str(ROOT / "reon_face"), "--output_dir", str(tmp_path / "out"), "--model_name_or_path", "scratch"]
+    argv += ["--train_file", str(tmp_path / "faces"), "--stages", "part=1/2 learning_rate=0.1", "part=2/2"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(InputError, match="a run in stages does not go with a search"):
+        search.main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_task_is_refused(tmp_path, monkeypatch):

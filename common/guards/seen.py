@@ -1,0 +1,48 @@
+"""Held-out rows that the weights of an earlier run were trained on: their scores are optimistic, which is said."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.logits import Logits
+from common.run import read_config
+
+if TYPE_CHECKING:
+    from common.folds import Splits
+    from common.run import Run
+
+
+def note_seen(run: "Run", source: str | None, splits: "Splits", examples: Sequence[Any]) -> None:
+    """A warning for each fold whose held-out rows the weights have seen. source: a run, of which fold k begins with
+    fold k, one of its folds, or a file in that; anything else is a model that says nothing of rows. examples: those of
+    the training file."""
+    fold_dir = None if source is None else fold_of(Path(source))
+    if source is None or fold_dir is None and not any(Path(source).glob("fold*/fold.json")):
+        return
+    for fold, (_, eval_idx) in enumerate(splits):
+        if eval_idx is None:
+            continue
+        ids = {examples[int(i)].id for i in eval_idx}
+        if seen := len(ids & trained_on(fold_dir or Path(source) / f"fold{fold}", ids, run.config)):
+            rows = f"{seen} of its {len(ids)} held-out rows"
+            run.note(f"warning: fold {fold}: {source} was trained on {rows}: their scores are optimistic")
+
+
+def fold_of(path: Path) -> Path | None:
+    """The fold that a path is, or lies in; None where it is none."""
+    return next((folder for folder in (path, path.parent) if (folder / "fold.json").is_file()), None)
+
+
+def trained_on(fold_dir: Path, ids: set[str], config: dict[str, Any]) -> set[str]:
+    """Of these rows of config's train_file those that a fold's model was trained on: what the other folds held out;
+    where there are none, all of the same train_file but what it has held out itself."""
+    held = {
+        path.parent.name: set(Logits.load(path).ids.tolist())
+        for path in fold_dir.parent.glob("fold*/held_out_logits.npz")
+    }
+    own = held.pop(fold_dir.name, set())
+    if held:
+        return set().union(*held.values()) - own
+    before = read_config(fold_dir.parent)
+    whole = before.get("train_file") == config.get("train_file") and before.get("max_train_samples") is None
+    return ids - own if whole else set()
