@@ -16,8 +16,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from common.batches import read_column
 from common.console import InputError, print_once
 from common.examples import groups_of, labels_of
+from common.guards.seen import note_seen
 from common.metrics import task_metric
-from common.options.fields import ImbalanceArguments, TeacherArguments
+from common.options.fields import ImbalanceArguments, TeacherArguments, TextArguments
 from common.targets import as_target
 from common.targets.folds import deal_out, split_several
 
@@ -57,6 +58,8 @@ def folds_to_train(run: "Run", splits: Splits, rows: dict[str, Any]) -> Iterator
     args = run.args
     parts = {name: rows[name] for name in ("eval", "test") if name in rows}
     left = [n for n in range(len(splits)) if args.fold in (None, n) and not run.is_done(n)]
+    if isinstance(args, TextArguments):  # images and clips have more ways to begin
+        note_seen(run, args.model_name_or_path, splits, rows["train"])
     if len(splits) > 1 and args.fold_workers != "1":
         from common.workers.folds import numbers_beside
 

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 def note_seen(run: "Run", source: str | None, splits: "Splits", examples: Sequence[Any]) -> None:
     """A warning for each fold whose held-out rows the weights have seen. source: a run, of which fold k begins with
     fold k, one of its folds, or a file in that; anything else is a model that says nothing of rows. examples: those of
-    the training file."""
+    the training file, or a data set of them."""
     fold_dir = None if source is None else fold_of(Path(source))
     if source is None or fold_dir is None and not any(Path(source).glob("fold*/fold.json")):
         return
     for fold, (_, eval_idx) in enumerate(splits):
         if eval_idx is None:
             continue
-        ids = {examples[int(i)].id for i in eval_idx}
+        rows = [examples[int(i)] for i in eval_idx]
+        ids = {row["id"] if isinstance(row, dict) else row.id for row in rows}
         if seen := len(ids & trained_on(fold_dir or Path(source) / f"fold{fold}", ids, run.config)):
-            rows = f"{seen} of its {len(ids)} held-out rows"
-            run.note(f"warning: fold {fold}: {source} was trained on {rows}: their scores are optimistic")
+            share = f"{seen} of its {len(ids)} held-out rows"
+            run.note(f"warning: fold {fold}: {source} was trained on {share}: their scores are optimistic")
 
 
 def fold_of(path: Path) -> Path | None:

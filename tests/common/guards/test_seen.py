@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from datasets import Dataset
 
 from common.guards.seen import note_seen
 from common.logits import Logits
@@ -26,11 +27,11 @@ def write_run(folder, held_out, **config):
     return folder
 
 
-def seen(source, *held_out, train_file="t"):
+def seen(source, *held_out, train_file="t", rows=ROWS):
     """(fold, rows that were seen) of each fold that holds these out."""
     notes = []
     splits = [(np.arange(0), None if held is None else np.array([IDS.index(i) for i in held])) for held in held_out]
-    note_seen(SimpleNamespace(config={"train_file": train_file}, note=notes.append), source, splits, ROWS)
+    note_seen(SimpleNamespace(config={"train_file": train_file}, note=notes.append), source, splits, rows)
     return [tuple(map(int, re.search(r"fold (\d): .* was trained on (\d+) of", note).groups())) for note in notes]
 
 
@@ -39,6 +40,7 @@ def test_a_fold_that_begins_with_the_same_fold_of_a_run_has_seen_what_the_others
     assert seen(run, IDS[:4], IDS[4:]) == []
     assert seen(run, IDS[2:6], IDS[6:] + IDS[:2]) == [(0, 2), (1, 2)]
     assert seen(run, None) == []  # an eval_file is measured
+    assert seen(run, IDS[2:6], IDS[6:], rows=Dataset.from_dict({"id": IDS})) == [(0, 2)]
 
 
 @pytest.mark.parametrize("what", ["fold0", "fold0/model.safetensors"])
