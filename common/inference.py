@@ -156,7 +156,7 @@ class Ensemble:
         if getattr(self.args, "prior_correction", False):
             from common.tricks.shift import correct_folds
 
-            logits = correct_folds(logits, [fold for folds in self.runs for fold in folds])
+            logits = correct_folds(logits, [fold for folds in self.runs for fold in folds], self.weights)
         if self.accelerator.is_main_process:
             path = Path(self.args.submission_file)
             submission.write(path, logits)

@@ -84,7 +84,9 @@ def write_average(run: Run) -> None:
     write_json(made / "fold0" / ADAPTER, config | widened(config, len(folds)))
     with atomic_write(made / "config.yaml") as file:
         yaml.safe_dump({**run.config, "num_folds": 1}, file, sort_keys=False, allow_unicode=True)
-    write_sealed(made / "fold0" / "fold.json", {"logits": [], "averaged": [fold.name for fold in folds]})
+    counts = np.sum([read_json(fold / "fold.json")["train_class_counts"] for fold in folds], axis=0).tolist()
+    record = {"logits": [], "averaged": [fold.name for fold in folds], "train_class_counts": counts}
+    write_sealed(made / "fold0" / "fold.json", record)
     os.replace(made, target)
 
 

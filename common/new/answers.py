@@ -1,5 +1,7 @@
 """The sample submission -> the line of data.py that says what is handed in, with the reason in words."""
 
+import re
+
 from common.console import InputError
 from common.guards.cells import kind_of
 from common.guards.samples import by_value
@@ -92,9 +94,10 @@ def around_names(columns: list[str], names: list[str]) -> tuple[str, str] | None
     if len(columns) != len(names):
         return None
     for name in names:
-        before, found, behind = columns[0].partition(name)
-        if found and {f"{before}{other}{behind}" for other in names} == set(columns):
-            return before, behind
+        for place in (match.start() for match in re.finditer(f"(?={re.escape(name)})", columns[0])):
+            before, behind = columns[0][:place], columns[0][place + len(name) :]
+            if {f"{before}{other}{behind}" for other in names} == set(columns):
+                return before, behind
     return None
 
 

@@ -86,7 +86,7 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         "        sentence, spans = take_out_marks(text)",
         '        if sorted(spans) != ["e1", "e2"]:',
         f"            raise InputError(f{as_source(f'{where}: expected <e1>...</e1> and <e2>...</e2>')})",
-        f'        label = label_number(values.get({as_source(target)}), preprocessing["label_names"], where)',
+        f'        label = label_number(values.get({as_source(target)}) or None, preprocessing["label_names"], where)',
         "        entities = {name: Entity(*span) for name, span in spans.items()}",
         f"        examples.append(RelationExample({identity}, [sentence], label, sentence, **entities))",
         '    note(f"{path}: {len(examples):,} rows")',

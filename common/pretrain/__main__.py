@@ -14,6 +14,8 @@ from typing import Any
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import read_json, write_json
 from common.guards.launcher import refuse_fsdp
+from common.options.checks import check_number
+from common.options.fields import MAX_SEED
 from common.options.task_module import load_data_module
 
 RECORD = "pretrain.json"
@@ -68,9 +70,12 @@ def check(args: Any) -> None:
     """Raise InputError for values that no training can have, files that are not there, and a launcher that would share
     out the weights."""
     refuse_fsdp("common.pretrain")
-    for name in ("max_length", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"):
-        if getattr(args, name) < 1:
-            raise InputError(f"{name}: {getattr(args, name)} is not 1 or more")
+    counts = ("max_length", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
+    for name in (*counts, "stop_after_epoch", "torch_num_threads"):
+        check_number(name, getattr(args, name), 1)
+    for name in ("warmup_steps", "weight_decay"):
+        check_number(name, getattr(args, name), 0)
+    check_number("seed", args.seed, 0, MAX_SEED)
     for name in ("learning_rate", "mlm_probability"):
         if not 0 < getattr(args, name) < 1:
             raise InputError(f"{name}: {getattr(args, name)} is not between 0 and 1")

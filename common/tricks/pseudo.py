@@ -21,7 +21,7 @@ from common.folds import Fold, Splits
 from common.guards.inputs import data_sha256
 from common.guards.spelling import nfc
 from common.logits import Logits
-from common.tricks.teacher import own_fold_file
+from common.tricks.teacher import note_other_training, own_fold_file
 
 datasets.disable_progress_bars()  # of casting, which takes no time
 PREFIX = "pseudo "  # of ids, because files of one competition number their rows alike
@@ -60,6 +60,7 @@ def check_pseudo(args: Any, rows: Sequence, train: Sequence, splits: Splits, lab
     elif splits[0][1] is not None:
         how = "name an --eval_file, or K folds as the run's"
         raise InputError(f"pseudo_run {run_dir}: its models have seen the tenth that is held back here; {how}")
+    note_other_training(run_dir, args, splits)
     note_other_file(run_dir, "test_file", data_sha256(args.pseudo_file), args.pseudo_file)
     for fold in range(len(splits)):
         logits = predictions(args, fold, len(splits))

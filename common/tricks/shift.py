@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,6 +16,8 @@ from common.console import InputError, print_once
 from common.examples import TextExample
 from common.files import read_json
 from common.logits import Logits
+from common.run import read_config
+from common.tricks.sampling import target_counts
 
 NUM_FOLDS = 5
 NUM_FEATURES = 15
@@ -115,22 +118,36 @@ def correct_priors(probs: np.ndarray, train_priors: np.ndarray, new_priors: np.n
     return weighted / weighted.sum(1, keepdims=True)
 
 
-def correct_logits(logits: Logits, class_counts: Sequence[Sequence[int]]) -> tuple[Logits, np.ndarray]:
-    """Logits for the label shares that EM finds in these rows, and the shares (C,).
+def learned_shares(class_counts: Sequence[int], config: dict[str, Any]) -> np.ndarray:
+    """The shares (C,) that a fold's training gave the classes: those of its rows, changed as class_weight_strength and
+    feature_oversample_ratio of the run's config do. A class without rows counts as one row."""
+    counts = np.maximum(class_counts, 1)
+    seen = target_counts(counts, config.get("feature_oversample_ratio", 0.0), 0.0)
+    learned = seen * counts.astype(np.float64) ** -config.get("class_weight_strength", 0.0)
+    return learned / learned.sum()
 
-    class_counts: of the rows that each averaged model was trained on; a class without rows counts as one row.
+
+def correct_logits(
+    logits: Logits, shares: Sequence[np.ndarray], weights: Sequence[float] | None = None
+) -> tuple[Logits, np.ndarray]:
+    """Logits for the label shares that EM finds in these rows, and these shares (C,).
+
+    shares: those that each averaged model has learned, (C,) and above 0; the mean of logits has their geometric mean.
+    weights: of the models, equal by default.
     """
-    counts = np.maximum(np.asarray(class_counts, dtype=np.float64), 1)
-    train_priors = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    learned = np.exp(np.average(np.log(shares), axis=0, weights=weights))
+    train_priors = learned / learned.sum()
     priors, _ = estimate_priors(logits.probabilities(), train_priors)
     return replace(logits, logits=logits.logits + np.log(np.maximum(priors, 1e-12) / train_priors)), priors
 
 
-def correct_folds(logits: Logits, folds: Sequence[Path]) -> Logits:
+def correct_folds(logits: Logits, folds: Sequence[Path], weights: Sequence[float]) -> Logits:
     """correct_logits() of the average over these folds of one or several runs; prints the shares that it found."""
     if logits.label_names.kind not in ("classes", "ordered"):
         raise InputError("prior_correction: corrects the shares of classes, the labels of these runs are none")
-    logits, shares = correct_logits(logits, [read_json(fold / "fold.json")["train_class_counts"] for fold in folds])
+    counts = [read_json(fold / "fold.json")["train_class_counts"] for fold in folds]
+    configs = [read_config(fold.parent) for fold in folds]
+    logits, shares = correct_logits(logits, list(map(learned_shares, counts, configs)), weights)
     named = ", ".join(f"{name} {share:.3f}" for name, share in zip(logits.label_names, shares, strict=True))
     print_once(f"label shares of the test file by EM: {named}")
     return logits

@@ -24,10 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.blend.runs import held_out_ids, oof_file
+from common.blend.runs import held_out_ids, oof_file, sha256_of_run
 from common.console import InputError, print_once
 from common.examples import labels_of
 from common.folds import Fold, Splits
+from common.guards.inputs import data_sha256
 from common.guards.spelling import nfc
 from common.logits import Logits, average
 from common.targets import as_target
@@ -60,8 +61,9 @@ def check_teachers(args: Any, examples: Sequence, splits: Splits, label_names: S
                 why = f"none of its folds held out just the rows that fold {fold} holds out here"
                 how = "give the num_folds, fold_seed and max_train_samples of the teacher, or an eval_file"
                 raise InputError(f"teacher {path}: {why}, so they would leak; {how}")
+        note_other_training(path, args, splits)
         if args.teacher_logits == "own_fold":
-            check_own_folds(path, ids, splits)
+            check_own_folds(path, dict(zip(ids, labels_of(examples).tolist(), strict=True)), splits)
     if args.teacher_logits == "own_fold":
         return
     print_once(f"soft labels of {len(args.teacher)} run(s) for {len(ids)} rows; {OPTIMISTIC}")
@@ -92,17 +94,35 @@ def own_fold_file(path: str | Path, fold: int, num_folds: int) -> Path:
     return Path(path) / (f"fold{fold}/test_logits.npz" if num_folds > 1 else "test_logits.npz")
 
 
-def check_own_folds(path: Path, ids: Sequence[str], splits: Splits) -> None:
-    """Raise InputError where a teacher's fold k held out other rows than fold k here, or does not speak of a row."""
+def note_other_training(run_dir: str | Path, args: Any, splits: Splits) -> None:
+    """Say where an eval_file is measured and a run had another train_file: it may have had rows of the eval_file."""
+    found = sha256_of_run(run_dir, "train_file") if splits[0][1] is None else None
+    if found and found != data_sha256(args.train_file):
+        where = "if rows of eval_file were in that, scores on it are optimistic"
+        print_once(f"warning: {run_dir}: was trained on another train_file than {args.train_file}; {where}")
+
+
+def check_own_folds(path: Path, labels: dict[str, int], splits: Splits) -> None:
+    """Raise InputError where a teacher's fold k held out other rows than fold k here, or does not speak of a row, or of
+    another with its id: the label tells. labels: id -> label, of the training rows in order."""
+    ids = list(labels)
+    if len(splits) == 1 and splits[0][1] is not None:
+        how = "name an --eval_file, or K folds as the teacher's"
+        raise InputError(f"teacher {path}: some of its models have seen the tenth that is held back here; {how}")
     held = held_out_ids(path)
     for fold, (_, eval_idx) in enumerate(splits):
         if eval_idx is not None and set(held.get(fold, ())) != {ids[i] for i in eval_idx}:
             raise InputError(f"teacher {path}: its fold {fold} held out other rows than here (teacher_logits own_fold)")
         file = own_fold_file(path, fold, len(splits))
-        spoken_of = set(map(nfc, Logits.load(file).ids.tolist())) if file.is_file() else set()
+        part = Logits.load(file) if file.is_file() else None
+        spoken_of = dict(zip(map(nfc, part.ids.tolist()), part.labels.tolist(), strict=True)) if part else {}
+        expected = "a run whose --test_file is the train_file was expected"
         if missing := [row_id for row_id in ids if row_id not in spoken_of]:
             what = f"has no logits of {len(missing)} training rows (first: id {missing[0]})"
-            raise InputError(f"teacher {file}: {what}; a run whose --test_file is the train_file was expected")
+            raise InputError(f"teacher {file}: {what}; {expected}")
+        if wrong := [row_id for row_id, label in labels.items() if spoken_of[row_id] != label]:
+            what = f"{len(wrong)} rows have no label in it or another than in train_file (first: id {wrong[0]})"
+            raise InputError(f"teacher {file}: {what}; {expected}")
 
 
 def teacher_labels(args: Any, fold: int) -> SoftLabels:

@@ -198,7 +198,7 @@ def test_averaged_adapters_are_a_run_whose_updates_are_the_folds_mean(worker, ba
         said["eval"]["averaged_adapters"]["log_loss"] - said["eval"]["averaged_logits"]["log_loss"], abs=1e-5
     )
     assert said["test"]["rows"] == 20 and 0 <= said["test"]["same_prediction"] <= 1
-    logits = logits_of(worker, tmp_path, run / "average")
+    logits = logits_of(worker, tmp_path, run / "average", "--prior_correction")
     tokenizer = AutoTokenizer.from_pretrained(run / "average" / "fold0")
     assert np.isfinite(logits).all() and tokenizer.padding_side == "right"
     assert "average_adapters, eval: predicts as the averaged logits do" in (run / "report.md").read_text()

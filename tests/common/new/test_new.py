@@ -204,6 +204,8 @@ def test_a_copy_of_klue_re_takes_the_marks_out_and_knows_where_they_stood(monkey
     spans = [[row.segments[0][e.start : e.end + 1] for e in (row.e1, row.e2)] for row in (first, second)]
     assert spans == [["arm", "chair"], ["B", "A"]]
     assert [first.label, second.label] == [1, 0]
+    (tmp_path / "test.tsv").write_text("".join(f"\t{text}\n" for _, text in rows))  # as common.new takes it
+    assert {row.label for row in data.read_examples(tmp_path / "test.tsv", data.make_preprocessing(None))} == {-1}
     (tmp_path / "train.tsv").write_text("a\tno marks\nb\tno marks\n" * 5)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "made").rename(tmp_path / "before")

@@ -137,6 +137,18 @@ def test_columns_of_0_and_1_are_labels_in_the_order_of_the_sample(folder, monkey
     assert [[float(v) > 0.5 for v in cells] for cells in data.SUBMISSION.cells(logits).values()] == [[True], [False]]
 
 
+@pytest.mark.parametrize("around", ["class_{}", "p1_{}"])
+def test_columns_of_labels_are_found_where_their_names_begin_with_a_label_by_chance(folder, monkeypatch, around):
+    labels = ["1", "2", "3"] if around == "p1_{}" else ["a", "b", "c"]
+    rows = [(i, text, labels[i % 3]) for i, text in enumerate(texts(60))]
+    train = write(folder / "train.csv", ["id", "text", "target"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:9]])
+    header = ["id", *map(around.format, labels)]
+    sample = write(folder / "sample.csv", header, [(i, 0.3, 0.3, 0.4) for i in range(9)])
+    _, data = make(monkeypatch, "--train", train, "--test", test, "--sample", sample)
+    assert data.SUBMISSION.column_names(data.LABEL_NAMES) == header[1:]
+
+
 def test_columns_with_one_1_a_row_are_classes(folder, monkeypatch):
     rows = [(i, text, *(int(i % 3 == c) for c in range(3))) for i, text in enumerate(texts(60))]
     train = write(folder / "train.csv", ["id", "text", "a", "b", "c"], rows)

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 import common.pretrain.__main__ as command
+from common.console import InputError
 from common.options.task_module import load_data_module
 from common.pretrain.progress import EpochLines
 from common.pretrain.texts import pack, read_texts
@@ -177,6 +178,16 @@ def test_what_cannot_be_trained_on_is_one_sentence(worker, tmp_path, tokenizer):
         assert sentence in errors.splitlines()[-1] and "Traceback" not in errors
         assert not (tmp_path / "out").exists()
     assert command.make_parser().prog == "python -m common.pretrain"
+
+
+NO_TRAINING = ["--stop_after_epoch 0", "--seed -1", "--torch_num_threads -1", "--warmup_steps -1", "--weight_decay nan"]
+
+
+@pytest.mark.parametrize("option", NO_TRAINING)
+def test_a_number_that_no_training_can_have_is_refused_and_not_left_unread(option):
+    argv = ["friends", "--model_name_or_path", "scratch", "--output_dir", "out", *map(str, FILES), *option.split()]
+    with pytest.raises(InputError, match=f"{option.split()[0][2:]}: .* is not "):
+        command.check(command.make_parser().parse_args(argv))
 
 
 def test_the_terminal_shows_a_line_an_epoch_and_no_dictionaries(monkeypatch, capsys):

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from common.console import InputError
-from common.tricks.shift import adversarial_validation, auc_standard_error, correct_priors, estimate_priors
+from common.logits import Logits
+from common.tricks.loss import class_weights
+from common.tricks.shift import (
+    adversarial_validation,
+    auc_standard_error,
+    correct_logits,
+    correct_priors,
+    estimate_priors,
+    learned_shares,
+)
 
 WORDS = ["river", "bridge", "winter", "paper", "garden", "window", "silver", "market"]
 
@@ -85,3 +94,25 @@ def test_correction_with_estimated_priors_raises_accuracy_under_shift():
     probs, labels = calibrated(np.random.default_rng(0), shares, train_priors, 5000)
     corrected = correct_priors(probs, train_priors, estimate_priors(probs, train_priors)[0])
     assert (corrected.argmax(1) == labels).mean() > (probs.argmax(1) == labels).mean() + 0.05
+
+
+def test_correction_knows_what_class_weights_and_other_shares_of_rows_have_done_to_the_model():
+    shares = np.array([0.8, 0.15, 0.05])
+    exact, labels = calibrated(np.random.default_rng(0), shares, shares, 20000)
+    counts = np.bincount(labels)
+    balanced = np.log(exact * class_weights(labels, 3, 1.0))  # as a model learns that was trained with them
+    weighted, sampled = ({name: 1.0} for name in ("class_weight_strength", "feature_oversample_ratio"))
+    for config in (weighted, sampled):
+        assert np.allclose(learned_shares(counts, config), 1 / 3, atol=1e-3)
+    runs = [learned_shares(counts, weighted), learned_shares(counts, {})]
+    for logits, share in (
+        (balanced, [1, 0]),
+        (np.log(exact), [0, 1]),
+        (0.75 * balanced + 0.25 * np.log(exact), [3, 1]),
+    ):
+        part = Logits(np.arange(len(labels)), logits, labels, ["a", "b", "c"])
+        corrected, found = correct_logits(part, runs, share)
+        assert np.allclose(found, shares, atol=0.02)
+        assert (corrected.logits.argmax(1) == labels).mean() > 0.8
+    part = Logits(np.arange(len(labels)), balanced, labels, ["a", "b", "c"])
+    assert (correct_logits(part, [runs[1]])[0].logits.argmax(1) == labels).mean() < 0.5  # what it was taken for before

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from common.blend.runs import load_runs
 from common.console import InputError
 from common.examples import TextExample
+from common.files import sha256
 from common.folds import Fold
 from common.logits import Logits
 from common.targets import Ordered, SeveralLabels
@@ -314,3 +315,36 @@ def test_own_fold_takes_what_the_model_of_the_same_fold_says_and_refuses_other_f
         assert np.allclose(np.stack(list(teacher_labels(args, k).values())), [[0.5, 2, k, k]] * 30)
     with pytest.raises(InputError, match="its fold 0 held out other rows"):  # whose model has seen these
         check_teachers(args, rows(), same[::-1], LABELS)
+    oof.save(teacher / "test_logits.npz")
+    check_teachers(args, rows(), [(np.arange(30), None)], LABELS)
+    with pytest.raises(InputError, match="models have seen the tenth"):  # the average is of all folds
+        check_teachers(args, rows(), same[:1], LABELS)
+
+
+@pytest.mark.parametrize("labels", [-np.ones(40), np.arange(40) // 3 % 2], ids=["unlabelled", "labelled"])
+def test_own_fold_refuses_a_test_file_of_other_rows_that_are_numbered_alike(teacher, labels):
+    args = SimpleNamespace(teacher_logits="own_fold", teacher=[str(teacher)])
+    for k in range(3):
+        Logits([f"r{i}" for i in range(40)], np.zeros((40, 2)), labels, LABELS).save(
+            teacher / f"fold{k}" / "test_logits.npz"
+        )
+    with pytest.raises(InputError, match="rows have no label in it or another than in train_file"):
+        check_teachers(args, rows(), splits_of(np.arange(30) % 3), LABELS)
+
+
+def test_a_teacher_or_pseudo_run_of_another_train_file_is_said_where_an_eval_file_is_measured(
+    teacher, tmp_path, capsys
+):
+    give_test_logits(teacher)
+    train = tmp_path / "train.csv"
+    train.write_text("id,text,label")
+    pseudo = pseudo_args(teacher, train_file=str(train), pseudo_file=str(train))
+    args = SimpleNamespace(teacher_logits="out_of_fold", teacher=[str(teacher)], train_file=str(train))
+    new = [TextExample(f"pseudo t{i}", ["new"]) for i in range(9)]
+    Logits([f"t{i}" for i in range(9)], np.zeros((9, 2)), -np.ones(9), LABELS).save(teacher / "test_logits.npz")
+    for digest, times in (("0", 2), (sha256(train), 0)):
+        (teacher / "run.json").write_text(json.dumps({"task": "nsmc", "data": {"train_file": {"sha256": digest}}}))
+        check_teachers(args, rows(), [(np.arange(30), None)], LABELS)
+        check_pseudo(pseudo, new, rows(), [(np.arange(30), None)], LABELS)
+        check_teachers(args, rows(), splits_of(np.arange(30) % 3), LABELS)
+        assert capsys.readouterr().out.count("was trained on another train_file") == times
