@@ -604,8 +604,8 @@ def test_a_run_that_cannot_be_used_is_refused_and_left_as_it_is(
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
     record = json.loads((folder / "run/run.json").read_text())
-    for entry in record["data"].values():  # config.yaml and run.json hold absolute paths
-        entry["path"] = entry["path"].replace(str(trained), str(folder))
+    path = record["data"]["train_file"]["path"]  # config.yaml and run.json hold absolute paths
+    record["data"]["train_file"]["path"] = path.replace(str(trained), str(folder))
     (folder / "run/run.json").write_text(json.dumps(record))
     config = folder / "run/config.yaml"
     config.write_text(config.read_text().replace(str(trained), str(folder)))
