@@ -82,9 +82,11 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
         results["oof"] = concatenate(parts["held_out"], [row.id for row in examples])
     elif "held_out" in parts:
         results["eval"] = parts["held_out"][0]
-    infos = [info for _, info in folds]
     target = folds[0][0][next(iter(parts))].label_names
     metric = task_metric(run.args, target)
+    # measured anew, because data.py's METRIC may be another by now
+    measured = [all_metrics(part, task_metrics, metric) for part in parts.get("held_out") or parts["eval"]]
+    infos = [{**info, "metrics": values} for (_, info), values in zip(folds, measured, strict=True)]
     metrics = {name: all_metrics(results[name], task_metrics, metric) for name in ("oof", "eval") if name in results}
     for name, values in metrics.items() if metric else []:
         from common.targets.errors import standard_error

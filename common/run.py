@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 
 from common.console import InputError, Stopped, print_once
 from common.files import atomic_write, read_json, read_yaml, write_json
-from common.guards.inputs import compare_data, data_sha256, weights_fingerprints
+from common.guards.inputs import compare_data, data_sha256, rows_fingerprint, weights_fingerprints
 from common.guards.launcher import launch_record
 from common.guards.lock import check_held, choose_folder, claim, refuse_full, release
 from common.guards.manifest import check_fold, fold_problem, read_sealed, write_sealed
@@ -110,7 +110,7 @@ class Run:
         rows = {f"{name}_file": len(part) for name, part in examples.items()}
         files = {key: self.config[key] for key in self.args.DATA_FIELDS if self.config.get(key)}
         data = {key: {"path": path, "sha256": data_sha256(path), "rows": rows.get(key)} for key, path in files.items()}
-        data |= weights_fingerprints(self.args)
+        data |= weights_fingerprints(self.args) | rows_fingerprint(examples)
         check_temporary()
         self.dir = self.broadcast(self.claim)
         self.record_dir = self.dir if self.args.fold is None else self.fold_dir(self.args.fold)

@@ -1,15 +1,17 @@
 """Inputs that change: fingerprints of weights, and what a run's files say of all its inputs against what they are now.
 
 weights_fingerprints(args)           # {"model_name_or_path": {"path": ..., "sha256": ...}}
+rows_fingerprint(examples)           # {"rows": {"sha256": ...}}: data.py can be edited, too
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.console import InputError
+from common.examples import TextExample
 from common.files import read_json, sha256, walk
 from common.guards.manifest import check_fold
 from common.guards.special import refuse_special
@@ -21,6 +23,7 @@ WEIGHTS = ("model_name_or_path", "pretrained_weights", "start", "upscale")
 RUNS = ("teacher", "pseudo_run")  # options that name runs whose logits are read
 # What is read of a folder of weights; not what runs write beside them.
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".txt", ".model", ".spm", ".vocab", ".onnx")
+ROWS = "rows"  # of run.json's data: what data.py has read
 OF_RUNS = ("fold.json", "run.json", "stage.json", "metrics.json", "features.json", "calibration.json")
 
 
@@ -107,6 +110,16 @@ def weights_fingerprints(args: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
+def rows_fingerprint(examples: dict[str, Sequence]) -> dict[str, dict[str, Any]]:
+    """ROWS -> sha256 of the rows of all files as they were read: id and label; of texts all of a row, as its group."""
+    digest = hashlib.sha256()
+    for name, rows in sorted(examples.items()):
+        for row in rows:
+            fields = vars(row) if isinstance(row, TextExample) else (row.id, row.label)
+            digest.update(f"{name}\0{fields!r}\0".encode())
+    return {ROWS: {"sha256": digest.hexdigest()}}
+
+
 def compare_data(run_dir: Path, data: dict[str, dict[str, Any]]) -> None:
     """Raise InputError where a file or folder is not what it was when the run started, as its run.json files say.
 
@@ -118,6 +131,9 @@ def compare_data(run_dir: Path, data: dict[str, dict[str, Any]]) -> None:
             raise InputError(f"{path}: is damaged, it does not say which data the run was started with")
         for key, entry in before.items():
             if data.get(key, {}).get("sha256") != entry.get("sha256"):
+                if key == ROWS:
+                    change = "data.py reads other ids, labels, groups or texts now than when the run started"
+                    raise InputError(f"{run_dir}: {change}; name another --output_dir")
                 change = f"has changed since the run in {run_dir} started"
                 raise InputError(f"{entry.get('path')}: {change} ({key}); name another --output_dir")
 

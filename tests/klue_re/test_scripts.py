@@ -66,6 +66,7 @@ def test_the_demo_fills_the_default_run_folder_and_learns_more_than_twice_the_ma
         "test_file",
         "sample_submission_file",
         "ner_file",
+        "rows",
     }
     oof = Logits.load(demo / "oof_logits.npz")
     rows = rows_of(SAMPLE / "train.tsv")

@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from common.console import ArgumentParser, InputError
-from common.files import read_text, sha256
-from common.guards.inputs import compare_data, weights_fingerprints, weights_paths
+from common.examples import TextExample
+from common.files import read_text, sha256, write_json
+from common.guards.inputs import compare_data, rows_fingerprint, weights_fingerprints, weights_paths
 from common.guards.special import refuse_special, refuse_special_values
 from common.logits import Logits
 from tests.tools.faces import TINY as TINY_FACES
@@ -73,6 +74,21 @@ def test_files_folders_links_and_what_is_not_there_are_not_refused(tmp_path):
     for value in (tmp_path, __file__, str(tmp_path / "link"), "no such file", "", "a\0b", "x" * 5000):
         refuse_special(value)
     refuse_special_values({"test_file": str(tmp_path), "num_folds": 3, "start": None, "label_names": ["a"]})
+
+
+def test_a_run_does_not_go_on_with_other_rows_than_data_py_read_when_it_started(tmp_path):
+    def rows(**changes):
+        return {"train": [TextExample(**{"id": "1", "segments": ["a", "b"], "label": 0, "group": "g"} | changes)]}
+
+    folder = tmp_path / "run"
+    (folder / "fold0").mkdir(parents=True)
+    write_json(folder / "fold0" / "run.json", {"data": rows_fingerprint(rows())})
+    compare_data(folder, rows_fingerprint(rows()))
+    for changes in ({"segments": ["a", "B"]}, {"label": 1}, {"group": "h"}, {"id": "2"}, {"main": 1}):
+        with pytest.raises(InputError, match="data.py reads other ids, labels, groups or texts now"):
+            compare_data(folder, rows_fingerprint(rows(**changes)))
+    write_json(folder / "fold0" / "run.json", {"data": {}})  # of a run of before
+    compare_data(folder, rows_fingerprint(rows()))
 
 
 FIELDS = ["--train_file", "--eval_file", "--test_file", "--sample_submission_file", "--config"]
