@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from common.batches import read_column
 from common.console import InputError, print_once
 from common.examples import groups_of, labels_of
-from common.guards.seen import note_seen
+from common.guards.seen import note_copies, note_seen
 from common.metrics import task_metric
 from common.options.fields import ImbalanceArguments, TeacherArguments, TextArguments
 from common.targets import as_target
@@ -111,6 +111,7 @@ def make_splits(examples: dict[str, Sequence], label_names: Sequence[str], args:
         if rare:
             names = ", ".join(rare)
             print_once(f"{len(rare)} labels occur in fewer than {args.num_folds} groups, some folds lack them: {names}")
+    note_copies(examples)
     if isinstance(args, TeacherArguments) and (args.teacher or "pseudo" in examples):
         from common.tricks.teacher import check_soft_labels
 

@@ -1,11 +1,15 @@
-"""Held-out rows that the weights of an earlier run were trained on: their scores are optimistic, which is said."""
+"""Rows that are measured and are not new: a run's weights were trained on them, or a training row reads the same. Their
+scores are optimistic, which is said."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.console import print_once
+from common.examples import TextExample
 from common.logits import Logits
 from common.run import read_config
+from common.tables.columns import same_text
 
 if TYPE_CHECKING:
     from common.folds import Splits
@@ -27,6 +31,17 @@ def note_seen(run: "Run", source: str | None, splits: "Splits", examples: Sequen
         if seen := len(ids & trained_on(fold_dir or Path(source) / f"fold{fold}", ids, run.config)):
             share = f"{seen} of its {len(ids)} held-out rows"
             run.note(f"warning: fold {fold}: {source} was trained on {share}: their scores are optimistic")
+
+
+def note_copies(examples: dict[str, Sequence]) -> None:
+    """Say how many texts of the eval_file read as one of the train_file does, but for case and white space.
+
+    examples: as of read_files().
+    """
+    measured = [row for row in examples.get("eval", ()) if isinstance(row, TextExample)]
+    known = {same_text(row.segments) for row in examples["train"]} if measured else set()
+    if copies := sum(same_text(row.segments) in known for row in measured):
+        print_once(f"eval_file: {copies:,} of {len(measured):,} rows read as a row of train_file does, and are not new")
 
 
 def fold_of(path: Path) -> Path | None:

@@ -3,12 +3,15 @@
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from common.console import InputError
+from common.console import InputError, print_once
+from common.guards.cells import NUMBER
 from common.targets.classes import Classes
 
+say = cache(print_once)  # once, however often the metric is looked up
 OF_CLASSES = ("classes", "ordered")
 ALL = (*OF_CLASSES, "several")
 
@@ -151,4 +154,14 @@ def find_metric(name: str, target: Classes, own: Metric | None = None) -> Metric
     if name == "f1" and len(target) not in (0, 2):  # 0: not known yet
         what = f"f1 is of the second of two classes, there are {len(target)}"
         raise InputError(f"metric: {what}; expected macro_f1, micro_f1 or weighted_f1")
+    note_order(name, target)
     return METRICS[name]
+
+
+def note_order(name: str, target: Classes) -> None:
+    """Say which order quadratic_kappa takes classes for that are neither Ordered nor ascending numbers."""
+    if name != "quadratic_kappa" or target.kind != "classes":
+        return
+    numbers = [float(name) for name in target if NUMBER.fullmatch(name)]
+    if len(numbers) < len(target) or numbers != sorted(numbers):
+        say(f"metric: quadratic_kappa takes {', '.join(target):.200} for the order of the classes, lowest first")

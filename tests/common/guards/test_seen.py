@@ -8,7 +8,8 @@ import pytest
 import yaml
 from datasets import Dataset
 
-from common.guards.seen import note_seen
+from common.examples import TextExample
+from common.guards.seen import note_copies, note_seen
 from common.logits import Logits
 
 IDS = [f"r{number}" for number in range(8)]
@@ -56,6 +57,17 @@ def test_a_run_without_folds_has_seen_its_training_file_but_for_what_it_held_bac
     assert seen(str(write_run(tmp_path / "two", [None])), IDS[:2]) == [(0, 2)]  # it was measured on an eval_file
     assert seen(str(held_back), IDS[2:4], train_file="another") == []
     assert seen(str(write_run(tmp_path / "part", [None], max_train_samples=3)), IDS[:2]) == []  # not known which
+
+
+def test_texts_of_eval_file_that_read_as_training_rows_are_counted(capsys):
+    def rows(*texts):
+        return [TextExample(str(number), [text]) for number, text in enumerate(texts)]
+
+    note_copies({"train": rows("a b", "c", "d"), "eval": rows("A  b", "new", "c")})
+    assert "eval_file: 2 of 3 rows read as a row of train_file does" in capsys.readouterr().out
+    note_copies({"train": rows("a b"), "eval": rows("x", "new")})
+    note_copies({"train": rows("a b")})
+    assert capsys.readouterr().out == ""
 
 
 def test_other_models_say_nothing_of_rows(tmp_path):

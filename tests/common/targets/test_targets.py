@@ -13,7 +13,17 @@ from torch.nn import functional
 from common.console import InputError
 from common.logits import Logits, average, concatenate
 from common.metrics import compute_metrics
-from common.targets import Classes, Metric, Number, Ordered, SeveralLabels, as_target, label_config, labels_of_config
+from common.targets import (
+    Classes,
+    Metric,
+    Number,
+    Ordered,
+    SeveralLabels,
+    as_target,
+    label_config,
+    labels_of_config,
+    registry,
+)
 from common.targets.errors import standard_error
 from common.targets.folds import split_several
 from common.targets.registry import METRICS, find_metric
@@ -258,3 +268,14 @@ def test_strata_of_numbers_are_tenths_and_equal_numbers_share_one():
 def test_a_plain_list_is_classes():
     assert as_target(["a"]).kind == "classes" and as_target(Number("x")).kind == "number"
     assert label_config(["a"]) == {"id2label": {0: "a"}, "label2id": {"a": 0}}
+
+
+def test_the_order_that_quadratic_kappa_takes_is_said_where_it_may_be_that_of_the_alphabet(capsys):
+    registry.say.cache_clear()
+    for _ in range(2):
+        find_metric("quadratic_kappa", Classes(["high", "low", "mid"]))
+    assert capsys.readouterr().out.count("takes high, low, mid for the order of the classes") == 1
+    for target in (Classes(["1", "2", "10"]), Ordered(["low", "mid", "high"])):
+        find_metric("quadratic_kappa", target)
+    find_metric("accuracy", Classes(["b", "a"]))
+    assert capsys.readouterr().out == ""
