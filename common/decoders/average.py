@@ -28,6 +28,7 @@ from common.logits import Logits
 from common.results import TaskMetrics, all_metrics
 from common.run import Run
 from common.targets import labels_of_config
+from common.targets.registry import decide
 from common.text import Collator
 
 FOLDER = "average"
@@ -82,6 +83,8 @@ def write_average(run: Run) -> None:
     state = mean_state([load_file(fold / WEIGHTS) for fold in folds])
     save_file(state, made / "fold0" / WEIGHTS, metadata={"format": "pt"})
     write_json(made / "fold0" / ADAPTER, config | widened(config, len(folds)))
+    own = [read_json(fold / "config.json") for fold in folds]
+    write_json(made / "fold0" / "config.json", own[0] | mean_target([part.get("target", {}) for part in own]))
     with atomic_write(made / "config.yaml") as file:
         yaml.safe_dump({**run.config, "num_folds": 1}, file, sort_keys=False, allow_unicode=True)
     counts = np.sum([read_json(fold / "fold.json")["train_class_counts"] for fold in folds], axis=0).tolist()
@@ -104,6 +107,13 @@ def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {key: tensor.contiguous() for key, tensor in mean.items()}
 
 
+def mean_target(targets: list[dict[str, Any]]) -> dict[str, Any]:
+    """What config.json says of a number: each fold has the mean and scale of its own rows. {} of other targets."""
+    if "scale" not in targets[0]:
+        return {}
+    return {"target": targets[0] | {key: float(np.mean([part[key] for part in targets])) for key in ("mean", "scale")}}
+
+
 def widened(config: dict[str, Any], folds: int) -> dict[str, Any]:
     """Rank and alpha of K folds side by side, with the scale alpha / r (rsLoRA: alpha / sqrt(r)) kept."""
     grows = math.sqrt(folds) if config["use_rslora"] else folds
@@ -112,12 +122,11 @@ def widened(config: dict[str, Any], folds: int) -> dict[str, Any]:
 
 def compare(logits: Logits, own: Logits, task_metrics: TaskMetrics) -> dict[str, Any]:
     """Of averaged logits and those of the averaged adapters, of the same rows in the same order."""
-    same = float((logits.logits.argmax(1) == own.logits.argmax(1)).mean())
-    values: dict[str, Any] = {
-        "rows": len(own.ids),
-        "same_prediction": same,
-        "mean_difference_of_logits": float(np.abs(logits.logits - own.logits).mean()),
-    }
+    difference = float(np.abs(logits.logits - own.logits).mean())
+    values: dict[str, Any] = {"rows": len(own.ids), "mean_difference_of_logits": difference}
+    if logits.label_names.kind != "number":
+        decided = [decide(part.logits, part.labels) for part in (logits, own)]
+        values["same_prediction"] = float((decided[0] == decided[1]).reshape(len(own.ids), -1).all(axis=1).mean())
     if logits.label_names.kind == "classes" and (logits.labels >= 0).all():
         values["averaged_logits"] = all_metrics(logits, task_metrics)
         values["averaged_adapters"] = all_metrics(own, task_metrics)
@@ -135,6 +144,9 @@ def row_losses(logits: Logits) -> np.ndarray:
 
 
 def describe(values: dict[str, Any]) -> str:
+    if "same_prediction" not in values:
+        difference = values["mean_difference_of_logits"]
+        return f"its numbers are {difference:.4g} away from the averaged ones, the mean over {values['rows']} rows"
     same = f"predicts as the averaged logits do in {values['same_prediction']:.2%} of {values['rows']} rows"
     if "lost" not in values:
         return same

@@ -7,6 +7,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from common.decoders import adapters, average
 from common.files import read_json
+from common.logits import Logits
+from common.targets import Number, SeveralLabels
 from tests.tools.decoders import make_decoder
 from tests.tools.scripts import ROOT, predict, succeed, worker_of
 
@@ -172,6 +174,16 @@ def test_the_average_of_products_is_one_of_the_summed_rank():
     assert torch.allclose(mean["score.weight"], sum(state["score.weight"] for state in states) / 3)
     factors = [sum(state[key] for state in states) / 3 for key in ("m.lora_B.weight", "m.lora_A.weight")]
     assert not torch.allclose(factors[0] @ factors[1], sum(products) / 3, atol=1e-2)
+
+
+def test_the_average_of_folds_of_a_number_has_the_mean_of_their_scales_and_is_not_said_to_predict_the_same():
+    settings = [{"kind": "number", "loss": "mse", "mean": mean, "scale": mean / 10} for mean in (10.0, 20.0)]
+    assert average.mean_target(settings) == {"target": settings[0] | {"mean": 15.0, "scale": 1.5}}
+    assert average.mean_target([{"kind": "ordered"}] * 2) == average.mean_target([{}, {}]) == {}
+    parts = [Logits(["a", "b"], [[shift], [2.0]], [1.0, 2.0], Number("score")) for shift in (1.0, 3.0)]
+    assert "its numbers are 1 away from the averaged ones" in average.describe(average.compare(*parts, None))
+    parts = [Logits(["a", "b"], [[9, x], [9, 1]], [[1, 1]] * 2, SeveralLabels(["x", "y"])) for x in (1, -1)]
+    assert average.compare(*parts, None)["same_prediction"] == 0.5
 
 
 @pytest.mark.parametrize("rslora", [[], ["--use_rslora"]], ids=["lora", "rslora"])
