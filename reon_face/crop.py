@@ -26,7 +26,7 @@ from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, prin
 from common.options.checks import check_folder, check_number
 from common.options.paths import relative
 
-from data import CROP_RECORD, check_people, compile_pattern, draw_sample, label_and_subject, list_files
+from data import CROP_RECORD, compile_pattern, draw_sample, label_and_subject, list_files, say_people
 from faces import FaceCrop, load_detector
 from shards import Job, crop_shard
 
@@ -131,7 +131,10 @@ def plan(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
         label, person = label_and_subject(source, pattern)
         of_label.setdefault(label or "", []).append(source.as_posix())
         unknown += [source.as_posix()] if person is None else []
-    check_people(pattern, unknown, len(sources), folder)
+    if pattern is not None and len(unknown) == len(sources):
+        what = f"matches none of {len(sources)} paths (not {unknown[0]})"
+        raise InputError(f"subject_pattern: {pattern.pattern!r:.80} {what}, expected the person in each")
+    say_people(pattern, unknown, len(sources), folder)
     if "" in of_label and len(of_label) > 1:
         raise InputError(
             f"{folder}: holds images ({of_label[''][0]}) beside folders of labels, expected only one of them"

@@ -308,26 +308,22 @@ def label_and_subject(path: Path, pattern: re.Pattern | None) -> tuple[str | Non
 
 
 def people_of(paths: Sequence[str], preprocessing: dict, folder: Path) -> np.ndarray:
-    """(N,) int64: the number of the person on each image, -1 where its path below the folder does not say it. Raises
-    InputError as check_people() does."""
+    """(N,) int64: the number of the person on each image, -1 where its path below the folder does not say it."""
     pattern = compile_pattern(preprocessing.get("subject_pattern"))
     names = [Path(path).relative_to(folder).as_posix() for path in paths]
     people = [label_and_subject(Path(name), pattern)[1] for name in names]
     if preprocessing["label_names"] is None:  # the training folder, whose rows are split
         unknown = [name for name, who in zip(names, people, strict=True) if who is None]
-        check_people(pattern, unknown, len(people), folder)
+        say_people(pattern, unknown, len(people), folder)
     return ranks(people)
 
 
-def check_people(pattern: re.Pattern | None, unknown: Sequence[str], total: int, folder: Path) -> None:
-    """Say how many of the paths a subject_pattern does not match: these. Raises InputError where it matches none, since
-    the images of one person would be in several folds."""
-    if pattern is None or not unknown:
-        return
-    what = f"matches {total - len(unknown)} of {total} paths (not {unknown[0]})"
-    if len(unknown) == total:
-        raise InputError(f"{folder}: subject_pattern {pattern.pattern!r:.80} {what}, expected the person in each")
-    print_once(f"{folder.name}: subject_pattern {what}; the others belong to nobody")
+def say_people(pattern: re.Pattern | None, unknown: Sequence[str], total: int, folder: Path) -> None:
+    """Say how many of the paths a subject_pattern does not match: these. It may match none, as that of a preset for its
+    own files does; then the images of one person can be in several folds."""
+    if pattern is not None and unknown:
+        what = f"matches {total - len(unknown)} of {total} paths (not {unknown[0]})"
+        print_once(f"{folder.name}: subject_pattern {pattern.pattern!r:.80} {what}; the others belong to nobody")
 
 
 def check_labels(folder: Path, found: list[str], label_names: Sequence[str] | None) -> list[str]:
@@ -400,7 +396,7 @@ def read_shards(folder: Path, label_names: Sequence[str] | None, pattern: re.Pat
             images.append(np.array(digests))  # of the source: frames of one video are one group
     subjects = np.concatenate(subjects)
     if label_names is None:
-        check_people(pattern, unknown, len(subjects), folder)
+        say_people(pattern, unknown, len(subjects), folder)
     order = np.argsort(np.argsort(list(people)))  # in the order of their names, whatever the order of the rows
     subjects[subjects >= 0] = order[subjects[subjects >= 0]]
     joined = join_groups(subjects, np.concatenate(images))

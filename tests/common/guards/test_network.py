@@ -73,7 +73,7 @@ def test_what_asks_is_told_what_was_raised():
     assert within(1, lambda: 3) == 3
 
 
-@pytest.mark.parametrize("task", ["friends", "reon_face"])
+@pytest.mark.parametrize("task", ["friends", pytest.param("reon_face", marks=pytest.mark.slow)])
 def test_a_name_that_cannot_be_had_is_one_sentence_without_retries(task, tmp_path):
     endpoint = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "https://nowhere.invalid", "HF_HOME": str(tmp_path / "home")}
     environment = {key: value for key, value in ENVIRONMENT.items() if key.lower() not in PROXIES} | endpoint
