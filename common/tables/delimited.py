@@ -25,13 +25,7 @@ def read_delimited(path: Path, text: str, columns: Sequence[str] | None, tab_quo
     told = EXCEL.match(text)
     if told:
         text = "\n" + text[told.end() :]  # an empty line, so that rows keep their numbers
-    first = text.lstrip("\r\n").partition("\n")[0]
-    found = [delimiter for delimiter in DELIMITERS if delimiter in first] or [USUAL.get(path.suffix.lower(), ",")]
-    found.sort(key=lambda delimiter: -len(first.split(delimiter)))
-    if "\t" in found:  # nobody writes a tab into a name
-        found = ["\t", *(delimiter for delimiter in found if delimiter != "\t")]
-    if told:
-        found = [told[1]]
+    found = [told[1]] if told else likely_delimiters(path, text)
     for delimiter in found:
         quotes = True if delimiter == "," else tab_quotes if delimiter == "\t" else None
         table = read_with(path, text, delimiter, columns, quotes)
@@ -43,6 +37,14 @@ def read_delimited(path: Path, text: str, columns: Sequence[str] | None, tab_quo
     rows = read_lines(path, text, found[0], columns) if in_lines else read_rows(path, found[0], columns, text)
     list(rows)
     raise InputError(f"{path}: holds no rows")
+
+
+def likely_delimiters(path: Path, text: str) -> list[str]:
+    """Those in the first line, the most frequent first, or the usual one of the file's suffix."""
+    first = text.lstrip("\r\n").partition("\n")[0]
+    found = [delimiter for delimiter in DELIMITERS if delimiter in first] or [USUAL.get(path.suffix.lower(), ",")]
+    # nobody writes a tab into a name
+    return sorted(found, key=lambda delimiter: (delimiter != "\t", -len(first.split(delimiter))))
 
 
 def read_with(
