@@ -23,12 +23,14 @@ def note_seen(run: "Run", source: str | None, splits: "Splits", examples: Sequen
     fold_dir = None if source is None else fold_of(Path(source))
     if source is None or fold_dir is None and not any(Path(source).glob("fold*/fold.json")):
         return
+    run_dir = Path(source) if fold_dir is None else fold_dir.parent
+    held = {path.parent.name: set(Logits.load(path).ids.tolist()) for path in run_dir.glob("fold*/held_out_logits.npz")}
     for fold, (_, eval_idx) in enumerate(splits):
         if eval_idx is None:
             continue
         rows = [examples[int(i)] for i in eval_idx]
         ids = {row["id"] if isinstance(row, dict) else row.id for row in rows}
-        if seen := len(ids & trained_on(fold_dir or Path(source) / f"fold{fold}", ids, run.config)):
+        if seen := len(ids & trained_on(fold_dir or run_dir / f"fold{fold}", held, ids, run.config)):
             share = f"{seen} of its {len(ids)} held-out rows"
             run.note(f"warning: fold {fold}: {source} was trained on {share}: their scores are optimistic")
 
@@ -49,16 +51,13 @@ def fold_of(path: Path) -> Path | None:
     return next((folder for folder in (path, path.parent) if (folder / "fold.json").is_file()), None)
 
 
-def trained_on(fold_dir: Path, ids: set[str], config: dict[str, Any]) -> set[str]:
+def trained_on(fold_dir: Path, held: dict[str, set[str]], ids: set[str], config: dict[str, Any]) -> set[str]:
     """Of these rows of config's train_file those that a fold's model was trained on: what the other folds held out;
-    where there are none, all of the same train_file but what it has held out itself."""
-    held = {
-        path.parent.name: set(Logits.load(path).ids.tolist())
-        for path in fold_dir.parent.glob("fold*/held_out_logits.npz")
-    }
-    own = held.pop(fold_dir.name, set())
-    if held:
-        return set().union(*held.values()) - own
+    where there are none, all of the same train_file but what it has held out itself. held: fold -> the rows it held
+    out."""
+    own = held.get(fold_dir.name, set())
+    if others := [rows for name, rows in held.items() if name != fold_dir.name]:
+        return set().union(*others) - own
     before = read_config(fold_dir.parent)
     whole = before.get("train_file") == config.get("train_file") and before.get("max_train_samples") is None
     return ids - own if whole else set()
