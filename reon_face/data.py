@@ -112,6 +112,10 @@ class TaskArguments(ImbalanceArguments, StoppingArguments):
     mixup_alpha: float = field(
         default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"}
     )
+    test_time_flip: bool = field(
+        default=False,
+        metadata={"help": "predict the mean of the logits of an image and its mirror image; twice the time"},
+    )
     subject_pattern: str | None = field(
         default=None,
         metadata={

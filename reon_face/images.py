@@ -98,11 +98,11 @@ def say_mixture(examples: dict[str, "Faces"]) -> None:
             print_once(f"warning: {what}; the model sees other parts of a face in them, unless these are crops, too")
 
 
-def say_sides(label_names: Sequence[str], horizontal_flip: float) -> None:
+def say_sides(label_names: Sequence[str], args: Any) -> None:
     """A warning where two labels seem to be each other's mirror image: a mirrored image keeps its label."""
-    if pair := mirrored_labels(label_names) if horizontal_flip > 0 else None:
+    if pair := mirrored_labels(label_names) if args.horizontal_flip > 0 or args.test_time_flip else None:
         what = f"the labels {pair[0]} and {pair[1]} look like each other's mirror image"
-        print_once(f"warning: {what}, a mirrored image keeps its label; is it --horizontal_flip 0?")
+        print_once(f"warning: {what}, which keeps its label; is it --horizontal_flip 0, no --test_time_flip?")
 
 
 def mirrored_labels(label_names: Sequence[str]) -> tuple[str, str] | None:

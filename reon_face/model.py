@@ -88,6 +88,7 @@ def load_image_model(
     image_size: int | None = None,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
+    test_time_flip: bool = False,
 ) -> TimmWrapperForImageClassification:
     """A classifier in float32 of timm's architecture, ready to train.
 
@@ -95,8 +96,9 @@ def load_image_model(
     or a trained fold's; or `scratch`, a small EfficientNet. start: "imagenet", the weights that come with it (from the
     hub for a name; `scratch` has none), "scratch", random ones, or a folder of weights of the same architecture: a
     model's, or a run's, whose fold number `fold` is taken. The classifier is kept where the weights have the same
-    labels, else new. face_crop: the fields of FaceCrop. image_size: None, the model's own. Raises InputError where
-    weights or architecture cannot be had.
+    labels, else new. face_crop: the fields of FaceCrop. image_size: None, the model's own. test_time_flip: in
+    evaluation the mean of an image's and its mirror image's logits. Raises InputError where weights or architecture
+    cannot be had.
     """
     labels = list(label_names)
     architecture, config = find_architecture(name_or_path)
@@ -136,6 +138,16 @@ def load_image_model(
     model.config.face_crop = dict(face_crop)
     if settings := as_target(label_names).settings():
         model.config.target = settings
+    model.config.test_time_flip = test_time_flip
+    return as_configured(model)
+
+
+def as_configured(model: TimmWrapperForImageClassification) -> TimmWrapperForImageClassification:
+    """The model with what its config asks for beside timm's own: test_time_flip."""
+    if getattr(model.config, "test_time_flip", False):
+        from mirrored import average_mirrored
+
+        return average_mirrored(model)
     return model
 
 
@@ -254,4 +266,4 @@ def load_fold(
     names = labels_of_config(model.config)
     if names != list(label_names) or names.kind != as_target(label_names).kind:
         raise InputError(f"{folder}: has the labels {', '.join(names)}, expected {', '.join(label_names)}")
-    return model.to(device).eval()
+    return as_configured(model).to(device).eval()

@@ -57,7 +57,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
         for faces in examples.values():
             check_images(faces, examples["train"].face_crop)
         say_mixture(examples)
-        say_sides(label_names, args.horizontal_flip)
+        say_sides(label_names, args)
         run.note(describe_groups(examples["train"]))
         submission = SUBMISSION.expect(args, examples.get("test"), label_names)
 
@@ -67,7 +67,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
 
     # Decode, when a batch wants them. Every start and every part is tried before anything is written.
     def make_model(start, fold):
-        options = {key: getattr(args, key) for key in ("image_size", "drop_rate", "drop_path_rate")}
+        options = {key: getattr(args, key) for key in ("image_size", "drop_rate", "drop_path_rate", "test_time_flip")}
         # what predict.py must do to an image travels with the weights
         return load_image_model(args.model_name_or_path, label_names, face_crop, start=start, fold=fold, **options)
 

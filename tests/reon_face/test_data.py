@@ -13,6 +13,7 @@ import time
 import unicodedata
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import datasets
@@ -341,10 +342,12 @@ def test_labels_that_are_each_others_mirror_image_are_said_where_images_are_mirr
         (["Turn_Left", "stop", "turn_right"], "Turn_Left and turn_right"),
         (["우회전", "좌회전"], "좌"),
     ):
-        say_sides(names, 0.5)
+        say_sides(names, SimpleNamespace(horizontal_flip=0.5, test_time_flip=False))
         assert f"warning: the labels {pair}" in capsys.readouterr().out
-    say_sides(["left", "right"], 0.0)
-    say_sides(["left", "right_hand", "bright", "happy"], 0.5)
+        say_sides(names, SimpleNamespace(horizontal_flip=0.0, test_time_flip=True))
+        assert f"warning: the labels {pair}" in capsys.readouterr().out
+    say_sides(["left", "right"], SimpleNamespace(horizontal_flip=0.0, test_time_flip=False))
+    say_sides(["left", "right_hand", "bright", "happy"], SimpleNamespace(horizontal_flip=0.5, test_time_flip=True))
     assert capsys.readouterr().out == ""
 
 
