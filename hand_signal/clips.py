@@ -32,7 +32,7 @@ from decode import Choose, read_frames
 from frames import choose_frames, prepare_frames
 
 if TYPE_CHECKING:
-    from data import ClipExample
+    from clip_folders import ClipExample
     from model import Architecture
 
 CACHED_FRAMES = 4096  # of a video in the cache: it is written from memory, 1.4 GB at 256 x 456 pixels

@@ -28,7 +28,7 @@ from common.guards.videos import (
 )
 
 if TYPE_CHECKING:
-    from data import ClipExample
+    from clip_folders import ClipExample
 
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "128")  # because its 10240 tries on a truncated file take minutes
 try:

@@ -23,7 +23,8 @@ from common.guards.surroundings import explain
 from common.options.checks import check_folder, check_number
 from common.options.paths import relative
 
-from data import ClipExample, read_examples, stamp
+from clip_folders import ClipExample
+from data import read_examples, stamp
 from decode import find_broken, read_frames
 from pose_estimator import Estimator, Tracker
 from pose_layouts import LAYOUTS, read_layout

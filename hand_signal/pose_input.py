@@ -20,7 +20,7 @@ from pose_layouts import read_layout, swapped_pairs
 from poses import Pose, nearest_filled
 
 if TYPE_CHECKING:
-    from data import ClipExample
+    from clip_folders import ClipExample
     from model import Architecture
 
 CONFIDENT = 0.3  # points below it do not say where the person is, or how large

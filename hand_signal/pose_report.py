@@ -23,7 +23,7 @@ from pose_input import PosePreprocessing, normalised, sampled
 if TYPE_CHECKING:
     from common.run import Run
 
-    from data import ClipExample
+    from clip_folders import ClipExample
 
 MOMENTS = 5  # of a clip, from its start to its end
 WORST = 6  # clips that are shown over a frame

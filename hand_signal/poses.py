@@ -22,7 +22,7 @@ from common.guards.listing import seen_files
 from common.guards.spelling import nfc
 
 if TYPE_CHECKING:
-    from data import ClipExample
+    from clip_folders import ClipExample
 
 KEY = "2d_pos"
 MANY_MISSING = 0.5  # of a clip's frames: the clips above it are named

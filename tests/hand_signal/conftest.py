@@ -11,7 +11,17 @@ from tests.tools.refusals import assert_refused_here
 from tests.tools.scripts import ROOT, siblings_of
 
 TASK = ROOT / "hand_signal"
-SIBLINGS = ["decode", "slowfast", "poses", "pose_layouts", "pose_input", "pose_tcn", "pose_gcn", "pose_c3d"]
+SIBLINGS = [
+    "clip_folders",
+    "decode",
+    "slowfast",
+    "poses",
+    "pose_layouts",
+    "pose_input",
+    "pose_tcn",
+    "pose_gcn",
+    "pose_c3d",
+]
 SIBLINGS += ["pose_streams", "person_crop", "pose_estimator", "upscaling", "frames"]
 # what data.py, clips.py and model.py import, each before who imports it
 for name in SIBLINGS:

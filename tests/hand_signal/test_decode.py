@@ -12,8 +12,8 @@ from PIL import Image
 from common.console import InputError
 from common.guards import videos
 from hand_signal import clips, decode
+from hand_signal.clip_folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from hand_signal.clips import ClipDataset
-from hand_signal.data import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from hand_signal.decode import find_broken, read_frames
 from tests.hand_signal.test_data import PLAIN, read
 from tests.tools.videos import (

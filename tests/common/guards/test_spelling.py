@@ -13,8 +13,8 @@ from common.files import read_table
 from common.guards.spelling import nfc, nfc_span
 from common.logits import Logits, average
 from common.submission import SubmissionFormat, check_submission, most_likely_label
-from hand_signal import data as hand_signal
 from klue_re import data as klue_re
+from tests.tools.scripts import ROOT, siblings_of
 
 
 def nfd(text):
@@ -109,7 +109,9 @@ def test_two_folders_of_one_class_in_two_spellings_are_one_class(tmp_path):
     for number, name in enumerate(["왼쪽", nfd("왼쪽"), "오른쪽"]):
         (tmp_path / name).mkdir()
         write_clip(tmp_path / name / f"{number}.mp4", images=moving_square(1, number))
-    rows = hand_signal.read_examples(tmp_path, {"label_names": None, "group_by_number": 1})
+    with siblings_of(ROOT / "hand_signal"):
+        from data import read_examples
+    rows = read_examples(tmp_path, {"label_names": None, "group_by_number": 1})
     assert rows.label_names == ["오른쪽", "왼쪽"]
     assert sorted(row.label for row in rows) == [0, 1, 1]
     assert {row.id.split("/")[0] for row in rows} == {"왼쪽", nfd("왼쪽"), "오른쪽"}
