@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from common.submission import check_submission
 from klue_re.data import LABEL_FILE, read_label_names
 from klue_re.metrics import relation_metrics
 from klue_re.model import RBertForRelationExtraction
-from tests.tools.scripts import ROOT, help_without_torch, launch, predict, succeed, worker_of
+from tests.tools.scripts import ROOT, help_without_torch, predict, succeed, worker_of
 
 KLUE_RE = ROOT / "klue_re"
 SAMPLE = KLUE_RE / "sample"
@@ -33,10 +31,10 @@ worker = worker_of(KLUE_RE)
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The README's first command, from another folder."""
+def demo(worker, tmp_path_factory):
+    """train.py without an option, from another folder."""
     folder = tmp_path_factory.mktemp("demo")
-    launch(Path(sys.executable).parent / "accelerate", "launch", KLUE_RE / "train.py", *QUIET, cwd=folder)
+    succeed(worker, folder, "train.py", *QUIET)
     return folder / "runs" / "klue_re" / "demo"
 
 

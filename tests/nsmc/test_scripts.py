@@ -3,7 +3,6 @@
 import csv
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,10 +25,10 @@ worker = worker_of(NSMC)
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The README's first command, from another folder."""
+def demo(worker, tmp_path_factory):
+    """train.py without an option, from another folder."""
     folder = tmp_path_factory.mktemp("demo")
-    launch(Path(sys.executable).parent / "accelerate", "launch", NSMC / "train.py", *QUIET, cwd=folder)
+    succeed(worker, folder, "train.py", *QUIET)
     return folder / "runs" / "nsmc" / "demo"
 
 
