@@ -64,6 +64,16 @@ def open_image(path: str, row: int) -> Image.Image:
     return open_rgb(source, path)
 
 
+def check_files(examples: dict[str, "Faces"], args: Any) -> None:
+    """check_images() of train_file, eval_file and test_file, and warnings of what does not go together. Raises
+    InputError."""
+    train = examples["train"]
+    for faces in examples.values():
+        check_images(faces, train.face_crop)
+    say_mixture(examples)
+    say_sides(train.label_names, args)
+
+
 def check_images(faces: "Faces", face_crop: dict[str, Any] | None) -> None:
     """Decode every image file once, JPEGs at an eighth, and print what there is.
 

@@ -33,7 +33,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
     from common.run import Run
 
     from faces import FaceCrop
-    from images import FaceCollator, check_images, say_mixture, say_sides, to_dataset
+    from images import FaceCollator, check_files, to_dataset
     from model import load_image_model
     from stages import check_stages, note_stages, parse_stages, train_stages
 
@@ -54,10 +54,7 @@ def main(args: TaskArguments, training_args: "TrainingArguments") -> None:
         examples = read_files(args, read)
         label_names = preprocessing["label_names"]
         face_crop = examples["train"].face_crop or asdict(FaceCrop())
-        for faces in examples.values():
-            check_images(faces, examples["train"].face_crop)
-        say_mixture(examples)
-        say_sides(label_names, args)
+        check_files(examples, args)
         run.note(describe_groups(examples["train"]))
         submission = SUBMISSION.expect(args, examples.get("test"), label_names)
 
