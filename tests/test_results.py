@@ -1,10 +1,12 @@
-"""The numbers of the READMEs are those that their runs have written: docs/results/*.json."""
+"""The numbers of the READMEs are those that their runs have written: docs/results/*.json, by record_result.py."""
 
 import json
 import statistics
+import sys
 
 import pytest
 
+from tests.benchmarks import record_result
 from tests.tools.scripts import ROOT
 
 RESULTS = sorted((ROOT / "docs/results").glob("*.json"))
@@ -41,3 +43,36 @@ def test_a_readme_has_the_numbers_of_its_runs(path):
 
 def test_there_are_results():
     assert RESULTS
+
+
+def test_a_result_is_that_of_its_run_and_names_no_path(tmp_path, monkeypatch):
+    """Metrics are kept as they are, but for digits and parts that say nothing of the score."""
+    run = tmp_path / "run"
+    run.mkdir()
+    data = {
+        "train_file": {"path": str(tmp_path), "sha256": "0", "rows": 3},
+        "model_name_or_path": {"path": str(tmp_path)},
+    }
+    about = {
+        "task": "nsmc",
+        "commit": "0",
+        "data": data,
+        "packages": {},
+        "seconds": {"train": 90.0},
+        "command": str(run),
+    }
+    metrics = {"oof": {"accuracy": 0.71234567, "standard_error": 0.0123, "n": 3}, "train_samples_per_second": 9.0}
+    for name, content in (("run.json", about), ("metrics.json", metrics), ("config.yaml", {"seed": 7})):
+        (run / name).write_text(json.dumps(content))
+    words = ["--name", "tried", "--model", "m", "--machine", "a", "--command", "c"]
+    number = 'p.md "| a row |" oof.accuracy oof.standard_error 100 1'
+    monkeypatch.setattr(record_result, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["record_result.py", str(run), *words, "--number", number])
+    record_result.main()
+    result = json.loads((tmp_path / "tried.json").read_text())
+    assert str(tmp_path) not in json.dumps(result)
+    [kept] = result["runs"]
+    assert kept["metrics"] == {"oof": {"accuracy": 0.712346, "standard_error": 0.0123, "n": 3}}
+    assert (kept["seed"], kept["minutes"], kept["rows"]) == (7, 1.5, {"train_file": 3})
+    assert result["numbers"][0]["row"] == "| a row |"
+    assert written(result["numbers"][0], result["runs"]) == "71.2 ± 1.2"
