@@ -70,6 +70,7 @@ class TaskArguments(StoppingArguments):
         "dropout": (0, 0.999),
         "min_crop_scale": (0, 1),
         "color_jitter": (0, 1),
+        "mixup_alpha": (0, None),
         "num_clips": (1, None),
         "group_by_number": (1, None),
         "pose_rotation": (0, 180),

@@ -60,6 +60,7 @@ AIHUB_FOLDER = re.compile(r"EMOIMG_(기쁨|당황|분노|불안|상처|슬픔|�
 class TaskArguments(ImbalanceArguments, StoppingArguments):
     """Fields of train.py beside TrainingArguments."""
 
+    MIXED: ClassVar[tuple[str, ...]] = (*StoppingArguments.MIXED, "cutmix_alpha")
     LIMITS: ClassVar[dict] = {
         "image_size": (32, 2048),
         "drop_rate": (0, 1),
@@ -68,6 +69,8 @@ class TaskArguments(ImbalanceArguments, StoppingArguments):
         "horizontal_flip": (0, 1),
         "color_jitter": (0, 1),
         "random_erasing": (0, 1),
+        "mixup_alpha": (0, None),
+        "cutmix_alpha": (0, None),
         "shuffle_rows": (1, None),
     }
 
@@ -111,6 +114,9 @@ class TaskArguments(ImbalanceArguments, StoppingArguments):
     random_erasing: float = field(default=0.0, metadata={"help": "probability that a rectangle is erased; 0: off"})
     mixup_alpha: float = field(
         default=0.0, metadata={"help": "mixup: both parameters of the beta distribution; 0: off"}
+    )
+    cutmix_alpha: float = field(
+        default=0.0, metadata={"help": "CutMix: the same; with mixup, each batch gets one of them; 0: off"}
     )
     test_time_flip: bool = field(
         default=False,

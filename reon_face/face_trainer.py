@@ -1,4 +1,4 @@
-"""The trainer of images: their batches, mixup, and how long it waits for them."""
+"""The trainer of images: their batches, mixup and CutMix, and how long it waits for them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from images import FaceBatchSampler, FaceCollator
 
 
 class FaceTrainer(FoldTrainer):
-    """Batches of images, mixup, and how long the processor or the disk kept the model waiting."""
+    """Batches of images, mixup and CutMix, and how long the processor or the disk kept the model waiting."""
 
     # seconds since this start, evaluations not included
     waited = worked = 0.0
@@ -64,12 +64,12 @@ class FaceTrainer(FoldTrainer):
     def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         self.kept = 1.0
         count_rows(inputs["labels"], len(inputs["pixel_values"]))
-        if self.task.mixup_alpha > 0 and model.training:
-            # Zhang et al. 2018; torch's generator, whose state a checkpoint holds
-            alpha = torch.tensor(self.task.mixup_alpha)
-            self.kept = float(torch.distributions.Beta(alpha, alpha).sample())
-            pixels = inputs["pixel_values"]
-            inputs = {**inputs, "pixel_values": self.kept * pixels + (1 - self.kept) * pixels.roll(1, dims=0)}
+        alphas = self.task.mixup_alpha, self.task.cutmix_alpha
+        if model.training and max(alphas) > 0:
+            from mixing import mix
+
+            pixel_values, self.kept = mix(inputs["pixel_values"], *alphas)
+            inputs = {**inputs, "pixel_values": pixel_values}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def total_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -168,13 +168,14 @@ def test_a_batch_has_the_bits_of_timms_transform_of_each_image(tmp_path, erasing
 def test_mixup_mixes_neighbours_and_their_labels_by_the_same_share(tmp_path):
     with task_path():
         from face_trainer import FaceTrainer
-    task = SimpleNamespace(class_weight_strength=0.0, ema_decay=0.0, focal_gamma=0.0, mixup_alpha=0.4)
+    task = SimpleNamespace(class_weight_strength=0.0, ema_decay=0.0, focal_gamma=0.0, mixup_alpha=0.4, cutmix_alpha=0.0)
     training_args = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none", label_smoothing_factor=0.1)
     model = load_image_model("scratch", NAMES, CROP, image_size=32)
     trainer = FaceTrainer(model, task, np.array([0, 1, 2]), NAMES, args=training_args)
     x, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
     model.train()
-    loss = trainer.compute_loss(model, {"pixel_values": x, "labels": labels}, num_items_in_batch=4)
+    with task_path():
+        loss = trainer.compute_loss(model, {"pixel_values": x, "labels": labels}, num_items_in_batch=4)
     share = trainer.kept
     targets = share * F.one_hot(labels, 3) + (1 - share) * F.one_hot(labels, 3).roll(1, dims=0)
     mixed = share * x + (1 - share) * x.roll(1, dims=0)

@@ -126,6 +126,8 @@ def test_stopped_after_each_epoch_and_resumed_gives_the_bits_of_a_run_that_was_n
         "0.9",
         "--mixup_alpha",
         "0.4",
+        "--cutmix_alpha",
+        "1.0",
         "--drop_rate",
         "0.3",
     ]
