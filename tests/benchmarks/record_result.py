@@ -20,6 +20,7 @@ from common.run import read_config
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PARTS = ("oof", "eval", "folds")
 DIGITS = 6  # of the metrics that are kept
+SEED = 42  # of TrainingArguments; a config.yaml has what is not at its default
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def record(run: Path) -> dict[str, object]:
     metrics = read_json(run / "metrics.json")
     rows = {name: file["rows"] for name, file in about["data"].items() if "rows" in file}
     return {
-        "seed": read_config(run)["seed"],
+        "seed": read_config(run).get("seed", SEED),
         "commit": about["commit"],
         "minutes": round(about["seconds"]["train"] / 60, 1),
         "rows": rows,
