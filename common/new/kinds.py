@@ -12,6 +12,7 @@ from common.guards.spelling import nfc
 from common.new.looks import Column, is_number
 from common.tables import Table, nearest
 from common.tables.columns import is_list, listed, marked_labels, plain_number
+from common.targets.registry import METRICS
 
 KINDS = ("labels", "several", "number", "ordered")
 OF_NUMBERS = ("rmse", "mse", "mae", "r2", "pearson", "spearman")
@@ -73,14 +74,20 @@ def find_target(
         return several_labels(column, separator or ",", kind)
     if kind == "number" or (kind is None and metric in OF_NUMBERS):
         return number(train, column, kind, metric, style)
-    if kind is None:
-        whole = [cell for cell in column.values if is_number(cell) and float(cell).is_integer()]
+    whole = [cell for cell in column.values if is_number(cell) and float(cell).is_integer()]
+    if kind is None and not (style in (None, (".", "")) and is_of_labels(metric, len(whole) == len(column.values))):
         numbers = sum(map(is_number, column.values))
         mostly = numbers >= 0.9 * len(column.values) and len(whole) < numbers
         of_marks = style not in (None, (".", ""))
         if mostly or of_marks or (style and len(column.counts) > FEW):
             return number(train, column, kind, metric, style)
     return classes(train, column, kind, metric)
+
+
+def is_of_labels(metric: str | None, whole: bool) -> bool:
+    """Whether a metric that is named says that numbers are labels: macro_f1 of 46 codes, or quadratic_kappa of half
+    stars. whole: whether all are; a share such as 0.35 is no label."""
+    return metric in METRICS and "number" not in METRICS[metric].kinds and (whole or metric in OF_ORDER)
 
 
 def number_style(train: Table, column: Column, decimal: str | None) -> tuple[str, str] | None:
@@ -205,6 +212,8 @@ def number(train: Table, column: Column, kind: str | None, metric: str | None, s
     if len({float(value) for value in values}) < 2:
         raise InputError(f"{train.path}, column {column.name}: all rows have the same number")
     why = "--kind says so" if kind else by_metric or "all are numbers, and not a few whole ones"
+    if not kind and not by_metric and all(float(value).is_integer() for value in values):
+        why += "; where they are codes of classes, say --kind labels" * (len(column.counts) < len(values) / 5)
     if style not in (None, (".", "")):
         marks = [f"{decimal!r} is the decimal mark"] * (decimal == ",") + [f"{thousands!r} groups thousands"] * (
             thousands != ""
