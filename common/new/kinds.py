@@ -1,5 +1,6 @@
 """The kind of a target: labels, several labels, a number or ordered classes; and the metric that it is measured by."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ OF_NUMBERS = ("rmse", "mse", "mae", "r2", "pearson", "spearman")
 OF_ORDER = ("quadratic_kappa",)
 MOST_LABELS = 500
 FEW = 20  # different whole numbers, at most, are labels
-SEPARATORS = (",", ";", "|", " ")
+SEPARATORS = (",", ";", "|", "/", " ")
 STYLES = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", " "), (".", "'"))  # decimal mark, thousands
 WHOLE = re.compile(r"-?[0-9]+\.0+")
 UNIT = re.compile(r"[^\w\s.,]{0,3}\s?[0-9][0-9.,' ]*\s?[^0-9.,]{0,5}")
@@ -71,7 +72,7 @@ def find_target(
     if kind is None and separator == "," and style and metric not in OF_NUMBERS:
         refuse_decimals(train, column)
     if kind == "several" or (kind is None and separator is not None and metric not in OF_NUMBERS):
-        return several_labels(column, separator or ",", kind)
+        return several_labels(train, column, separator or stated_separator(train, column), kind)
     if kind == "number" or (kind is None and metric in OF_NUMBERS):
         return number(train, column, kind, metric, style)
     whole = [cell for cell in column.values if is_number(cell) and float(cell).is_integer()]
@@ -179,13 +180,24 @@ def separator_of(column: Column) -> str | None:
     return None
 
 
-def several_labels(column: Column, separator: str, kind: str | None) -> Target:
+def stated_separator(train: Table, column: Column) -> str:
+    """Where --kind says that cells hold several labels: the separator that leaves fewest different ones, a space where
+    there is no other. Raises InputError where no cell has one and none is empty."""
+    found = [mark for mark in SEPARATORS if any(mark in value.strip() for value in column.values)]
+    if not found and not column.empty:
+        what = f"no cell holds several labels, which are separated by one of {' '.join(SEPARATORS)} or a space"
+        raise InputError(f"{train.path}, column {column.name}: {what}")
+    marks = [mark for mark in found if mark != " "] or found or [","]
+    return min(marks, key=lambda mark: len({name for value in column.values for name in listed(value, mark)}))
+
+
+def several_labels(train: Table, column: Column, separator: str, kind: str | None) -> Target:
     counts = Counter(name for cell in column.cells for name in listed(cell, separator))
     if len(counts) < 2:
-        raise InputError(f"column {column.name}: {len(counts)} label, expected two or more")
+        raise InputError(f"{train.path}, column {column.name}: {len(counts)} label, expected two or more")
     names = in_order(counts)
     both = sum(len(listed(cell, separator)) > 1 for cell in column.values)
-    why = "--kind says so" if kind else f"{both:,} cells hold several, separated by {separator!r}"
+    why = f"{'--kind says so; ' if kind else ''}{both:,} cells hold several, separated by {separator!r}"
     return Target(
         "several",
         [column.name],
@@ -202,6 +214,7 @@ def number(train: Table, column: Column, kind: str | None, metric: str | None, s
     decimal, thousands = style or (".", "")
     by_metric = f"--metric {metric} is of numbers" if metric in OF_NUMBERS else None
     values = [plain_number(cell.strip(), decimal, thousands) for cell in column.cells]
+    values = [value if value is not None and math.isfinite(float(value)) else None for value in values]
     if None in values:
         place = values.index(None)
         others = len(values) - values.count(None)
