@@ -449,3 +449,38 @@ def test_a_test_file_with_one_label_throughout_may_hold_a_placeholder_which_is_s
     test = write(folder / "test.csv", ["text", "target"], list(zip(texts(3), cells, strict=True)))
     said, _ = make(monkeypatch, "--train", train, "--test", test)
     assert ("test: target is '0' in all rows, which is taken for their labels" in said) == doubted
+
+
+CODES = {
+    "dates": "2024-01-{:02} 10:00:00",
+    "timestamps": "2024-01-{:02}T00:00:00",
+    "korean dates": "2024년 1월 {}일",
+    "addresses": "https://example.org/posts/{}",
+    "hashes": "f3a9c0de77ab{:04x}",
+    "telephones": "010 1234 {:04}",
+}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_dates_and_codes_are_no_texts(folder, monkeypatch, case):
+    rows = [(CODES[case].format(i + 1), text, i % 2) for i, text in enumerate(texts(40))]
+    _, data = make(monkeypatch, "--train", write(folder / "train.csv", ["at", "text", "target"], rows))
+    assert data.SEGMENTS == ["{text}"]
+
+
+def test_names_of_columns_with_spaces_around_them_are_found(folder, monkeypatch):
+    rows = [(i, text, f" {i % 2}") for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["id", " text", " label"], rows)
+    _, data = make(monkeypatch, "--train", train)
+    assert [row.label for row in rows_of(data, train)[:3]] == [0, 1, 0]
+    shutil.rmtree("made")
+    _, data = make(monkeypatch, "--train", train, "--text", "text", "--target", "label", "--id", "id")
+    assert data.SEGMENTS == ["{ text}"]
+    shutil.rmtree("made")
+    assert "(nearest: ' text')" in refused(monkeypatch, "--train", train, "--text", "{text}")
+
+
+def test_a_target_has_a_korean_name(folder, monkeypatch):
+    rows = [(i, f"{text} 바람", ("긍정", "부정")[i % 2]) for i, text in enumerate(texts(40))]
+    _, data = make(monkeypatch, "--train", write(folder / "train.csv", ["번호", "문장", "분류"], rows))
+    assert data.LABEL_NAMES == ["긍정", "부정"]
