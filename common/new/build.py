@@ -257,11 +257,11 @@ def describe(
     for part, table in tables.items():
         encoding = f", {table.encoding}" if table.encoding else ""
         yield f"{part}: {table.path}, {len(table):,} rows, {len(table.header)} columns{encoding}"
-    for part in [part for part in ("eval", "test") if part in tables and target_column in tables[part].header]:
-        cells = {*tables[part].column(target_column)}
+    if "test" in tables and target_column in tables["test"].header:
+        cells = {*tables["test"].column(target_column)}
         if len(cells) == 1 and (cell := cells.pop()).strip():
             what = f"{target_column} is {cell!r:.40} in all rows"
-            yield f"  {part}: {what}, which is taken for their labels; take the column out if it is a placeholder"
+            yield f"  test: {what}, which is taken for their labels; take the column out if it is a placeholder"
     for name, column in columns.items():
         yield f"  {name}: {plan.roles.why[name]} ({column.describe()})"
     if plan.roles.id_of_test:

@@ -271,6 +271,8 @@ def classes(
         why = f"--metric {metric} is of ordered classes"
     elif not kind and len(names) > 2 and all(map(is_number, names)):
         why += "; where their order counts, say --kind ordered or --kind number"
+    elif not kind and has_unit(column) and not all(map(is_number, names)):
+        why += "; a number with a sign or a unit has to be written without it"
     alike = [
         name for name, other in zip(names, map(str.casefold, names), strict=True) if name != other and other in names
     ]

@@ -484,3 +484,13 @@ def test_a_target_has_a_korean_name(folder, monkeypatch):
     rows = [(i, f"{text} 바람", ("긍정", "부정")[i % 2]) for i, text in enumerate(texts(40))]
     _, data = make(monkeypatch, "--train", write(folder / "train.csv", ["번호", "문장", "분류"], rows))
     assert data.LABEL_NAMES == ["긍정", "부정"]
+
+
+@pytest.mark.parametrize(("unit", "doubted"), [("{}%", True), ("{}", False), ("grade {}", False)])
+def test_few_numbers_with_a_unit_are_labels_and_it_is_said_how_they_would_be_numbers(
+    folder, monkeypatch, unit, doubted
+):
+    rows = [(i, text, unit.format(i % 5)) for i, text in enumerate(texts(40))]
+    said, data = make(monkeypatch, "--train", write(folder / "train.csv", ["id", "text", "target"], rows))
+    assert data.LABEL_NAMES == [unit.format(i) for i in range(5)]
+    assert ("a number with a sign or a unit has to be written without it" in said) == doubted
