@@ -5,6 +5,7 @@ import re
 from common.console import InputError
 from common.guards.cells import kind_of
 from common.guards.samples import by_value
+from common.guards.spelling import nfc
 from common.new.code import as_source
 from common.new.kinds import SEPARATORS, Target
 from common.new.roles import refuse_braces
@@ -162,9 +163,11 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
         meaning = ", ".join(f"{number} is {name}" for number, name in enumerate(target.names[:4]))
         return "most_likely_number", f"{column}: most_likely_number; edit LABEL_NAMES if not {meaning:.200}"
     wrong = next(cell for cell in cells if cell not in target.names)
-    if kind == "integer" or listed(wrong) == []:
+    if (kind == "integer" and len(set(cells)) == 1) or listed(wrong) == []:
         return "most_likely_label", f"{column}: most_likely_label ({wrong!r:.20} there is a placeholder)"
     what = f"{wrong!r:.80} is not one of {', '.join(target.names):.200}{nearest(wrong, target.names)}"
+    if nfc(wrong) in target.names:
+        what = f"{wrong!r:.80} is composed of single letters (NFD), labels are written in NFC; write the sample so"
     raise InputError(f"{sample.path}, column {column}: {what}")
 
 

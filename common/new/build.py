@@ -253,9 +253,15 @@ def describe(
     tables: dict[str, Table], columns: dict[str, Column], plan: Plan, script: str, why_submission: str
 ) -> Iterator[str]:
     """What was found, in lines."""
+    target_column = plan.target.columns[0]
     for part, table in tables.items():
         encoding = f", {table.encoding}" if table.encoding else ""
         yield f"{part}: {table.path}, {len(table):,} rows, {len(table.header)} columns{encoding}"
+    if "test" in tables and target_column in tables["test"].header:
+        cells = {*tables["test"].column(target_column)}
+        if len(cells) == 1 and (cell := cells.pop()).strip():
+            what = f"{target_column} is {cell!r:.40} in all rows"
+            yield f"  test: {what}, which is taken for their labels; take the column out if it is a placeholder"
     for name, column in columns.items():
         yield f"  {name}: {plan.roles.why[name]} ({column.describe()})"
     if plan.roles.id_of_test:

@@ -1,5 +1,6 @@
 """The kind of a target: labels, several labels, a number or ordered classes; and the metric that it is measured by."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +13,14 @@ from common.guards.spelling import nfc
 from common.new.looks import Column, is_number
 from common.tables import Table, nearest
 from common.tables.columns import is_list, listed, marked_labels, plain_number
+from common.targets.registry import METRICS
 
 KINDS = ("labels", "several", "number", "ordered")
 OF_NUMBERS = ("rmse", "mse", "mae", "r2", "pearson", "spearman")
 OF_ORDER = ("quadratic_kappa",)
 MOST_LABELS = 500
 FEW = 20  # different whole numbers, at most, are labels
-SEPARATORS = (",", ";", "|", " ")
+SEPARATORS = (",", ";", "|", "/", " ")
 STYLES = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", " "), (".", "'"))  # decimal mark, thousands
 WHOLE = re.compile(r"-?[0-9]+\.0+")
 UNIT = re.compile(r"[^\w\s.,]{0,3}\s?[0-9][0-9.,' ]*\s?[^0-9.,]{0,5}")
@@ -70,17 +72,23 @@ def find_target(
     if kind is None and separator == "," and style and metric not in OF_NUMBERS:
         refuse_decimals(train, column)
     if kind == "several" or (kind is None and separator is not None and metric not in OF_NUMBERS):
-        return several_labels(column, separator or ",", kind)
+        return several_labels(train, column, separator or stated_separator(train, column), kind)
     if kind == "number" or (kind is None and metric in OF_NUMBERS):
         return number(train, column, kind, metric, style)
-    if kind is None:
-        whole = [cell for cell in column.values if is_number(cell) and float(cell).is_integer()]
+    whole = [cell for cell in column.values if is_number(cell) and float(cell).is_integer()]
+    if kind is None and not (style in (None, (".", "")) and is_of_labels(metric, len(whole) == len(column.values))):
         numbers = sum(map(is_number, column.values))
         mostly = numbers >= 0.9 * len(column.values) and len(whole) < numbers
         of_marks = style not in (None, (".", ""))
         if mostly or of_marks or (style and len(column.counts) > FEW):
             return number(train, column, kind, metric, style)
     return classes(train, column, kind, metric)
+
+
+def is_of_labels(metric: str | None, whole: bool) -> bool:
+    """Whether a metric that is named says that numbers are labels: macro_f1 of 46 codes, or quadratic_kappa of half
+    stars. whole: whether all are; a share such as 0.35 is no label."""
+    return metric in METRICS and "number" not in METRICS[metric].kinds and (whole or metric in OF_ORDER)
 
 
 def number_style(train: Table, column: Column, decimal: str | None) -> tuple[str, str] | None:
@@ -172,13 +180,24 @@ def separator_of(column: Column) -> str | None:
     return None
 
 
-def several_labels(column: Column, separator: str, kind: str | None) -> Target:
+def stated_separator(train: Table, column: Column) -> str:
+    """Where --kind says that cells hold several labels: the separator that leaves fewest different ones, a space where
+    there is no other. Raises InputError where no cell has one and none is empty."""
+    found = [mark for mark in SEPARATORS if any(mark in value.strip() for value in column.values)]
+    if not found and not column.empty:
+        what = f"no cell holds several labels, which are separated by one of {' '.join(SEPARATORS)} or a space"
+        raise InputError(f"{train.path}, column {column.name}: {what}")
+    marks = [mark for mark in found if mark != " "] or found or [","]
+    return min(marks, key=lambda mark: len({name for value in column.values for name in listed(value, mark)}))
+
+
+def several_labels(train: Table, column: Column, separator: str, kind: str | None) -> Target:
     counts = Counter(name for cell in column.cells for name in listed(cell, separator))
     if len(counts) < 2:
-        raise InputError(f"column {column.name}: {len(counts)} label, expected two or more")
+        raise InputError(f"{train.path}, column {column.name}: {len(counts)} label, expected two or more")
     names = in_order(counts)
     both = sum(len(listed(cell, separator)) > 1 for cell in column.values)
-    why = "--kind says so" if kind else f"{both:,} cells hold several, separated by {separator!r}"
+    why = f"{'--kind says so; ' if kind else ''}{both:,} cells hold several, separated by {separator!r}"
     return Target(
         "several",
         [column.name],
@@ -195,6 +214,7 @@ def number(train: Table, column: Column, kind: str | None, metric: str | None, s
     decimal, thousands = style or (".", "")
     by_metric = f"--metric {metric} is of numbers" if metric in OF_NUMBERS else None
     values = [plain_number(cell.strip(), decimal, thousands) for cell in column.cells]
+    values = [value if value is not None and math.isfinite(float(value)) else None for value in values]
     if None in values:
         place = values.index(None)
         others = len(values) - values.count(None)
@@ -205,6 +225,8 @@ def number(train: Table, column: Column, kind: str | None, metric: str | None, s
     if len({float(value) for value in values}) < 2:
         raise InputError(f"{train.path}, column {column.name}: all rows have the same number")
     why = "--kind says so" if kind else by_metric or "all are numbers, and not a few whole ones"
+    if not kind and not by_metric and all(float(value).is_integer() for value in values):
+        why += "; where they are codes of classes, say --kind labels" * (len(column.counts) < len(values) / 5)
     if style not in (None, (".", "")):
         marks = [f"{decimal!r} is the decimal mark"] * (decimal == ",") + [f"{thousands!r} groups thousands"] * (
             thousands != ""
@@ -249,6 +271,8 @@ def classes(
         why = f"--metric {metric} is of ordered classes"
     elif not kind and len(names) > 2 and all(map(is_number, names)):
         why += "; where their order counts, say --kind ordered or --kind number"
+    elif not kind and has_unit(column) and not all(map(is_number, names)):
+        why += "; a number with a sign or a unit has to be written without it"
     alike = [
         name for name, other in zip(names, map(str.casefold, names), strict=True) if name != other and other in names
     ]

@@ -12,6 +12,7 @@ LONG = 15  # characters; the median of a column of texts is at least that, or it
 HTML = re.compile(r"&(?:[a-zA-Z]{2,8}|#[0-9]{1,6}|#x[0-9a-fA-F]{1,6});")
 PERCENT = re.compile(r"%[0-9A-F]{2}")
 HANGUL = re.compile("[가-힣]")
+CODE = re.compile("[!-~]+")  # an address, a hash, a name of a file: nobody writes a long text without a space
 LATIN = re.compile("[A-Za-zÀ-ɏ]")
 
 
@@ -55,10 +56,11 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether people wrote it: mostly different values, long or of several words."""
+        """Whether people wrote it: mostly different values, long or of several words, no codes and dates."""
+        codes = sum(map(is_code, self.values))
         spaces = sum(" " in value.strip() for value in self.values)
         worded = self.median >= LONG or spaces > len(self.values) / 2
-        return not self.is_numeric and worded and len(self.counts) > len(self.values) / 3
+        return codes < len(self.values) / 2 and worded and len(self.counts) > len(self.values) / 3
 
     def share(self, pattern: re.Pattern) -> float:
         """Share of the values in which a pattern occurs."""
@@ -85,6 +87,12 @@ def script_of(columns: list[Column]) -> str:
     latin = len(LATIN.findall(text))
     others = sum(map(str.isalpha, text)) - hangul - latin
     return max((hangul * 3, "korean"), (latin, "english"), (others * 3, "other"))[1]
+
+
+def is_code(value: str) -> bool:
+    """Whether a cell is no text, but a code or mostly digits, as numbers and dates are."""
+    shown = "".join(value.split())
+    return bool(CODE.fullmatch(value.strip())) or 2 * sum(map(str.isdecimal, shown)) > len(shown)
 
 
 def is_number(value: str) -> bool:

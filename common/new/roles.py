@@ -16,6 +16,7 @@ from common.tables.columns import columns_of as template_columns
 ID_NAMES = ("id", "idx", "index", "guid", "row_id", "textid", "text_id", "qid", "uid")
 MARKS = {"0", "1", "0.0", "1.0", "True", "False", "true", "false"}
 TARGET_NAMES = ("target", "label", "labels", "class", "category", "sentiment", "emotion", "score", "rating", "relation")
+TARGET_NAMES += ("라벨", "레이블", "정답", "분류", "감정", "평점", "점수")
 
 
 @dataclass
@@ -43,6 +44,12 @@ def check_column(name: str, table: Table, option: str) -> str:
             f"{table.path}, row 1: no column {name!r}{nearest(name, table.header)} ({option}); {found}{headless}"
         )
     return name
+
+
+def find_column(name: str, table: Table, option: str) -> str:
+    """check_column() of a name on the command line, as the table has it with spaces around it (`id, text`)."""
+    alike = [other for other in table.header if other.strip() == name.strip()]
+    return alike[0] if len(alike) == 1 else check_column(name.strip(), table, option)
 
 
 def find_roles(
@@ -84,7 +91,7 @@ def refuse_braces(name: str, table: Table) -> None:
 def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: str | None, why: dict) -> list[str]:
     train = tables["train"]
     if target is not None:
-        names = [check_column(name.strip(), train, "--target") for name in target.split(",")]
+        names = [find_column(name, train, "--target") for name in target.split(",")]
         why.update(dict.fromkeys(names, "target: --target names it"))
         return names
     asked = (tables["sample"].header[1:] or tables["sample"].header) if "sample" in tables else []
@@ -98,7 +105,7 @@ def find_targets(tables: dict[str, Table], columns: dict[str, Column], target: s
             why.update(dict.fromkeys(missing, "target: the test file does not have it"))
             return missing
     for name in train.header:
-        if name.lower() in TARGET_NAMES:
+        if name.strip().lower() in TARGET_NAMES:
             why[name] = "target: by its name"
             return [name]
     which = f"which of {','.join(train.header):.200} is the target?"
@@ -138,7 +145,7 @@ def find_id(
 ) -> str | None:
     """by_sample: row_id is the column of id_of_sample(), and not said by --id."""
     if row_id is not None:
-        check_column(row_id, tables["train"], "--id")
+        row_id = find_column(row_id, tables["train"], "--id")
         column = columns[row_id]
         if not column.is_unique:
             value, count = worst_value(column)
@@ -151,7 +158,7 @@ def find_id(
         why[row_id] = f"id: {named if by_sample else '--id names it'}"
         return row_id
     wanted = [tables["sample"].header[0]] if "sample" in tables and len(tables["sample"].header) > 1 else []
-    names = [*wanted, *(name for name in columns if name.lower() in ID_NAMES)]
+    names = [*wanted, *(name for name in columns if name.strip().lower() in ID_NAMES)]
     for name in dict.fromkeys(names):
         if name not in columns or name in targets:
             continue
@@ -188,7 +195,7 @@ def find_segments(
             why.update({name: f"text: --text has it in {segment!r:.80}" for name in names})
         return segments
     if text:
-        names = [check_column(name.strip(), train, "--text") for name in text[0].split(",")]
+        names = [find_column(name, train, "--text") for name in text[0].split(",")]
         reason = "--text names it"
     else:
         shared = [name for name in columns if all(name in tables[p].header for p in ("test", "eval") if p in tables)]

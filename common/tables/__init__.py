@@ -73,10 +73,13 @@ def read_table(
     what the content shows. note: what takes a line of the table's remarks, if there are any. Raises
     InputError that names file, row and column for what is no table.
     """
+    from common.tables.headers import name_columns, refuse_header_as_row
     from common.tables.sources import open_table  # pyarrow and openpyxl only where they are needed
 
     table = open_table(Path(path), columns, tab_quotes)
     table.header = [nfc(name) for name in table.header]
+    refuse_header_as_row(table, named=columns is not None)
+    name_columns(table)
     if table.remarks and note:
         note(f"{Path(path).name}: {', '.join(table.remarks)}")
     return table

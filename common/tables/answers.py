@@ -131,8 +131,9 @@ def check_list(value: str, label_names: Sequence[str], where: str) -> None:
     from common.guards.cells import check_label
     from common.tables.columns import is_list, listed
 
-    separators = [mark for mark in (",", ";", "|") if mark in value]
-    names = listed(value, separators[0] if separators else "," if is_list(value) else " ")
+    separators = [mark for mark in (",", ";", "|", "/") if mark in value] or ["," if is_list(value) else " "]
+    read = [listed(value, mark) for mark in dict.fromkeys((*separators, " "))]  # a name may hold a comma or a slash
+    names = next((names for names in read if all(name in label_names for name in names)), read[0])
     for name in [value] if value in label_names else names:
         check_label(name, label_names, where)
         if names.count(name) > 1:

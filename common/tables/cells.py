@@ -1,6 +1,7 @@
 """Values of typed files (Parquet, Arrow, Excel, JSON) as a CSV would hold them."""
 
 import datetime
+import decimal
 import json
 import math
 
@@ -20,13 +21,16 @@ class Written(float):
 
 
 def to_text(value: object, where: str) -> str:
-    """Nothing for no value, a list as JSON, a date as ISO 8601. Raises InputError for bytes, which are no text."""
+    """Nothing for no value, a list as JSON, a date as ISO 8601, a decimal without an exponent. Raises InputError for
+    bytes, which are no text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bytes):
         raise InputError(f"{where}: holds bytes, expected text or a number")
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return f"{value:f}"
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 from common.console import InputError
 from common.guards.bombs import check_unpacked, unpacked_limit
 from common.guards.formats import describe_foreign
+from common.guards.listing import is_hidden
 from common.guards.special import refuse_special
 from common.tables import Table
 from common.tables.delimited import read_delimited
@@ -105,8 +106,9 @@ def open_zip(path: Path, data: bytes) -> zipfile.ZipFile:
 
 
 def only_member(path: Path, archive: zipfile.ZipFile) -> tuple[str, bytes]:
-    """Name and content of the one file of an archive, what macOS adds aside. Raises InputError for none or several."""
-    entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
+    """Name and content of the one file of an archive, what systems add aside. Raises InputError for none or several."""
+    seen = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in seen if not any(map(is_hidden, entry.filename.split("/")))]
     names = ", ".join(entry.filename for entry in entries[:3])
     if len(entries) != 1:
         raise InputError(f"{path}: is a zip archive of {len(entries)} files ({names:.80}), expected one; unpack it")

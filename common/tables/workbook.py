@@ -1,5 +1,6 @@
 """An Excel workbook (.xlsx) with one sheet that holds something, read by openpyxl row by row."""
 
+import datetime
 import re
 import zlib
 from io import BytesIO
@@ -39,7 +40,7 @@ def read_workbook(path: Path, data: bytes) -> Table:
         for sheet in book.worksheets:
             rows = []
             for number, cells_of_row in enumerate(sheet.iter_rows(), start=1):
-                row = [padded_number(cell) for cell in cells_of_row]
+                row = [as_shown(cell) for cell in cells_of_row]
                 cells += len(row)
                 check_cells(path, len(data), cells)
                 if any(value is not None for value in row):
@@ -75,9 +76,16 @@ def refuse_uncalculated(path: Path, data: bytes) -> None:
             raise InputError(f"{where}: holds a formula without its value; open the file in Excel and save it")
 
 
-def padded_number(cell: Any) -> object:
-    """A cell's value; 7 that Excel shows as 007 (format 000) is that text, as an id or a postcode is meant."""
+def as_shown(cell: Any) -> object:
+    """A cell's value; 7 that Excel shows as 007 (format 000) is that text, as an id or a postcode is meant. Excel knows
+    no date without a time: where the format shows none, it is one."""
     value = cell.value
+    if (
+        isinstance(value, datetime.datetime)
+        and value.time() == datetime.time()
+        and "h" not in cell.number_format.lower()
+    ):
+        return value.date()
     if type(value) is int and len(cell.number_format) > 1 and set(cell.number_format) == {"0"}:
         return f"{value:0{len(cell.number_format)}}"
     return value

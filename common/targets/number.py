@@ -64,7 +64,7 @@ class Number(Classes):
         if (labels == IGNORED).any():
             raise InputError(f"train_file: a label is {IGNORED:g}, which the Trainer leaves out; add a constant to all")
         self.mean = float(labels.mean())
-        self.scale = float(labels.std()) or 1.0
+        self.scale = 1.0 if is_constant(labels) else float(labels.std())
 
     def weights(self, labels: np.ndarray, strength: float) -> None:
         return None
@@ -102,7 +102,7 @@ class Number(Classes):
         found = logits[:, 0]
         errors = found - labels
         mse = float(np.mean(errors**2))
-        variance = float(labels.var())
+        variance = 0.0 if is_constant(labels) else float(labels.var())
         return {
             "rmse": mse**0.5,
             "mae": float(np.abs(errors).mean()),
@@ -130,6 +130,11 @@ class Number(Classes):
         return f"RMSE {values['rmse']:.4g}, Spearman {values['spearman']:.4f}"
 
 
+def is_constant(values: np.ndarray) -> bool:
+    """Whether (N,) are all the same. The deviation of 0.1, 0.1, 0.1 is not 0: their mean is rounded."""
+    return bool((values == values[0]).all())
+
+
 def ranks(values: np.ndarray) -> np.ndarray:
     """(N,) ranks from 1, the mean of equal ones."""
     from scipy.stats import rankdata
@@ -139,6 +144,6 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's correlation of two (N,); 0 where one is constant."""
-    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+    if is_constant(a) or is_constant(b):
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

@@ -37,14 +37,18 @@ def decide(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def f1(average: str) -> Callable[[np.ndarray, np.ndarray], float]:
-    """F1 of decide(); binary: of the second of two classes; macro: over classes in labels or predictions."""
+    """F1 of decide(); binary: of the second of two classes; macro: over classes in labels or predictions, 0 where there
+    are none."""
 
     def score(labels: np.ndarray, logits: np.ndarray) -> float:
         from sklearn.metrics import f1_score
 
         predictions = decide(logits, labels)
-        seen = None if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0) | predictions.any(axis=0))
-        shown = {"labels": seen} if average == "macro" and labels.ndim == 2 else {}
+        several = average == "macro" and labels.ndim == 2
+        seen = np.flatnonzero(labels.any(axis=0) | predictions.any(axis=0)) if several else None
+        if several and not len(seen):
+            return 0.0  # of scikit-learn NaN
+        shown = {"labels": seen} if several else {}
         return float(f1_score(labels, predictions, average=average, zero_division=0, **shown))
 
     return score

@@ -90,7 +90,7 @@ class SeveralLabels(Classes):
         """Metrics of logits (N, C) against labels (N, C) of 0 and 1; a label is predicted where its logit is above 0.
 
         micro_f1      over all N * C decisions
-        macro_f1      unweighted mean over the labels that occur in labels or predictions
+        macro_f1      unweighted mean over the labels that occur in labels or predictions; 0 where none does
         weighted_f1   mean over the labels that occur, weighted by their rows
         exact_match   share of the rows with all labels right, with its binomial `standard_error`
         log_loss      mean binary cross-entropy of a decision, in nats
@@ -99,15 +99,16 @@ class SeveralLabels(Classes):
         """
         from sklearn.metrics import average_precision_score, f1_score
 
+        from common.targets.registry import f1
+
         logits, labels = only_known(logits, labels)
         predictions = (logits > 0).astype(np.int64)
         exact = float((predictions == labels).all(axis=1).mean())
         occur = np.flatnonzero(labels.any(axis=0))
-        seen = np.flatnonzero(labels.any(axis=0) | predictions.any(axis=0))
         precisions = [average_precision_score(labels[:, c], logits[:, c]) for c in occur]
         return {
             "micro_f1": float(f1_score(labels, predictions, average="micro", zero_division=0)),
-            "macro_f1": float(f1_score(labels, predictions, labels=seen, average="macro", zero_division=0)),
+            "macro_f1": f1("macro")(labels, logits),
             "weighted_f1": float(f1_score(labels, predictions, average="weighted", zero_division=0)),
             "exact_match": exact,
             "standard_error": float(np.sqrt(exact * (1 - exact) / len(labels))),

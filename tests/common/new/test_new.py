@@ -135,6 +135,16 @@ KINDS = {
     "numbers": (["0.5", "1.25", "3", "4.75"], None, [], "number", ["target"]),
     "whole numbers of a metric of numbers": (["1", "2", "3"], "rmse", [], "number", ["target"]),
     "stars": (["1", "2", "3"], "quadratic_kappa", [], "ordered", ["1", "2", "3"]),
+    "half stars": (["1.5", "2", "3"], "quadratic_kappa", [], "ordered", ["1.5", "2", "3"]),
+    "points of essays": (
+        [str(n % 60) for n in range(80)],
+        "quadratic_kappa",
+        [],
+        "ordered",
+        [str(n) for n in range(60)],
+    ),
+    "codes of 46 classes": ([str(n % 46) for n in range(60)], "macro_f1", [], "labels", [str(n) for n in range(46)]),
+    "shares": (["0.25", "0.5", "0.75"], "auc", [], "number", None),
     "stars by option": (["1", "2", "3"], None, ["ordered"], "ordered", ["1", "2", "3"]),
 }
 
@@ -148,6 +158,15 @@ def test_the_kind_of_a_target_is_told_by_its_cells_and_by_the_metric(tmp_path, c
     assert target.kind == expected
     assert names is None or target.names == names
     assert target.why
+
+
+def test_whole_numbers_that_recur_may_be_codes_of_classes_which_is_said(tmp_path):
+    for count, doubted in ((46, True), (900, False)):
+        write(tmp_path / "t.csv", ["text", "target"], [(f"text {i}", str(i % count)) for i in range(920)])
+        table = read_table(tmp_path / "t.csv")
+        target = find_target(table, [columns_of(table)["target"]], None, None)
+        assert target.kind == "number"
+        assert ("say --kind labels" in target.why) == doubted
 
 
 SUBMISSIONS = {

@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def test_a_number_is_read_with_the_marks_that_it_is_written_with(folder, monkeyp
         (["0,5", "1", "1,5", "2", "2,5", "3"] * 20, "'0,5' may be two labels or a number with a decimal comma"),
         (["$1.50", "$2.75", "$3.10"] * 10 + [f"${i}.99" for i in range(30)], "Numbers with a sign or a unit ('$1.50')"),
         (["low", "high", "NaN"] * 10, "row 4, column target: 10 of 30 rows have no target (first: row 4, 'NaN')"),
+        (["1.5", "2.5", "1e400"] * 10, "'1e400' is not a number, as 20 others are"),
         (["1.5", "2.5", "NA"] * 10, "10 of 30 rows have no target (first: row 4, 'NA')"),
     ],
 )
@@ -405,3 +407,90 @@ def test_numpys_lists_are_several_labels(folder, monkeypatch):
     data, labels = labels_of_cells(folder, monkeypatch, cells)
     assert list(data.LABEL_NAMES) == ["a", "b", "c"]
     assert [tuple(label) for label in labels[:2]] == [(1, 0, 0), (1, 1, 0)]
+
+
+TAGS = [f"tag {i}" for i in range(20)]
+
+
+@pytest.mark.parametrize("mark", [";", "|", "/"])
+def test_the_separator_of_rare_labels_is_found_where_kind_says_that_there_are_several(folder, monkeypatch, mark):
+    cells = [mark.join(TAGS[i % 7 : i % 7 + 1 + i % 3]) for i in range(30)]
+    data, labels = labels_of_cells(folder, monkeypatch, cells, "--kind", "several")
+    assert sorted(data.LABEL_NAMES) == sorted(TAGS[:9])
+    assert labels[2] == tuple(int(name in TAGS[2:5]) for name in data.LABEL_NAMES)
+
+
+def test_kind_several_without_several_labels_in_any_cell_is_one_sentence(folder, monkeypatch):
+    train = write(folder / "train.csv", ["text", "target"], [(text, f"a{i % 3}") for i, text in enumerate(texts(30))])
+    said = refused(monkeypatch, "--train", train, "--kind", "several")
+    assert f"{train}, column target: no cell holds several labels, which are separated by one of , ; | / " in said
+
+
+@pytest.mark.parametrize(
+    ("cells", "fragment"),
+    [
+        (["0", "1", "3"] * 3, "'0' is not one of 긍정, 부정"),
+        ([unicodedata.normalize("NFD", "긍정")] * 9, "is composed of single letters (NFD), labels are written in NFC"),
+    ],
+)
+def test_a_sample_with_other_labels_is_refused_before_anything_is_written(folder, monkeypatch, cells, fragment):
+    rows = [(i, text, ("긍정", "부정")[i % 2]) for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["id", "text", "target"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:9]])
+    sample = write(folder / "sample.csv", ["id", "target"], list(enumerate(cells)))
+    assert fragment in refused(monkeypatch, "--train", train, "--test", test, "--sample", sample)
+
+
+@pytest.mark.parametrize(("cells", "doubted"), [("000", True), ("010", False)])
+def test_a_test_file_with_one_label_throughout_may_hold_a_placeholder_which_is_said(
+    folder, monkeypatch, cells, doubted
+):
+    train = write(folder / "train.csv", ["text", "target"], [(text, i % 2) for i, text in enumerate(texts(40))])
+    test = write(folder / "test.csv", ["text", "target"], list(zip(texts(3), cells, strict=True)))
+    said, _ = make(monkeypatch, "--train", train, "--test", test)
+    assert ("test: target is '0' in all rows, which is taken for their labels" in said) == doubted
+
+
+CODES = {
+    "dates": "2024-01-{:02} 10:00:00",
+    "timestamps": "2024-01-{:02}T00:00:00",
+    "korean dates": "2024년 1월 {}일",
+    "addresses": "https://example.org/posts/{}",
+    "hashes": "f3a9c0de77ab{:04x}",
+    "telephones": "010 1234 {:04}",
+}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_dates_and_codes_are_no_texts(folder, monkeypatch, case):
+    rows = [(CODES[case].format(i + 1), text, i % 2) for i, text in enumerate(texts(40))]
+    _, data = make(monkeypatch, "--train", write(folder / "train.csv", ["at", "text", "target"], rows))
+    assert data.SEGMENTS == ["{text}"]
+
+
+def test_names_of_columns_with_spaces_around_them_are_found(folder, monkeypatch):
+    rows = [(i, text, f" {i % 2}") for i, text in enumerate(texts(40))]
+    train = write(folder / "train.csv", ["id", " text", " label"], rows)
+    _, data = make(monkeypatch, "--train", train)
+    assert [row.label for row in rows_of(data, train)[:3]] == [0, 1, 0]
+    shutil.rmtree("made")
+    _, data = make(monkeypatch, "--train", train, "--text", "text", "--target", "label", "--id", "id")
+    assert data.SEGMENTS == ["{ text}"]
+    shutil.rmtree("made")
+    assert "(nearest: ' text')" in refused(monkeypatch, "--train", train, "--text", "{text}")
+
+
+def test_a_target_has_a_korean_name(folder, monkeypatch):
+    rows = [(i, f"{text} 바람", ("긍정", "부정")[i % 2]) for i, text in enumerate(texts(40))]
+    _, data = make(monkeypatch, "--train", write(folder / "train.csv", ["번호", "문장", "분류"], rows))
+    assert data.LABEL_NAMES == ["긍정", "부정"]
+
+
+@pytest.mark.parametrize(("unit", "doubted"), [("{}%", True), ("{}", False), ("grade {}", False)])
+def test_few_numbers_with_a_unit_are_labels_and_it_is_said_how_they_would_be_numbers(
+    folder, monkeypatch, unit, doubted
+):
+    rows = [(i, text, unit.format(i % 5)) for i, text in enumerate(texts(40))]
+    said, data = make(monkeypatch, "--train", write(folder / "train.csv", ["id", "text", "target"], rows))
+    assert data.LABEL_NAMES == [unit.format(i) for i in range(5)]
+    assert ("a number with a sign or a unit has to be written without it" in said) == doubted

@@ -19,6 +19,7 @@ from common.submission import (
     whole_number,
     yes_or_no,
 )
+from common.tables.answers import check_list
 from common.targets import Number
 
 NAMES = ["2", "3", "4"]
@@ -97,3 +98,11 @@ def test_a_sample_of_several_rows_an_id_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "sample.csv").write_text("id,x\n1,0\n1,0\n")
     with pytest.raises(InputError, match="1 ids are repeated, expected each once .a sample of several rows an id"):
         check_submission(tmp_path / "sample.csv", tmp_path / "sample.csv")
+
+
+@pytest.mark.parametrize("cell", ["red/blue", "Cause(e1,e2);red", "Cause(e1,e2)/blue", "blue red"])
+def test_labels_of_a_list_are_told_by_the_separator_that_leaves_known_ones(cell):
+    names = ["red", "blue", "Cause(e1,e2)"]
+    check_list(cell, names, "row 2")
+    with pytest.raises(InputError, match="row 2: unknown label"):
+        check_list(f"{cell}x", names, "row 2")

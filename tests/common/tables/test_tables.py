@@ -1,5 +1,7 @@
 """One table, whatever file it comes in: the same header and cells, and a sentence for what is no table."""
 
+import datetime
+import decimal
 import gzip
 import io
 import json
@@ -197,6 +199,77 @@ def test_zeros_that_excel_shows_in_front_of_a_number_are_read(tmp_path):
         ["12345", "0.5"],
         ["", "True"],
     ]
+
+
+def test_a_date_of_excel_has_a_time_where_its_format_shows_one(tmp_path):
+    book = openpyxl.Workbook()
+    day = datetime.datetime(2024, 1, 5)
+    for row in (["id", "at"], [day, day], [day + datetime.timedelta(days=1), day + datetime.timedelta(hours=7)]):
+        book.active.append(row)
+    for line in (2, 3):
+        book.active.cell(line, 1).number_format = "yyyy-mm-dd"
+    book.save(tmp_path / "t.xlsx")
+    assert [fields for _, fields in read_table(tmp_path / "t.xlsx").rows] == [
+        ["2024-01-05", "2024-01-05T00:00:00"],
+        ["2024-01-06", "2024-01-05T07:00:00"],
+    ]
+
+
+def test_a_decimal_has_no_exponent(tmp_path):
+    numbers = pyarrow.array([decimal.Decimal("0E-9"), decimal.Decimal("1.5")], pyarrow.decimal128(12, 9))
+    (tmp_path / "t.parquet").write_bytes(parquet(pyarrow.table({"n": numbers})))
+    assert read_table(tmp_path / "t.parquet").column("n") == ["0.000000000", "1.500000000"]
+
+
+def test_objects_in_objects_are_columns_with_both_names(tmp_path):
+    lines = ['{"id": 1, "in": {"text": "a", "of": {"n": 2}}, "x": [1]}', '{"id": 2, "in": {"text": "b"}, "x": {}}']
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    table = read_table(tmp_path / "t.jsonl")
+    assert table.header == ["id", "in.text", "in.of.n", "x"]
+    assert [fields for _, fields in table.rows] == [["1", "a", "2", "[1]"], ["2", "b", "", ""]]
+    (tmp_path / "t.jsonl").write_text('{"a.b": 1, "a": {"b": 2}}\n')
+    with pytest.raises(InputError, match="'a.b' stands there twice"):
+        read_table(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_in_an_object_are_found_and_columns_in_one_are_refused(tmp_path, capsys, indent):
+    rows = [{"id": 1, "text": "a"}, {"id": 2, "text": "b"}]
+    (tmp_path / "t.json").write_text(json.dumps({"version": 1, "data": rows}, indent=indent))
+    assert read_table(tmp_path / "t.json").rows == [(1, ["1", "a"]), (2, ["2", "b"])]
+    assert capsys.readouterr().out == "t.json: its rows are those of 'data'\n"
+    (tmp_path / "t.json").write_text(json.dumps({"id": {"0": 1}, "text": {"0": "a"}}, indent=indent))
+    with pytest.raises(InputError, match="expected an array of objects, one a row"):
+        read_table(tmp_path / "t.json")
+
+
+def test_what_systems_put_into_an_archive_is_no_file_of_it(tmp_path):
+    junk = {".DS_Store": b"x", "__MACOSX/data/._t.csv": b"x", "data/Thumbs.db": b"x", "data/._t.csv": b"x"}
+    (tmp_path / "t.zip").write_bytes(zipped(**junk, **{"data/t.csv": CSV}))
+    assert read_table(tmp_path / "t.zip").header == HEADER
+
+
+def test_columns_without_a_name_are_left_out_where_they_are_empty_and_else_have_the_names_of_pandas(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("v1,v2,,,\nham,a,,,\nspam,b, ,,\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.header == ["v1", "v2"] and table.rows == [(2, ["ham", "a"]), (3, ["spam", "b"])]
+    assert capsys.readouterr().out == "t.csv: 3 columns without a name or a cell are left out\n"
+    (tmp_path / "t.csv").write_text("v1,v2,,,\nham,a,x,y,\nspam,b,,,\n")
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.records())[0] == (2, {"v1": "ham", "v2": "a", "Unnamed: 2": "x", "Unnamed: 3": "y"})
+    (tmp_path / "t.csv").write_text(",text\n0,a\n")  # an index keeps its name, which a submission has to have
+    assert read_table(tmp_path / "t.csv").header == ["", "text"]
+
+
+def test_a_header_among_the_rows_is_refused_and_a_text_like_the_name_of_its_only_column_is_not(tmp_path):
+    (tmp_path / "t.csv").write_text("id,text\n1,a\nid,text\n1,b\n")
+    with pytest.raises(InputError, match="row 3: the names of the columns stand there, expected a row; take the line"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("id,text\n1,a\n")
+    with pytest.raises(InputError, match="row 1: .* leave --columns out"):
+        read_table(tmp_path / "t.csv", ["id", "text"])
+    (tmp_path / "t.csv").write_text("text\na\ntext\n")
+    assert read_table(tmp_path / "t.csv").column("text") == ["a", "text"]
 
 
 def test_rows_are_named_by_the_line_that_they_begin_on(tmp_path):

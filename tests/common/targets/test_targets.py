@@ -165,6 +165,24 @@ def test_without_rows_of_a_class_auc_and_average_precision_have_a_value():
     assert METRICS["f1"].function(labels, logits) == 0.0
 
 
+def test_without_any_label_in_rows_and_predictions_macro_f1_is_0():
+    labels, logits = np.zeros((5, 4), dtype=int), np.full((5, 4), -3.0)
+    assert METRICS["macro_f1"].function(labels, logits) == 0.0
+    values = compute_metrics(logits, labels, SeveralLabels(NAMES))
+    assert (values["macro_f1"], values["exact_match"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("rows", [3, 6, 7, 100])
+def test_numbers_that_are_all_the_same_are_so_though_their_mean_is_rounded(rows):
+    same, others = np.full(rows, 0.1), RANDOM.normal(size=rows)
+    values = compute_metrics(others[:, None], same, Number("x"))
+    assert values["r2"] == values["pearson"] == values["spearman"] == 0.0
+    assert compute_metrics(same[:, None], others, Number("x"))["pearson"] == 0.0
+    target = Number("x")
+    target.fit(same)
+    assert target.scale == 1.0
+
+
 def test_a_metric_that_does_not_fit_or_is_unknown_is_one_sentence_and_ones_own_is_found():
     with pytest.raises(InputError, match="metric: 'rmse' is not defined for this target, expected one of accuracy"):
         find_metric("rmse", Classes(NAMES))
