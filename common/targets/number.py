@@ -132,7 +132,7 @@ class Number(Classes):
 
 def is_constant(values: np.ndarray) -> bool:
     """Whether (N,) are all the same. The deviation of 0.1, 0.1, 0.1 is not 0: their mean is rounded."""
-    return bool((values == values[0]).all())
+    return bool((values == values[:1]).all())
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
