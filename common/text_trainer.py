@@ -47,10 +47,9 @@ class TextTrainer(FoldTrainer):
         """The model with LoRA's adapters, where they are on, or with the word vectors that the fold's rows read."""
         task = fold.args
         if task.lora_r > 0:
-            from common.tricks.lora import add_lora
+            from common.decoders.adapters import wrap
 
-            how = task.lora_target_modules, task.use_dora, task.use_rslora
-            return add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout, *how)
+            return wrap(model, task)
         if task.cuts_vocabulary:
             from common.tricks.vocabulary import WordsInUse, ids_in_use
 

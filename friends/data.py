@@ -270,7 +270,7 @@ def fill_template(
     fields = fields_of(template)
     examples = []
     for i, utterance in enumerate(utterances):
-        values = {"speaker": utterance.speaker}
+        values = {"speaker": utterance.speaker if speakers is None or utterance.speaker in speakers else ""}
         for name, offset in TEMPLATE_PLACES.items():
             inside = 0 <= i + offset < len(utterances) and utterances[i + offset].dialogue == utterance.dialogue
             values[name] = lines[i + offset] if inside else ""

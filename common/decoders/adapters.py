@@ -7,6 +7,8 @@ from_pretrained() and pipeline() of transformers load the fold as they do a whol
 
 import functools
 import json
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +19,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import cached_file
 
-from common.console import InputError, print_once
+from common.console import InputError, first_line, print_once
 from common.decoders.loading import loading_options
 from common.files import read_json, write_json
 from common.guards.foreign_code import refuse_code
 from common.guards.inputs import hub_commit, weight_files, weights_sha256
-from common.guards.weights import has_prefix, load
+from common.guards.weights import is_pooler, load
 from common.options.decoders import check_bitsandbytes
-from common.tricks.lora import keep_head_float32, merge_lora
+from common.tricks.lora import add_lora, check_targets, keep_head_float32, merge_lora
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -35,6 +37,7 @@ BASE = "base.json"
 INDEX = "model.safetensors.index.json"
 LOADED: dict[str, PreTrainedModel] = {}  # what it is -> the one model whose adapters are swapped
 PREFIX = "base_model.model."  # peft's
+STEP = 10_000  # rows of embeddings that are compared at a time
 
 
 def finish_lora(model: PeftModel, task: Any) -> torch.nn.Module:
@@ -44,36 +47,80 @@ def finish_lora(model: PeftModel, task: Any) -> torch.nn.Module:
         reason = why_whole(model, task.model_name_or_path)
         if reason is None:
             return model
-        if task.quantization != "none":
-            raise InputError(f"quantization: adapters cannot be saved ({reason}), and rounded weights not merged")
         print_once(f"folds are saved as whole models: {reason}")
     return merge_lora(model)
+
+
+def wrap(model: PreTrainedModel, task: Any) -> PeftModel:
+    """The model with LoRA's adapters. Raises InputError for target modules that it does not have, for what peft does
+    not do, and where its weights are rounded and could not be saved."""
+    check_targets(model.base_model, task.lora_target_modules)
+    how = task.lora_target_modules, task.use_dora, task.use_rslora
+    try:
+        wrapped = add_lora(model, task.lora_r, task.lora_alpha, task.lora_dropout, *how)
+    except ValueError as error:  # of dropout over a mixture's experts, say
+        raise InputError(f"lora_r: peft cannot adapt a {model.config.model_type} so ({first_line(error)})") from error
+    if task.quantization != "none" and (reason := why_whole(wrapped, task.model_name_or_path)):
+        raise InputError(f"quantization: adapters cannot be saved ({reason}), and rounded weights not merged")
+    return wrapped
 
 
 def why_whole(model: PeftModel, name: str) -> str | None:
     """Why adapters alone would not do; None where they do."""
     if name == "scratch":
         return "scratch has random weights, which no file holds"
-    shapes = base_shapes(name)
-    if not shapes:
+    files = base_files(name)
+    base = model.get_base_model()
+    if not files:
         return f"{name} has no safetensors"
-    if has_prefix(shapes) and not has_own(shapes, model):
+    if key_mapping(files, base) is None:
         return f"{name} names its weights in its own way"
-    rows = len(model.get_input_embeddings().weight)
-    if rows not in {shape[0] for key, shape in shapes.items() if "emb" in key or "wte" in key}:
+    if lacks_pooler(files, base):
+        return f"{name} has no pooler, and that of the model has random weights"
+    if not has_words(files, base):
         return "words were added to the vocabulary, which adapters do not hold"
     return None
 
 
-def has_own(keys: dict[str, Any], model: PeftModel) -> bool:
-    """Whether a file's keys are those of the model's encoder, with its prefix or without."""
-    prefix = f"{model.get_base_model().base_model_prefix}."
-    own = {
-        name.replace(".base_layer.", ".")
-        for name, _ in model.get_base_model().named_parameters()
-        if "lora_" not in name
-    }
-    return any(key in own or prefix + key in own for key in keys)
+def own_names(base: PreTrainedModel) -> set[str]:
+    """What the weights of a base's encoder are called without adapters."""
+    names = {name.replace(".base_layer.", ".") for name, _ in base.named_parameters() if "lora_" not in name}
+    return {name for name in names if name.startswith(f"{base.base_model_prefix}.")}
+
+
+def key_mapping(keys: Collection[str], base: PreTrainedModel) -> dict[str, str] | None:
+    """What from_pretrained is to be told of a file's keys, so that they are the base's; {} where it knows by itself,
+    None where they are none of this model's.
+
+    R-BERT's encoder has another name than the one under which the checkpoints of its family have it.
+    """
+    prefix, family = (f"{part.base_model_prefix}." for part in (base, base.base_model))
+    names = own_names(base)
+    if any(key in names or prefix + key in names for key in keys):
+        return {}
+    if any(key.startswith(family) and prefix + key.removeprefix(family) in names for key in keys):
+        return {f"^{re.escape(family)}": prefix}
+    return None
+
+
+def lacks_pooler(keys: Collection[str], base: PreTrainedModel) -> bool:
+    """Whether the encoder has a pooler that is in no file."""
+    poolers = [key.removeprefix(f"{base.base_model_prefix}.") for key in own_names(base) if is_pooler(key)]
+    return any(not any(key.endswith(name) for key in keys) for name in poolers)
+
+
+def has_words(files: dict[str, str], base: PreTrainedModel) -> bool:
+    """Whether a file has the base's word embeddings: words may be added in rows that a vocabulary leaves free."""
+    weight = base.get_input_embeddings().weight
+    for key in [key for key in files if "emb" in key or "wte" in key]:
+        with safe_open(files[key], framework="pt") as file:
+            part = file.get_slice(key)
+            if part.get_shape() == list(weight.shape) and all(
+                torch.equal(part[start : start + STEP].to(weight.dtype), weight[start : start + STEP].cpu())
+                for start in range(0, len(weight), STEP)
+            ):
+                return True
+    return False
 
 
 def base_files(name: str) -> dict[str, str]:
@@ -88,16 +135,6 @@ def base_files(name: str) -> dict[str, str]:
     return {}
 
 
-def base_shapes(name: str) -> dict[str, list[int]]:
-    """Key -> shape of what base_files() finds."""
-    files = base_files(name)
-    shapes = {}
-    for path in sorted(set(files.values())):
-        with safe_open(path, framework="pt") as file:
-            shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    return shapes
-
-
 def complete(model: torch.nn.Module, folder: Path, run: "Run") -> None:
     """What a fold's folder needs beside peft's files; nothing where the model is whole."""
     if not isinstance(model, PeftModel):
@@ -108,8 +145,10 @@ def complete(model: torch.nn.Module, folder: Path, run: "Run") -> None:
     own.pop("quantization_config", None)  # because the base's files are not rounded
     write_json(folder / "config.json", own | {"architectures": [type(model.get_base_model()).__name__]})
     write_json(folder / ADAPTER, read_json(folder / ADAPTER) | {"base_model_name_or_path": name})
-    write_json(folder / INDEX, {"metadata": {}, "weight_map": base_files(name)})
+    files = base_files(name)
+    write_json(folder / INDEX, {"metadata": {}, "weight_map": files})
     how = {key: config.get(key) for key in ("model_dtype", "quantization", "attn_implementation")}
+    how["key_mapping"] = key_mapping(files, model.get_base_model())
     write_json(
         folder / BASE,
         {"model_name_or_path": name, "sha256": run.record["data"].get("model_name_or_path", {}).get("sha256"), **how},
@@ -166,11 +205,17 @@ def load_adapters(folder: str | Path, device: torch.device) -> PreTrainedModel:
 
 
 def load_base(folder: Path, base: dict[str, Any], device: torch.device) -> PreTrainedModel:
-    """The base with a fold's adapters, these in float32."""
+    """The base with a fold's adapters, these in float32. Raises InputError where the base lacks weights."""
     if base["quantization"] != "none":
         check_bitsandbytes(base["quantization"], device.type)
     how = loading_options(base["model_dtype"], base["quantization"], base["attn_implementation"])
-    model, _ = load(AutoModelForSequenceClassification, folder, trust_remote_code=False, **how)
+    mapping = base.get("key_mapping") or {}
+    how |= {"trust_remote_code": False, "key_mapping": mapping or None}
+    model, _ = load(AutoModelForSequenceClassification, folder, **how)
+    files = read_json(folder / INDEX)["weight_map"]
+    if key_mapping(files, model) != mapping or lacks_pooler(files, model):  # a fold that did not know better
+        what = f"{base['model_name_or_path']}, has not all of the weights that they were trained over"
+        raise InputError(f"{folder}: the base of its adapters, {what}; train again")
     for name, parameter in model.named_parameters():
         if "lora_" in name or ".modules_to_save." in name:
             parameter.data = parameter.data.float()

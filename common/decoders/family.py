@@ -39,7 +39,7 @@ def choose_pad(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> 
 
 def fit_decoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write the tokenizer's pad token into the configuration, and let a classifier look at each row's last token, in
-    whatever way rows are padded. Another model stays as it is."""
+    whatever way rows are padded. A language model goes on reading every place; an encoder stays as it is."""
     if not is_decoder(model.config):
         return
     for config in (model.config, model.config.get_text_config()):
@@ -47,7 +47,7 @@ def fit_decoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> N
     encoder = model.base_model
     if any(name.endswith("wpe") for name, _ in encoder.named_modules()):  # learned positions, counted from the padding
         encoder.register_forward_pre_hook(count_positions, with_kwargs=True)
-    if encoder is not model:
+    if encoder is not model and model.get_output_embeddings() is None:
         encoder.register_forward_hook(repeat_last, with_kwargs=True)
 
 

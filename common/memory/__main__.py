@@ -12,8 +12,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from common.console import ArgumentParser, InputError, print_once, run_main
+from common.console import ArgumentParser, InputError, first_line, print_once, run_main
 from common.guards.terminal import padded, told
+from common.options.checks import check_number
 from common.options.parser import coerce_to
 from common.options.presets import read_preset
 
@@ -57,11 +58,17 @@ def main() -> None:
 
 
 def describe(preset: dict[str, Any], num_labels: int, source: Path) -> str:
-    """A line per part, in GB of 1e9 bytes, and whether it fits."""
+    """A line per part, in GB of 1e9 bytes, and whether it fits. Raises InputError for what cannot be counted."""
     from common.memory.parts import memory_of
 
+    check_number("num_labels", num_labels, 1)
     step = step_of(preset, num_labels, source)
-    parts = memory_of(config_of(str(preset.get("model_name_or_path", "scratch")), source), step)
+    config = config_of(str(preset.get("model_name_or_path", "scratch")), source)
+    try:
+        parts = memory_of(config, step)
+    except (AttributeError, ValueError, TypeError, KeyError) as error:
+        kind = f"a {config.model_type} cannot be counted, a decoder or encoder of texts was expected"
+        raise InputError(f"model_name_or_path: {kind} ({first_line(error)})") from error
     lines = [f"{padded(told(name), 12)} {size / 1e9:7.2f} GB" for name, size in parts.items()]
     needed = need(parts["total"])
     fits = [f"{card}: {told('fits' if needed <= size else 'does not fit')}" for card, size in CARDS.items()]

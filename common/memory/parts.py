@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from common.console import InputError
-from common.tricks.lora import add_lora
+from common.tricks.lora import add_lora, check_targets
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 ROUNDED = {"8bit": 1.0, "4bit": 0.5 + (8 + 32 / 256) / 64 / 8}  # per weight, with a block's constants
@@ -81,7 +81,8 @@ def memory_of(config: PretrainedConfig, step: Step) -> dict[str, int]:
 
 
 def build(config: PretrainedConfig, step: Step, layers: int | None = None) -> nn.Module:
-    """The classifier as it is trained, of so many layers."""
+    """The classifier as it is trained, of so many layers. Raises InputError for target modules that it does not
+    have."""
     config = copy.deepcopy(config)
     if layers is not None:
         config.num_hidden_layers = layers
@@ -91,13 +92,14 @@ def build(config: PretrainedConfig, step: Step, layers: int | None = None) -> nn
         if getattr(config, name, None):
             setattr(config, name, 0.0)
     config.num_labels = step.num_labels
-    if config.pad_token_id is None:
+    if getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = 0
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config, dtype=getattr(torch, step.model_dtype))
         if step.freeze_word_embeddings:
             model.get_input_embeddings().weight.requires_grad_(False)
         if step.lora_r:
+            check_targets(model.base_model, step.lora_target_modules)
             model = add_lora(model, step.lora_r, 16, 0.1, step.lora_target_modules, step.use_dora)
     return model.train()
 

@@ -32,7 +32,7 @@ from common.guards.first_pass import fit_model, max_positions
 from common.guards.lock import release
 from common.guards.pickles import refusing_pickles
 from common.guards.precision import emulates_bf16
-from common.guards.weights import load
+from common.guards.weights import is_head, judge, load, refuse_adapters
 from common.models import BROKEN_FILES, load_tokenizer, unavailable
 from common.options import TextTaskArguments
 from common.options.args import set_threads
@@ -54,7 +54,8 @@ def load_language_model(args: Any, texts: Sequence[str]) -> tuple[PreTrainedMode
     """(model with a language modelling head, tokenizer, whether it is causal): masked where the architecture and the
     tokenizer know how, else causal. `scratch` is the small BERT of train.py.
 
-    Raises InputError for a model without either head, and for a max_length that it does not take.
+    Raises InputError for a model without either head or with weights that are missing, for a max_length that it does
+    not take, and for words that are to be masked whole where the tokenizer does not say what they are.
     """
     set_seed(args.seed)
     name = args.model_name_or_path
@@ -69,10 +70,17 @@ def load_language_model(args: Any, texts: Sequence[str]) -> tuple[PreTrainedMode
         if causal and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise InputError(f"model_name_or_path: {name} ({config.model_type}) has no language modelling head")
         try:
-            model, _ = load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, name)
+            model, info = load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, name)
         except BROKEN_FILES as error:
             raise unavailable(name, error) from error
+        refuse_adapters(name, model, info)
+        if wrong := [key for key in judge(model, info)[1] if not is_head(key, model)]:
+            what = f"{wrong[0]} is missing or of another shape than config.json says"
+            raise InputError(f"model_name_or_path: {name}: {what}; expected all weights of the encoder")
         fit_model(model, tokenizer)
+    if not (causal or tokenizer.is_fast or args.no_whole_word_mask):
+        what = "the tokenizer is a slow one, which does not say what its words are"
+        raise InputError(f"model_name_or_path: {what}; give --no_whole_word_mask")
     if args.max_length > (limit := max_positions(config, model.base_model)):
         raise InputError(f"max_length: {args.max_length} is more than the {limit} tokens that the model takes")
     return model, tokenizer, causal

@@ -8,6 +8,7 @@ from peft import LoraConfig, PeftModel, TaskType
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from common.console import InputError
 
@@ -68,15 +69,15 @@ def to_float32(head: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tu
 
 
 def check_targets(encoder: nn.Module | None, target_modules: Sequence[str] | None) -> None:
-    """Raise InputError for a name that no layer of the encoder ends with."""
+    """Raise InputError for a name that no linear layer of the encoder ends with."""
     if encoder is None or not target_modules:
         return
-    names = [name for name, module in encoder.named_modules() if getattr(module, "weight", None) is not None]
-    ends = sorted({name.rpartition(".")[2] for name in names if encoder.get_submodule(name).weight.ndim == 2})
+    names = [name for name, module in encoder.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
+    ends = sorted({name.rpartition(".")[2] for name in names})
     for target in target_modules:
         if not any(name == target or name.endswith(f".{target}") for name in names):
             known = ", ".join(ends)
-            raise InputError(f"lora_target_modules: no layer is called {target!r:.80}, expected some of {known}")
+            raise InputError(f"lora_target_modules: no linear layer is called {target!r:.80}, expected some of {known}")
 
 
 def merge_lora(model: PeftModel) -> PreTrainedModel:

@@ -11,6 +11,7 @@ from friends.data import (
     LABEL_NAMES,
     PREPROCESSING,
     TaskArguments,
+    fill_template,
     frequent_speakers,
     make_examples,
     make_preprocessing,
@@ -107,6 +108,11 @@ def test_speaker_formats_and_rare_speakers(utterances):
     assert first("colon", ["Bo"]) == "Don't!"
     assert special_tokens("says", "current_previous", ["Ann"]) == ["[None]", "[Ann]", "[Says]"]
     assert special_tokens("colon", "current", ["Ann"]) == []
+
+
+def test_rare_speakers_are_left_out_of_a_template_too(utterances):
+    rows = [fill_template(utterances, "{speaker}: {current}", "none", speakers)[0] for speakers in (None, ["Bo"])]
+    assert [row.segments for row in rows] == [["Ann", "Don't!"], ["", "Don't!"]]
 
 
 def test_what_predict_must_know_is_in_preprocessing_and_makes_the_same_rows_again(tmp_path):

@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, BertForMaskedLM
 
 from common.console import InputError
-from common.models import load_fold
+from common.decoders.adapters import wrap
+from common.files import read_json, write_json
+from common.models import load_fold, load_tokenizer
 from common.text import Collator
 from common.tricks.lora import add_lora, merge_lora
 from common.tricks.scratch import train_tokenizer
@@ -25,6 +27,7 @@ from klue_re.model import (
     load_relation_model,
     mean_over,
 )
+from tests.tools.decoders import make_decoder, save_adapters
 
 LABELS = ["관계_없음", "인물:소속단체", "단체:구성원"]
 SENTENCES = ["이순신은 조선의 장군이다", "한빛출판사는 서윤재가 세운 회사이다", "오늘 민세라는 다솜방송에 나왔다"]
@@ -438,3 +441,31 @@ def test_the_configuration_survives_json(tmp_path):
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert type(loaded) is RBertConfig and (loaded.concat, loaded.dropout, loaded.num_ner_types) == (["cls"], 0.3, 2)
     assert loaded.encoder_config["hidden_size"] == 24
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["bert", "qwen2"])
+def test_a_fold_of_adapters_reads_the_encoder_where_the_checkpoint_calls_it_by_its_family(tmp_path, family):
+    """As the hub's do: bert.encoder.layer.0, model.layers.0; R-BERT calls them encoder.encoder.layer.0."""
+    base = tmp_path / "base"
+    if family == "bert":
+        tokenizer = train_tokenizer(SENTENCES)
+        config = AutoConfig.for_model("bert", vocab_size=len(tokenizer), **SMALL)
+        BertForMaskedLM(config).save_pretrained(base)
+        tokenizer.save_pretrained(base)
+    else:
+        make_decoder("qwen2", base, SENTENCES)
+    args = TaskArguments(model_name_or_path=str(base), lora_r=2)
+    tokenizer = load_tokenizer(args, [])
+    model = load_relation_model(args, LABELS, tokenizer, head_options(args, 0))
+    model.config.preprocessing = {"max_length": 60}
+    saved = save_adapters(wrap(model, args), args, tmp_path / "fold", tokenizer)
+    assert not (tmp_path / "fold" / "model.safetensors").exists()
+    loaded, _ = load_fold(tmp_path / "fold", torch.device("cpu"), LABELS, ["max_length"])
+    ids = torch.arange(5, 15)[None]
+    row = {"input_ids": ids, "attention_mask": ids.sign(), "e1_mask": ids == 7, "e2_mask": ids == 9}
+    assert torch.allclose(loaded.eval()(**row).logits, saved(**row).logits, atol=1e-5)
+    if family == "bert":  # a fold of before, which did not say so
+        write_json(tmp_path / "fold" / "base.json", read_json(tmp_path / "fold" / "base.json") | {"key_mapping": None})
+        with pytest.raises(InputError, match="has not all of the weights"):
+            load_fold(tmp_path / "fold", torch.device("cpu"), LABELS, ["max_length"])

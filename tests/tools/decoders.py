@@ -3,17 +3,23 @@
 make_decoder("qwen2", folder)
 """
 
+from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+from peft import PeftModel
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from common.decoders.adapters import complete, finish_lora
+from common.guards.inputs import weights_fingerprints
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256}
@@ -72,3 +78,12 @@ def make_decoder(
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+def save_adapters(model: PeftModel, args: Any, folder: Path, tokenizer: PreTrainedTokenizerBase) -> torch.nn.Module:
+    """What is saved of a fold that is trained, also in its folder: the model with its adapters, or the merged one."""
+    saved = finish_lora(model, args).eval()
+    saved.save_pretrained(folder)
+    complete(saved, folder, Namespace(config=vars(args), record={"data": weights_fingerprints(args)}))
+    tokenizer.save_pretrained(folder)
+    return saved

@@ -3,13 +3,25 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    pipeline,
+)
 
+from common.console import InputError
 from common.decoders import adapters, average
+from common.decoders.adapters import wrap
 from common.files import read_json
 from common.logits import Logits
+from common.models import load_fold, load_model
+from common.options import TextTaskArguments
 from common.targets import Number, SeveralLabels
-from tests.tools.decoders import make_decoder
+from common.tricks.scratch import scratch_config, train_tokenizer
+from tests.tools.decoders import make_decoder, save_adapters
 from tests.tools.scripts import ROOT, predict, succeed, worker_of
 
 worker = worker_of(ROOT / "friends")
@@ -138,7 +150,8 @@ def test_a_run_of_adapters_that_is_stopped_and_resumed_ends_with_the_same_bits(w
 
 
 SENTENCES = {
-    "no-such-layer": (["--lora_r", "4", "--lora_target_modules", "q_proj", "query"], "lora_target_modules: no layer is called 'query', expected some of"),
+    "no-such-layer": (["--lora_r", "4", "--lora_target_modules", "q_proj", "query"], "lora_target_modules: no linear layer is called 'query', expected some of"),
+    "words": (["--lora_r", "4", "--lora_target_modules", "embed_tokens"], "no linear layer is called 'embed_tokens'"),
     "without-lora": (["--use_dora"], "use_dora: belongs to LoRA, which is off"),
     "trained-in-bf16": (["--model_dtype", "bfloat16"], "model_dtype: bfloat16 is for frozen weights below LoRA"),
     "rounded": (["--quantization", "4bit"], "quantization: 4bit weights cannot be trained; give lora_r"),
@@ -155,6 +168,35 @@ def test_what_cannot_be_is_one_sentence_before_anything_is_written(worker, base,
     code, errors = worker.run(tmp_path, "train.py", *demo, *FEW, *options)
     assert code == 2 and part in errors and len(errors.strip().splitlines()) == 1, errors
     assert not (tmp_path / "run").exists()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lacks", ["pooler", "words"])
+def test_what_adapters_do_not_hold_and_the_base_lacks_is_saved_with_the_whole_model(tmp_path, lacks, capsys):
+    tokenizer = train_tokenizer(["Joey : How are you?"])
+    model = {"pooler": BertForMaskedLM, "words": BertModel}[lacks](scratch_config(tokenizer))
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    args = TextTaskArguments(model_name_or_path=str(tmp_path / "base"), lora_r=2)
+    model = load_model(args, ["a", "b"], tokenizer)
+    model.config.preprocessing = {"max_length": 60}
+    if lacks == "words":  # as words are that are added where the vocabulary has rows that nothing uses
+        model.get_input_embeddings().weight[7:9] += 1.0
+    saved = save_adapters(wrap(model, args), args, tmp_path / "fold", tokenizer)
+    loaded, _ = load_fold(tmp_path / "fold", torch.device("cpu"), ["a", "b"], ["max_length"])
+    ids = torch.arange(5, 15)[None]
+    assert torch.allclose(loaded.eval()(ids).logits, saved(ids).logits, atol=1e-5)
+    reason = {"pooler": "has no pooler", "words": "words were added"}[lacks]
+    assert reason in capsys.readouterr().out and (tmp_path / "fold" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("quantization, part", [("4bit", "adapters cannot be saved"), ("none", "no linear layer")])
+def test_what_cannot_be_saved_or_adapted_is_said_before_it_is_trained(quantization, part):
+    names = ["query"] if quantization == "4bit" else ["word_embeddings"]
+    args = TextTaskArguments(lora_r=2, quantization=quantization, lora_target_modules=names)
+    model = BertForSequenceClassification(scratch_config(train_tokenizer(["a b"])))
+    with pytest.raises(InputError, match=part):
+        wrap(model, args)
 
 
 def test_the_average_of_products_is_one_of_the_summed_rank():

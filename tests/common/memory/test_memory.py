@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
+from common.console import InputError
 from common.memory.__main__ import config_of, describe, step_of
 from common.memory.parts import ROUNDED, Step, build, memory_of
 from tests.tools.scripts import ENVIRONMENT, ROOT
@@ -115,3 +116,18 @@ def test_the_shapes_have_as_many_weights_as_their_names_say():
     for name, billions in {"Qwen/Qwen2.5-1.5B": 1.54, "Qwen/Qwen2.5-7B": 7.07, "google/gemma-2-9b": 9.24}.items():
         found = sum(p.numel() for p in build(config_of(name, Path("x")), Step(1, 8)).parameters()) / 1e9
         assert found == pytest.approx(billions, rel=0.01), name
+
+
+CANNOT = {
+    "layer": ({"lora_r": 8, "lora_target_modules": ["query"]}, CONFIG, 2, "no linear layer is called 'query'"),
+    "labels": ({}, CONFIG, 0, "num_labels"),
+    "images": ({}, AutoConfig.for_model("vit"), 2, "a vit cannot be counted"),
+    "experts": ({"lora_r": 8}, AutoConfig.for_model("mixtral", **SHAPE), 2, "a mixtral cannot be counted"),
+}
+
+
+@pytest.mark.parametrize("preset, config, num_labels, part", CANNOT.values(), ids=CANNOT)
+def test_what_cannot_be_counted_is_one_sentence(tmp_path, preset, config, num_labels, part):
+    config.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=part):
+        describe({"model_name_or_path": str(tmp_path), "max_length": 16, **preset}, num_labels, Path("x.yaml"))

@@ -1,18 +1,28 @@
 """common.pretrain: packed rows, whole words, the same bits after a stop, and a folder that train.py takes."""
 
 import json
+from argparse import Namespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import Unigram
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, Metaspace
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
+    BertModel,
     DataCollatorForLanguageModeling,
     GPT2Config,
     GPT2LMHeadModel,
+    PhobertTokenizer,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
     T5Config,
     T5EncoderModel,
     TrainerControl,
@@ -23,9 +33,11 @@ from transformers import (
 import common.pretrain.__main__ as command
 from common.console import InputError
 from common.options.task_module import load_data_module
+from common.pretrain.model import load_language_model
 from common.pretrain.progress import EpochLines
 from common.pretrain.texts import pack, read_texts
 from common.tricks.scratch import scratch_config, train_tokenizer
+from tests.tools.decoders import make_decoder
 from tests.tools.scripts import ROOT, worker_of
 
 SAMPLE = ROOT / "friends" / "sample"
@@ -67,6 +79,24 @@ def test_words_are_masked_whole_and_special_tokens_and_padding_never(tokenizer):
                 split += 1
                 assert masked[number, place] == masked[number, place - 1]
     assert split > 50
+
+
+SPACED = Metaspace(prepend_scheme="always")  # DeBERTa v3's: the space in front of a word is its token's
+
+
+@pytest.mark.parametrize("pieces", [SPACED, BertPreTokenizer()], ids=["spaces", "characters"])
+def test_words_are_told_apart_where_their_tokens_leave_no_gap(pieces):
+    model = Tokenizer(Unigram([("<unk>", 0.0), ("[MASK]", 0.0), *((token, -1.0) for token in "▁abc中文字")], 0))
+    model.pre_tokenizer = pieces
+    if pieces is not SPACED:
+        model.normalizer = BertNormalizer()  # which makes a word of each Chinese character
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, pad_token="<unk>", mask_token="[MASK]")
+    rows = pack(["ab ca", "中文字"], tokenizer, 16, causal=False)
+    arrays = (np.array(rows[name]) for name in ("offset_mapping", "special_tokens_mask"))
+    words, _ = DataCollatorForLanguageModeling._calc_word_ids_and_prob_mask(*arrays)
+    expected = [["▁ab", "▁ca", "▁中文字"], ["ab", "ca", "中", "文", "字"]][pieces is not SPACED]
+    tokens = np.array(tokenizer.convert_ids_to_tokens(rows[0]["input_ids"]))
+    assert ["".join(tokens[words[0] == word]) for word in np.unique(words[words >= 0])] == expected
 
 
 def test_texts_are_the_lines_themselves_and_each_is_read_once(tmp_path, capsys):
@@ -162,13 +192,50 @@ def test_a_decoder_learns_causally_with_an_end_after_each_text(worker, tmp_path)
     assert info["missing_keys"] == {"score.weight"}
 
 
+@torch.no_grad()
+def test_a_decoder_predicts_each_token_from_those_before_it_as_its_own_language_model_does(tmp_path):
+    folder = str(make_decoder("llama", tmp_path))
+    model, tokenizer, causal = load_language_model(Namespace(model_name_or_path=folder, seed=0, max_length=16), [])
+    rows = pack(TEXTS[:4], tokenizer, 16, causal=causal)
+    batch = DataCollatorForLanguageModeling(tokenizer, mlm=False)(list(rows))
+    own = AutoModelForCausalLM.from_pretrained(folder).eval()(**batch)
+    found = model.eval()(**batch)
+    assert torch.allclose(found.logits, own.logits, atol=1e-5) and torch.allclose(found.loss, own.loss)
+    assert (found.logits[0, 0] - found.logits[0, -1]).abs().max() > 1e-3
+
+
+def save_slow(folder):
+    """A masked language model whose tokenizer is PhoBERT's, which is Python code."""
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("".join(f"{token} 1\n" for token in "abcdefghijklmnopqrstuvwxyz"))
+    (folder / "bpe.codes").write_text("")
+    tokenizer = PhobertTokenizer(str(folder / "vocab.txt"), str(folder / "bpe.codes"))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    RobertaForMaskedLM(RobertaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_slow_tokenizers_tokens_are_masked_each_for_itself(worker, tmp_path):
+    save_slow(tmp_path / "slow")
+    shared = ["--model_name_or_path", "slow", *FILES, "--output_dir", "out", "--num_train_epochs", "1"]
+    run(worker, tmp_path, *shared, "--no_whole_word_mask")
+    assert (tmp_path / "out" / "config.json").exists()
+
+
 def test_what_cannot_be_trained_on_is_one_sentence(worker, tmp_path, tokenizer):
     T5EncoderModel(
         T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     ).save_pretrained(tmp_path / "t5")
     tokenizer.save_pretrained(tmp_path / "t5")
+    save_slow(tmp_path / "slow")
+    model = BertModel(scratch_config(tokenizer))
+    part = {key: value for key, value in model.state_dict().items() if "layer.1.output.dense" not in key}
+    model.save_pretrained(tmp_path / "part", state_dict=part)
+    tokenizer.save_pretrained(tmp_path / "part")
     for argv, sentence in [
         (["--model_name_or_path", "t5", *FILES], "has no language modelling head"),
+        (["--model_name_or_path", "part", *FILES], "expected all weights of the encoder"),
+        (["--model_name_or_path", "slow", *FILES], "the tokenizer is a slow one"),
         (["--model_name_or_path", "nowhere", *FILES], "nowhere"),
         (["--model_name_or_path", "scratch", "--train_file", "absent.json"], "no such file"),
         (["--model_name_or_path", "scratch", *FILES, "--max_length", "4096"], "max_length"),
