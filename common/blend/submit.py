@@ -30,8 +30,11 @@ class TunedFormat(SubmissionFormat):
     def cells(self, logits: Logits) -> dict[str, Sequence]:
         cells = super().cells(logits)
         shifted = super().cells(replace(logits, logits=np.log(logits.probabilities().clip(1e-30)) + self.offsets))
-        labels = [name for name, cell in self.columns.items() if cell in (most_likely_label, most_likely_number)]
-        return {**cells, **{name: shifted[name] for name in labels}}
+        return {**cells, **{name: shifted[name] for name in self.tuned_columns()}}
+
+    def tuned_columns(self) -> list[str]:
+        """The columns of the likeliest label."""
+        return [name for name, cell in self.columns.items() if cell in (most_likely_label, most_likely_number)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class BlendSubmission:
         """Write it, check it. Raises InputError as Submission.write() does."""
         form = self.submission.format
         tuned = TunedFormat(form.id_column, form.columns, offsets)
+        if offsets.any() and not tuned.tuned_columns():
+            print_once("the submission has no column of the likeliest label: the tuned decision changes nothing in it")
         replace(self.submission, format=tuned).write(path, logits)
 
 

@@ -10,8 +10,10 @@ import yaml
 import common.blend.__main__ as command
 from common.blend.decision import best_offset, cross_fit_offsets, tune_offsets
 from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, macro_f1_loss, select
+from common.blend.submit import BlendSubmission
 from common.console import InputError
 from common.logits import Logits
+from common.submission import Submission, SubmissionFormat, most_likely_label, probability
 from tests.tools.scripts import ROOT
 
 LABELS = ["0", "1"]
@@ -175,6 +177,18 @@ def test_the_submission_has_the_format_of_each_task(task, tmp_path, monkeypatch)
     if "probs" not in header and task != "friends":
         written = np.array([row.split(",")[2:] for row in rows], dtype=float)
         assert np.allclose(written, logits.probabilities(), atol=1e-6)
+
+
+def test_a_tuned_decision_that_no_column_of_the_submission_takes_is_said(tmp_path, capsys):
+    logits = Logits(["a", "b"], np.array([[0.0, 1.0], [1.0, 0.0]], np.float32), [-1, -1], ["no", "yes"])
+    forms = {
+        "shares": SubmissionFormat("Id", {"{label}": probability}),
+        "labels": SubmissionFormat("Id", {"Predicted": most_likely_label}),
+    }
+    for name, form in forms.items():
+        BlendSubmission(Submission(form)).write(tmp_path / f"{name}.csv", logits, np.array([0.0, -2.0]))
+        assert ("changes nothing in it" in capsys.readouterr().out) == (name == "shares")
+    assert (tmp_path / "labels.csv").read_text() == "Id,Predicted\na,no\nb,no\n"
 
 
 def refused(monkeypatch, *argv):
