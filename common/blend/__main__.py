@@ -2,6 +2,7 @@
 
 python -m common.blend friends runs/friends/a runs/friends/b                   # a report in blends/friends
 python -m common.blend friends RUN RUN --metric macro_f1 --tune_decision       # and offsets of the classes
+python -m common.blend my_contest RUN --tune_decision micro_f1                 # of several labels a row: thresholds
 python -m common.blend friends RUN RUN --sample_submission_file S.csv          # submission.csv, checked against S.csv
 
 The weights of a fold's rows come from the other folds, so that what is measured is what the blend is worth on rows that
@@ -15,23 +16,26 @@ from typing import Any
 import numpy as np
 
 from common.blend.runs import Runs, load_runs, told_runs
-from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, paired_gain
+from common.blend.scores import LOSSES, check_score, paired_gain, scores_of
+from common.blend.selection import bagged_weights, blend, cross_fit
 from common.blend.submit import expect_submission, test_logits
 from common.console import ArgumentParser, InputError, print_once, run_main
 from common.files import write_json
 from common.guards.terminal import columns_of, padded, told
 from common.logits import Logits
-from common.metrics import compute_metrics
 from common.options.checks import check_folder
 from common.options.task_module import load_data_module
-
-COLUMNS = ("log_loss", "accuracy", "macro_f1")
 
 
 def main() -> None:
     parser = ArgumentParser("python -m common.blend", __doc__)
     parser.add_argument("task", type=Path, help="the task's folder")
-    parser.add_argument("runs", type=Path, nargs="+", help="two finished runs of it or more, with the same folds")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        help="finished runs of it with the same folds; one alone with --tune_decision",
+    )
     parser.add_argument("--output_dir", type=Path, help="default: blends/<task>, with -2, -3, ... where that exists")
     parser.add_argument("--metric", choices=list(LOSSES), default="log_loss", help="what the weights are chosen for")
     parser.add_argument("--bags", type=int, default=20, help="bags of rows and runs whose weights are averaged")
@@ -40,8 +44,9 @@ def main() -> None:
         "--tune_decision",
         nargs="?",
         const="macro_f1",
-        choices=["macro_f1", "accuracy"],
-        help="offsets of the classes (two classes: a threshold) for this score, macro_f1 where none is named",
+        choices=[name for name in LOSSES if name != "log_loss"],
+        help="offsets of the classes (two classes: a threshold; several labels: one each) for this score; "
+        "default: macro_f1",
     )
     parser.add_argument("--sample_submission_file", type=Path, help="the submission is checked against it")
     args = parser.parse_args()
@@ -49,29 +54,34 @@ def main() -> None:
     from common.blend.decision import cross_fit_offsets, tune_offsets
     from common.blend.page import write_page
 
-    if len(args.runs) < 2:
-        raise InputError(f"{args.runs[0]}: is one run, two or more were expected")
+    if len(args.runs) < 2 and not args.tune_decision:
+        raise InputError(f"{args.runs[0]}: is one run, two or more were expected, or --tune_decision")
     if args.bags < 1 or args.seed < 0:
         raise InputError("bags must be 1 or more, seed 0 or more")
     data = load_data_module(args.task)
     task = args.task.resolve().name
     folder = choose_output(args.output_dir, task)
     runs = load_runs(args.runs, task)
+    target = runs.logits[0].label_names
+    check_score("metric", args.metric, target)
+    if args.tune_decision:
+        check_score("tune_decision", args.tune_decision, target)
     tests = test_logits(args.runs, runs)
     submission = expect_submission(data, args.runs, tests, args.sample_submission_file)
 
     loss = LOSSES[args.metric]
     options = loss, args.bags, args.seed
     first = runs.logits[0]
-    average = replace(first, logits=blend(runs.stack, equal_weights(runs)))
+    several = len(args.runs) > 1
+    average = replace(first, logits=blend(runs.stack, equal_weights(runs))) if several else first
     blended, of_folds = cross_fit(runs.stack, runs.labels, runs.folds, *options)
     candidates = dict(zip(runs.names, runs.logits, strict=True))
-    candidates |= {"average": average, "blend": replace(first, logits=blended)}
+    candidates |= {"average": average, "blend": replace(first, logits=blended)} if several else {}
     table = score_table(candidates, average)
-    takes_blend = beats(table["blend"][f"{args.metric}_gain"])
+    takes_blend = several and beats(table["blend"][f"{args.metric}_gain"])
     weights = bagged_weights(runs.stack, runs.labels, *options) if takes_blend else equal_weights(runs)
-    chosen = candidates["blend" if takes_blend else "average"]
-    notes = [verdict(table, args.metric, takes_blend), command_line(args, weights)]
+    chosen = candidates["blend"] if takes_blend else average
+    notes = [verdict(table, args.metric, takes_blend), command_line(args, weights)] if several else []
 
     if told := told_runs(args.runs):
         notes.append(f"{', '.join(told)}: had out-of-fold soft labels, so their scores here and weights are optimistic")
@@ -82,7 +92,7 @@ def main() -> None:
         gain = paired_gain(args.tune_decision, tuned.logits, chosen.logits, runs.labels)
         if beats(gain):
             offsets = tune_offsets(logits, runs.labels, args.tune_decision)
-        notes.append(decision_verdict(gain, args.tune_decision, offsets, first.label_names))
+        notes.append(decision_verdict(gain, args.tune_decision, offsets, first))
         table |= score_table({"tuned decision": tuned}, average)
 
     for line in lines_of(table):
@@ -122,9 +132,9 @@ def equal_weights(runs: Runs) -> np.ndarray:
 
 
 def compute_scores(logits: Logits) -> dict[str, float]:
-    """COLUMNS of compute_metrics."""
-    metrics = compute_metrics(logits.logits, logits.labels, logits.label_names)
-    return {key: metrics[key] for key in COLUMNS}
+    """scores_of() its target."""
+    losses = {key: LOSSES[key](logits.logits, logits.labels) for key in scores_of(logits.label_names)}
+    return {key: loss if key == "log_loss" else 1 - loss for key, loss in losses.items()}
 
 
 def score_table(candidates: dict[str, Logits], average: Logits) -> dict[str, dict[str, Any]]:
@@ -133,8 +143,9 @@ def score_table(candidates: dict[str, Logits], average: Logits) -> dict[str, dic
     table = {}
     for name, logits in candidates.items():
         pair = logits.logits, average.logits, average.labels
-        gains = {f"{key}_gain": paired_gain(key, *pair) for key in COLUMNS if logits is not average}
-        table[name] = {**compute_scores(logits), **gains}
+        scores = compute_scores(logits)
+        gains = {f"{key}_gain": paired_gain(key, *pair) for key in scores if logits is not average}
+        table[name] = {**scores, **gains}
     return table
 
 
@@ -151,12 +162,16 @@ def verdict(table: dict[str, dict], metric: str, takes_blend: bool) -> str:
     return f"take the blend: {measured}" if takes_blend else f"take the average: {measured}, less than two errors"
 
 
-def decision_verdict(gain: tuple[float, float], metric: str, offsets: np.ndarray, label_names: list[str]) -> str:
-    """A sentence on the tuned decision."""
+def decision_verdict(gain: tuple[float, float], metric: str, offsets: np.ndarray, first: Logits) -> str:
+    """A sentence on the tuned decision. first: a run's logits, whose labels have names."""
     measured = f"the tuned one gains {gain[0]:+.4f} ± {gain[1]:.4f} in {metric.replace('_', ' ')}, cross-fitted"
     if not beats(gain):
         return f"leave the decision as it is: {measured}, less than two errors"
-    named = ", ".join(f"{name} {offset:+.3f}" for name, offset in zip(label_names, offsets, strict=True))
+    if first.label_names.kind == "several":
+        thresholds = 1 / (1 + np.exp(offsets))
+        named = ", ".join(f"{name} {share:.3f}" for name, share in zip(first.label_names, thresholds, strict=True))
+        return f"take the tuned decision: {measured}; probabilities above which labels are given: {named}"
+    named = ", ".join(f"{name} {offset:+.3f}" for name, offset in zip(first.label_names, offsets, strict=True))
     return f"take the tuned decision: {measured}; added to the log probabilities: {named}"
 
 
@@ -169,11 +184,12 @@ def command_line(args: Any, weights: np.ndarray) -> str:
 
 def lines_of(table: dict[str, dict[str, Any]], markdown: bool = False) -> list[str]:
     """The table as lines; gains beside their scores."""
-    header = ["", *(f"{key.replace('_', ' ')}, better than the average by" for key in COLUMNS)]
+    keys = [key for key in next(iter(table.values())) if not key.endswith("_gain")]
+    header = ["", *(f"{key.replace('_', ' ')}, better than the average by" for key in keys)]
     rows = []
     for name, values in table.items():
         cells = []
-        for key in COLUMNS:
+        for key in keys:
             gain = values.get(f"{key}_gain")
             cells.append(f"{values[key]:.4f}" + (f", {gain[0]:+.4f} ± {gain[1]:.4f}" if gain else ""))
         rows.append([name, *cells])

@@ -1,4 +1,5 @@
-"""Offsets of the classes' log probabilities, for a decision that suits the score better than the likeliest label.
+"""Offsets of the classes' log probabilities, for a decision that suits the score better than the likeliest label; of
+several labels a row, a threshold of each.
 
 One offset a class, or for two classes the threshold of the second. Chosen by coordinate ascent; the step of one class
 is exact, because the score only changes where a row changes its label. Each fold's come from the other folds.
@@ -7,7 +8,7 @@ is exact, because the score only changes where a row changes its label. Each fol
 import numpy as np
 from scipy.special import log_softmax
 
-from common.blend.selection import LOSSES
+from common.blend.scores import LOSSES, counts
 
 MAX_PASSES = 10
 
@@ -15,22 +16,53 @@ MAX_PASSES = 10
 def tune_offsets(logits: np.ndarray, labels: np.ndarray, metric: str) -> np.ndarray:
     """(C,) offsets, the first class's 0, with which the likeliest label has the best score on these rows.
 
-    logits: (N, C). labels: (N,). metric: accuracy or macro_f1. Not better than none: zeros.
+    logits: (N, C). labels: (N,); metric: accuracy, macro_f1 or, of two classes, f1. Of several labels a row, (N, C):
+    offsets of all logits, for exact_match, macro_f1 or micro_f1. Not better than none: zeros.
     """
-    scores = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    scores = to_scores(logits, labels)
+    several = labels.ndim == 2
     num_labels = scores.shape[1]
     offsets = np.zeros(num_labels)
     best = 1 - LOSSES[metric](scores, labels)
     for _ in range(MAX_PASSES):
         before = best
-        for c in range(1 if num_labels == 2 else 0, num_labels):
-            offset, score = best_offset(scores + offsets, labels, c, metric)
+        for c in range(1 if num_labels == 2 and not several else 0, num_labels):
+            offset, score = (best_threshold if several else best_offset)(scores + offsets, labels, c, metric)
             if score > best + 1e-12:
                 offsets[c] += offset
                 best = score
         if best == before:
             break
-    return offsets - offsets[0]
+    return offsets if several else offsets - offsets[0]
+
+
+def to_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N, C) float64 that offsets are added to: log probabilities of classes, logits of several labels."""
+    logits = np.asarray(logits, dtype=np.float64)
+    return logits.copy() if labels.ndim == 2 else log_softmax(logits, axis=1)
+
+
+def best_threshold(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> tuple[float, float]:
+    """(what to add to column c, the score then) of several labels (N, C), the least change among equally good ones."""
+    margins = -scores[:, c]
+    order = np.argsort(margins, kind="stable")
+    margins, own = margins[order], labels[order, c]
+    predicted = np.arange(len(own) + 1)  # rows, from none to all, in the order in which they come to have the label
+    hits = np.concatenate([[0], own.cumsum()])
+    predictions = (scores > 0).astype(np.int64)
+    if metric == "exact_match":
+        others = np.delete(predictions == labels, c, axis=1).all(axis=1)[order]
+        right = np.concatenate([[(others & (own == 0)).sum()], np.where(others, 2 * own - 1, 0)]).cumsum()
+        return least_change(margins, right / len(own))
+    all_hits, all_both = counts(predictions, labels, scores.shape[1])
+    both = predicted + own.sum()
+    if metric == "micro_f1":
+        others = all_hits.sum() - all_hits[c], all_both.sum() - all_both[c]
+        return least_change(margins, 2 * (others[0] + hits) / np.maximum(1, others[1] + both))
+    seen = np.delete(all_both, c) > 0
+    total = (2 * np.delete(all_hits, c)[seen] / np.delete(all_both, c)[seen]).sum()
+    values = (total + 2 * hits / np.maximum(1, both)) / np.maximum(1, seen.sum() + (both > 0))
+    return least_change(margins, values)
 
 
 def best_offset(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> tuple[float, float]:
@@ -57,12 +89,21 @@ def best_offset(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> 
     hits = hits.cumsum(axis=0)
     if metric == "accuracy":
         values = hits.sum(axis=1) / num_rows
+    elif metric == "f1":  # of the second of two classes
+        values = 2 * hits[:, 1] / np.maximum(1, gained[:, 1].cumsum() + (labels == 1).sum())
     else:
         both = gained.cumsum(axis=0) + np.bincount(labels, minlength=num_labels)
         f1 = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
         values = f1.sum(axis=1) / (both > 0).sum(axis=1)
+    return least_change(margins[order], values)
+
+
+def least_change(margins: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """(the offset of the best value that is nearest to 0, that value).
+
+    margins: (N,) ascending, the offsets at which the rows turn. values: (N + 1,) the score when so many have turned.
+    """
     # between two margins that differ; before the first and after the last a step beyond
-    margins = margins[order]
     cuts = np.concatenate([[margins[0] - 1], (margins[1:] + margins[:-1]) / 2, [margins[-1] + 1]])
     possible = np.concatenate([[True], np.diff(margins) > 1e-9, [True]])
     values = np.where(possible, values, -np.inf)
@@ -72,8 +113,8 @@ def best_offset(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> 
 
 
 def cross_fit_offsets(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, metric: str) -> np.ndarray:
-    """Log probabilities (N, C) with the offsets that the rows of the other folds give."""
-    shifted = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    """to_scores() with the offsets that the rows of the other folds give."""
+    shifted = to_scores(logits, labels)
     for fold in np.unique(folds):
         inside = folds == fold
         shifted[inside] += tune_offsets(logits[~inside], labels[~inside], metric)

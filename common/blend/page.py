@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.blend.runs import Runs
+from common.blend.scores import row_errors, row_losses
 from common.files import atomic_write
-from common.metrics import row_log_losses
 from common.report.run_page import STYLE, escape, save_plot, table
 
 
@@ -33,8 +33,6 @@ def write_page(
         [name, f"{weight:.3f}", f"{m:.3f}", f"{d:.3f}"]
         for name, weight, m, d in zip(runs.names, weights, mean, deviation, strict=True)
     ]
-    correlations = error_correlations(runs)
-    both = shared_errors(runs)
     lines = [f"# Blend of {len(runs.names)} runs of {escape(task)}", "", *(f"> {escape(note)}\n" for note in notes)]
     lines += ["## Scores", "", *scores, ""]
     lines += [
@@ -45,23 +43,32 @@ def write_page(
         "",
         *table(["run", "weight", "mean over folds", "standard deviation over folds"], rows),
         "",
+    ]
+    if len(runs.names) > 1:
+        lines += likeness(folder, runs)
+    with atomic_write(folder / "report.md") as file:
+        file.write("\n".join(lines))
+
+
+def likeness(folder: Path, runs: Runs) -> list[str]:
+    """Markdown lines: how alike the errors of the runs are; their plot is written."""
+    correlations = error_correlations(runs)
+    lines = [
         "## How alike the errors are",
         "",
         "Correlation of the rows' log losses (the plot, and the table above its diagonal) and share of the rows that "
         "both runs have wrong (below it; on it, one run's own). Runs that err on other rows gain more by a blend.",
         "",
-        *table(["", *runs.names], matrix_rows(runs.names, correlations, both)),
+        *table(["", *runs.names], matrix_rows(runs.names, correlations, shared_errors(runs))),
         "",
     ]
     with matplotlib.rc_context(STYLE):
-        lines += [save_plot(folder, "error_correlation", plot_correlations(runs.names, correlations)), ""]
-    with atomic_write(folder / "report.md") as file:
-        file.write("\n".join(lines))
+        return [*lines, save_plot(folder, "error_correlation", plot_correlations(runs.names, correlations)), ""]
 
 
 def error_correlations(runs: Runs) -> np.ndarray:
     """(R, R) Pearson correlation of the rows' log losses; 0 for a run whose loss is the same in all rows."""
-    losses = np.array([row_log_losses(part.logits, runs.labels) for part in runs.logits])
+    losses = np.array([row_losses(part.logits, runs.labels) for part in runs.logits])
     centred = losses - losses.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
     products = np.outer(norms, norms)
@@ -70,7 +77,7 @@ def error_correlations(runs: Runs) -> np.ndarray:
 
 def shared_errors(runs: Runs) -> np.ndarray:
     """(R, R) share of the rows that both runs have wrong."""
-    wrong = np.array([part.logits.argmax(axis=1) != runs.labels for part in runs.logits], dtype=np.float64)
+    wrong = np.array([row_errors(part.logits, runs.labels) for part in runs.logits], dtype=np.float64)
     return wrong @ wrong.T / len(runs.labels)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.blend.scores import SCORES
 from common.console import InputError, print_once
 from common.files import read_json, read_yaml
 from common.guards.manifest import check_fold
@@ -30,7 +31,7 @@ class Runs:
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) int64."""
+        """(N,) int64; (N, C) of several labels."""
         return self.logits[0].labels
 
 
@@ -42,8 +43,8 @@ def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
     for path in map(Path, paths):
         check_task(path, task)
         part = Logits.load(oof_file(path))
-        if part.label_names.kind != "classes":
-            raise InputError(f"{path}: predicts {part.label_names.kind}; blends are of one of several classes a row")
+        if part.label_names.kind not in SCORES:
+            raise InputError(f"{path}: predicts {part.label_names.kind}; blends are of one or several labels a row")
         if parts:
             part = like_first(part, parts[0], path, paths[0])
         fold = fold_of_rows(path, part.ids)

@@ -5,65 +5,13 @@ Caruana, Niculescu-Mizil, Crew & Ksikes 2004 "Ensemble Selection from Libraries 
 draws its rows anew, because a library of a few runs leaves few subsets to draw.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from common.metrics import row_log_losses
+from common.blend.scores import Loss
 
 MAX_ROUNDS = 50
 ROWS_OF_A_BAG = 20_000  # at most; more rows do not make the weights of a few runs surer
-RESAMPLES = 200
 FEW_RUNS = 4  # up to here every bag has all runs
-
-Loss = Callable[[np.ndarray, np.ndarray], float]  # logits (N, C), labels (N,) -> lower is better
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log likelihood, nats."""
-    return float(row_log_losses(logits, labels).mean())
-
-
-def error_rate(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - accuracy."""
-    return float((logits.argmax(axis=1) != labels).mean())
-
-
-def macro_f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - macro F1, over the classes that occur in labels or predictions."""
-    return 1 - macro_f1(logits.argmax(axis=1), labels, logits.shape[1])
-
-
-def macro_f1(predictions: np.ndarray, labels: np.ndarray, num_labels: int) -> float:
-    """As compute_metrics() has it, without its checks."""
-    hits = np.bincount(labels[predictions == labels], minlength=num_labels)
-    both = np.bincount(predictions, minlength=num_labels) + np.bincount(labels, minlength=num_labels)
-    return float((2 * hits[both > 0] / both[both > 0]).mean())
-
-
-LOSSES: dict[str, Loss] = {"log_loss": log_loss, "accuracy": error_rate, "macro_f1": macro_f1_loss}
-
-
-def paired_gain(metric: str, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """By how much logits a (N, C) are better than b on the same rows, and the standard error of this.
-
-    metric: a key of LOSSES. The error is that of a mean of N independent differences; of macro F1 the standard
-    deviation over RESAMPLES of the rows.
-    """
-    if metric != "macro_f1":
-        per_row = [
-            row_log_losses(part, labels) if metric == "log_loss" else part.argmax(1) != labels for part in (a, b)
-        ]
-        gains = per_row[1].astype(np.float64) - per_row[0]
-        return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
-    predictions = [part.argmax(axis=1) for part in (a, b)]
-
-    def better(rows: np.ndarray) -> float:
-        return float(np.subtract(*[macro_f1(part[rows], labels[rows], a.shape[1]) for part in predictions]))
-
-    generator = np.random.default_rng(0)
-    drawn = [better(generator.integers(len(labels), size=len(labels))) for _ in range(RESAMPLES)]
-    return better(np.arange(len(labels))), float(np.std(drawn, ddof=1))
 
 
 def select(stack: np.ndarray, labels: np.ndarray, loss: Loss) -> np.ndarray:

@@ -7,34 +7,33 @@ from types import ModuleType
 
 import numpy as np
 
+from common.blend.decision import to_scores
 from common.blend.runs import Runs, note_other_file, sha256_of_run
 from common.console import InputError, print_once
 from common.examples import TextExample
 from common.files import read_yaml
 from common.logits import Logits
-from common.submission import (
-    Submission,
-    SubmissionFormat,
-    most_likely_label,
-    most_likely_number,
-    read_sample_ids,
-)
+from common.submission import Submission, SubmissionFormat, read_sample_ids
+from common.tables.answers import follows_decision
 
 
 @dataclass(frozen=True)
 class TunedFormat(SubmissionFormat):
-    """A format whose labels are the likeliest with offsets (C,) added; its probabilities are as they were."""
+    """A format whose labels are those with offsets (C,) added to what to_scores() gives; its probabilities are as they
+    were."""
 
     offsets: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def cells(self, logits: Logits) -> dict[str, Sequence]:
         cells = super().cells(logits)
-        shifted = super().cells(replace(logits, logits=np.log(logits.probabilities().clip(1e-30)) + self.offsets))
-        return {**cells, **{name: shifted[name] for name in self.tuned_columns()}}
+        scores = to_scores(logits.logits, logits.labels)
+        shifted = super().cells(replace(logits, logits=scores + self.offsets))
+        return {**cells, **{name: shifted[name] for name in self.tuned_columns(logits.label_names)}}
 
-    def tuned_columns(self) -> list[str]:
-        """The columns of the likeliest label."""
-        return [name for name, cell in self.columns.items() if cell in (most_likely_label, most_likely_number)]
+    def tuned_columns(self, label_names: Sequence[str]) -> list[str]:
+        """The columns that hold what is decided."""
+        decided = {name: function for name, function in self.columns.items() if follows_decision(function)}
+        return SubmissionFormat(None, decided).column_names(label_names)
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class BlendSubmission:
         """Write it, check it. Raises InputError as Submission.write() does."""
         form = self.submission.format
         tuned = TunedFormat(form.id_column, form.columns, offsets)
-        if offsets.any() and not tuned.tuned_columns():
-            print_once("the submission has no column of the likeliest label: the tuned decision changes nothing in it")
+        if offsets.any() and not tuned.tuned_columns(logits.label_names):
+            print_once("the submission has no column of labels: the tuned decision changes nothing in it")
         replace(self.submission, format=tuned).write(path, logits)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
 from common.blend.runs import like_first, short_names
-from common.blend.selection import LOSSES, paired_gain
+from common.blend.scores import LOSSES, paired_gain
 from common.console import InputError
 from common.guards.manifest import read_sealed
 from common.logits import Logits

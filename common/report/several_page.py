@@ -59,7 +59,8 @@ def section(run_dir: Path, name: str, result: Logits) -> list[str]:
         "",
         *table(header, rows),
         "",
-        "The best threshold, of the probability, is chosen on these rows: the F1 with it is optimistic.",
+        "The best threshold, of the probability, is chosen on these rows: the F1 with it is optimistic. `python -m "
+        "common.blend` with `--tune_decision` measures thresholds cross-fitted, and submits them.",
         "",
         plot,
         "",

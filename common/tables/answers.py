@@ -126,6 +126,12 @@ def answer_kind(function: Callable) -> str | None:
     return (kinds | dict.fromkeys((label_list, label_words, label_json), "list")).get(function)
 
 
+def follows_decision(function: Callable) -> bool:
+    """Whether a column's cells are what is decided, by the likeliest label or by thresholds, and no probabilities."""
+    decided = (most_likely_label, most_likely_number, yes_or_no, label_list, label_words, label_json)
+    return function in decided or isinstance(function, labels_joined)
+
+
 def check_list(value: str, label_names: Sequence[str], where: str) -> None:
     """Raise InputError, which begins with `where`, for a cell that holds no list of known labels, each once."""
     from common.guards.cells import check_label

@@ -1,19 +1,23 @@
 """common.blend: weights, cross-fitting, decisions, and what it refuses. Runs are made here; nothing is trained."""
 
+import csv
 import json
 import sys
 
 import numpy as np
 import pytest
 import yaml
+from sklearn.metrics import f1_score
 
 import common.blend.__main__ as command
-from common.blend.decision import best_offset, cross_fit_offsets, tune_offsets
-from common.blend.selection import LOSSES, bagged_weights, blend, cross_fit, macro_f1_loss, select
+from common.blend.decision import best_offset, best_threshold, cross_fit_offsets, tune_offsets
+from common.blend.scores import LOSSES, SCORES, macro_f1_loss, paired_gain, scores_of
+from common.blend.selection import bagged_weights, blend, cross_fit, select
 from common.blend.submit import BlendSubmission
 from common.console import InputError
 from common.logits import Logits
 from common.submission import Submission, SubmissionFormat, most_likely_label, probability
+from common.targets import Classes, SeveralLabels
 from tests.tools.scripts import ROOT
 
 LABELS = ["0", "1"]
@@ -41,7 +45,9 @@ def make_run(folder, task, labels, logits, folds=None, ids=None, test=True, labe
         Logits(ids[folds == k], logits[folds == k], labels[folds == k], names).save(held / "held_out_logits.npz")
         (held / "fold.json").write_text('{"logits": ["held_out"]}')
     if test:
-        Logits([f"t{i}" for i in range(9)], logits[:9], -np.ones(9), names).save(folder / "test_logits.npz")
+        Logits([f"t{i}" for i in range(9)], logits[:9], np.full_like(labels[:9], -1), names).save(
+            folder / "test_logits.npz"
+        )
     (folder / "run.json").write_text(json.dumps({"task": task}))
     (folder / "config.yaml").write_text(yaml.safe_dump({"num_folds": 3}))
     return folder
@@ -112,6 +118,19 @@ def test_offsets_help_a_rare_class_and_are_chosen_without_the_rows_that_they_are
     assert offsets[0] == 0 and offsets[2] > 0
 
 
+def test_the_threshold_for_f1_of_the_second_class_is_the_best_of_all_and_two_classes_alone_have_it():
+    generator = np.random.default_rng(3)
+    labels = (generator.random(400) < 0.1).astype(np.int64)
+    logits = noisy_logits(labels, 1.0, 4) + [2.0, 0.0]
+    offsets = tune_offsets(logits, labels, "f1")
+    shifted = [LOSSES["f1"](logits + [0, shift], labels) for shift in np.arange(-6, 6, 0.01)]
+    assert LOSSES["f1"](logits + offsets, labels) == pytest.approx(min(shifted))
+    assert 1 - LOSSES["f1"](logits, labels) == pytest.approx(f1_score(labels, logits.argmax(axis=1)))
+    gain, error = paired_gain("f1", logits + offsets, logits, labels)
+    assert gain == pytest.approx(LOSSES["f1"](logits, labels) - min(shifted)) and 0 < error < 0.2
+    assert "f1" in scores_of(Classes(["no", "yes"])) and "f1" not in scores_of(Classes(["a", "b", "c"]))
+
+
 def test_for_two_classes_there_is_one_threshold(labels):
     logits = noisy_logits(labels, 1.0, 1) + [2.0, 0.0]
     offsets = tune_offsets(logits, labels, "accuracy")
@@ -177,6 +196,87 @@ def test_the_submission_has_the_format_of_each_task(task, tmp_path, monkeypatch)
     if "probs" not in header and task != "friends":
         written = np.array([row.split(",")[2:] for row in rows], dtype=float)
         assert np.allclose(written, logits.probabilities(), atol=1e-6)
+
+
+def several_run(folder, labels, seed, noise=0.7):
+    """A run's folder with logits that are a little too low for rare labels."""
+    names = SeveralLabels([f"l{c}" for c in range(labels.shape[1])])
+    logits = 2.0 * labels - 1.5 + noise * np.random.default_rng(seed).normal(size=labels.shape)
+    return make_run(folder, "my_contest", labels, logits.astype(np.float32), label_names=names)
+
+
+@pytest.fixture
+def several():
+    """(900, 4) zeros and ones, the last label in one row of fifty."""
+    return (np.random.default_rng(5).random((900, 4)) < [0.5, 0.3, 0.1, 0.02]).astype(np.int64)
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "micro_f1", "macro_f1"])
+def test_the_threshold_of_one_label_is_the_best_of_all(metric, several):
+    generator = np.random.default_rng(0)
+    labels = several[:80]
+    scores = (labels - 0.6 + 0.6 * generator.normal(size=labels.shape)).round(1)  # with ties
+    for c in range(4):
+        offset, value = best_threshold(scores, labels, c, metric)
+        shifts = [scores + np.eye(4)[c] * shift for shift in np.arange(-5, 5, 0.05) + 0.0125]
+        assert value == pytest.approx(1 - min(LOSSES[metric](shifted, labels) for shifted in shifts))
+        assert 1 - LOSSES[metric](scores + np.eye(4)[c] * offset, labels) == pytest.approx(value)
+
+
+def test_scores_of_several_labels_are_those_of_a_run(several):
+    names = SeveralLabels(["a", "b", "c", "d"])
+    logits = 1.5 * several - 1.2 + 0.8 * np.random.default_rng(1).normal(size=several.shape)
+    measured = names.measure(logits, several)
+    for metric in SCORES["several"]:
+        loss = LOSSES[metric](logits, several)
+        assert (loss if metric == "log_loss" else 1 - loss) == pytest.approx(measured[metric]), metric
+        gain, error = paired_gain(metric, several - 0.5, logits, several)
+        best = 0 if metric == "log_loss" else 1
+        perfect = LOSSES["log_loss"](several - 0.5, several) if metric == "log_loss" else 0
+        assert gain == pytest.approx((loss - perfect) if metric == "log_loss" else best - measured[metric])
+        assert 0 < error < 0.1
+
+
+def test_thresholds_of_one_run_of_several_labels_are_tuned_and_submitted(tmp_path, monkeypatch, several, capsys):
+    run = several_run(tmp_path / "run", several, 1)
+    (tmp_path / "my_contest").mkdir()
+    (tmp_path / "my_contest" / "data.py").write_text(
+        "from common.options import TextTaskArguments as TaskArguments\n"
+        "from common.submission import SubmissionFormat, label_json, score\n"
+        'SUBMISSION = SubmissionFormat("id", {"labels": label_json, "p_{label}": score})\n'
+    )
+    out = tmp_path / "out"
+    run_blend(monkeypatch, tmp_path / "my_contest", run, "--output_dir", out, "--tune_decision", "micro_f1")
+    record = json.loads((out / "blend.json").read_text())
+    offsets = np.array(record["offsets"])
+    assert (offsets[:2] > 0.2).all() and record["weights"] == [1.0]
+    printed = capsys.readouterr().out
+    assert "take the tuned decision" in printed and "probabilities above which labels are given: l0 0." in printed
+    assert "take the average" not in printed and not (out / "plots").exists()
+    logits = Logits.load(run / "test_logits.npz").logits
+    with open(out / "submission.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "labels", "p_l0", "p_l1", "p_l2", "p_l3"]
+    for row, own in zip(rows, logits, strict=True):
+        assert json.loads(row[1]) == [f"l{c}" for c in np.flatnonzero(own + offsets > 0)]
+        assert [float(cell) for cell in row[2:]] == pytest.approx((1 / (1 + np.exp(-own))).tolist(), abs=1e-6)
+    assert any((own > 0).tolist() != (own + offsets > 0).tolist() for own in logits)
+
+
+def test_two_runs_of_several_labels_are_blended(tmp_path, monkeypatch, several, capsys):
+    runs = [several_run(tmp_path / f"run{i}", several, i, noise) for i, noise in ((1, 0.7), (2, 4.0))]
+    (tmp_path / "my_contest").mkdir()
+    (tmp_path / "my_contest" / "data.py").write_text(
+        "from common.options import TextTaskArguments as TaskArguments\n"
+        "from common.submission import SubmissionFormat, label_list\n"
+        'SUBMISSION = SubmissionFormat("id", {"labels": label_list})\n'
+    )
+    options = ["--bags", 3, "--output_dir", tmp_path / "out", "--metric", "micro_f1"]
+    run_blend(monkeypatch, tmp_path / "my_contest", *runs, *options)
+    record = json.loads((tmp_path / "out" / "blend.json").read_text())
+    assert record["weights"][0] > 0.7 and "take the blend" in capsys.readouterr().out
+    assert set(record["scores"]["blend"]) == {f"{key}{end}" for key in SCORES["several"] for end in ("", "_gain")}
+    assert "accuracy" in refused(monkeypatch, tmp_path / "my_contest", *runs, "--metric", "accuracy")
 
 
 def test_a_tuned_decision_that_no_column_of_the_submission_takes_is_said(tmp_path, capsys):
