@@ -15,7 +15,7 @@ from typing import Any
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
 from common.guards.cells import check_label
-from common.guards.samples import SampleColumn, check_count, check_header, check_ids
+from common.guards.samples import SampleColumn, check_count, check_header, check_ids, check_rows, value_columns
 from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tables.answers import *  # noqa: F403  (data.py has them from here)
@@ -127,7 +127,8 @@ def check_submission(
 ) -> None:
     """Compare a submission with the sample: same columns, same ids in the same order, cells of the sample's kind.
 
-    The first column is the id; where there is only one column, there are no ids, and the number of rows is compared.
+    The first column is the id; where there is only one column, there are no ids, and the number of rows is compared;
+    where ids have a row for each label, ids and labels are.
     label_names: label_columns (default: every other column) may hold only these. probability_columns: every other
     column that is none of label_columns holds a probability, and those of a row sum to 1 within 1e-4. kinds: column ->
     what its cells hold in place of what the sample has there; list: several of label_names. Raises InputError `file,
@@ -138,10 +139,7 @@ def check_submission(
     header, rows = read_table(path)
     expected_header, expected_rows = read_table(sample_path)
     check_header(path, header, sample_path, expected_header)
-    if len(header) == 1:
-        check_count(path, len(rows), sample_path, len(expected_rows))
-    else:
-        check_ids(path, header[0], rows, sample_path, [fields[0] for _, fields in expected_rows], exact=True)
+    check_rows(path, header, rows, sample_path, expected_rows)
 
     asked_cells = label_names, label_columns, probability_columns, kinds
     columns, probabilities = sample_columns(sample_path, expected_header, expected_rows, *asked_cells)
@@ -220,8 +218,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.lists and not args.labels:
         raise InputError("command line: --lists wants the labels, --labels 0,1,2")
-    header = read_table(args.sample)[0] if args.lists or args.numbers else []
-    kinds = dict.fromkeys(header[1:] or header, "list" if args.lists else "number")
+    columns = value_columns(*read_table(args.sample)) if args.lists or args.numbers else []
+    kinds = dict.fromkeys(columns, "list" if args.lists else "number")
     named = {"label_names": args.labels, "kinds": kinds}
     check_submission(args.submission, args.sample, **named, probability_columns=args.probabilities)
     print_once(f"{args.submission}: fits {args.sample}")

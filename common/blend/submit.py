@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from common.files import read_yaml
 from common.logits import Logits
 from common.submission import Submission, SubmissionFormat, read_sample_ids
 from common.tables.answers import follows_decision
+from common.tables.long_rows import LongFormat
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class BlendSubmission:
         """Write it, check it. Raises InputError as Submission.write() does."""
         form = self.submission.format
         tuned = TunedFormat(form.id_column, form.columns, offsets)
-        if offsets.any() and not tuned.tuned_columns(logits.label_names):
+        is_long = isinstance(form, LongFormat)
+        if offsets.any() and (is_long or not tuned.tuned_columns(logits.label_names)):
             print_once("the submission has no column of labels: the tuned decision changes nothing in it")
-        replace(self.submission, format=tuned).write(path, logits)
+        (self.submission if is_long else replace(self.submission, format=tuned)).write(path, logits)
 
 
 def test_logits(paths: Sequence[Path], runs: Runs) -> list[Logits]:
@@ -82,9 +84,12 @@ def expect_submission(
             raise InputError(f"{sample}: the runs have no test_logits.npz that could be written in its order")
         return BlendSubmission(None)
     form = format_of(data, read_yaml(paths[0] / "config.yaml"), tests[0])
+    ids = tests[0].ids.tolist()
+    if isinstance(form, LongFormat):
+        asked = SimpleNamespace(sample_submission_file=sample, max_predict_samples=None)
+        return BlendSubmission(form.expect(asked, [TextExample(row_id, []) for row_id in ids], tests[0].label_names))
     if sample is None:
         return BlendSubmission(Submission(form))
-    ids = tests[0].ids.tolist()
     columns = form.column_names(tests[0].label_names)
     return BlendSubmission(Submission(form, str(sample), read_sample_ids(sample, ids, columns, form.id_column)))
 

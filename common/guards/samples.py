@@ -38,6 +38,41 @@ def check_count(path: str | Path, found: int, expected_path: str | Path, expecte
         raise InputError(f"{path}: {found} rows, expected {expected} as in {expected_path}")
 
 
+def check_rows(path: str | Path, header: list[str], rows: Rows, sample_path: str | Path, expected: Rows) -> None:
+    """Raise InputError where a submission's rows are not the sample's: their number, where there are no ids; the ids;
+    or the ids and labels, where an id has several rows."""
+    if len(header) == 1:
+        check_count(path, len(rows), sample_path, len(expected))
+        return
+    column = label_rows(expected)
+    if column is not None:
+        rows, expected = ([(n, [f"{fields[0]}, {fields[column]}"]) for n, fields in part] for part in (rows, expected))
+    name = header[0] if column is None else f"{header[0]}, {header[column]}"
+    check_ids(path, name, rows, sample_path, [fields[0] for _, fields in expected], exact=True)
+
+
+def label_rows(rows: Rows) -> int | None:
+    """The number of the column in which each id has the same labels, each in a row of its own; None: there is none, as
+    where each id has one row."""
+    of_id: dict[str, list[list[str]]] = {}
+    for _, fields in rows:
+        of_id.setdefault(nfc(fields[0]), []).append(fields)
+    width = len(rows[0][1]) if rows else 0
+    if len(of_id) == len(rows) or width < 3:
+        return None
+    for column in range(1, width):
+        labels = [[fields[column] for fields in group] for group in of_id.values()]
+        if all(len(set(names)) == len(names) and set(names) == set(labels[0]) for names in labels):
+            return column
+    return None
+
+
+def value_columns(header: list[str], rows: Rows) -> list[str]:
+    """The columns but for the id and, where an id has several rows, the labels."""
+    column = label_rows(rows)
+    return [name for number, name in enumerate(header) if number not in (0, column)] or header
+
+
 def check_ids(
     path: str | Path, column: str, rows: Rows, sample_path: str | Path, expected: list[str], exact: bool = False
 ) -> None:
@@ -48,7 +83,7 @@ def check_ids(
     known = set(map(nfc, expected))
     first_line: dict[str, int] = {}
     if repeated := len(expected) - len(known):
-        hint = "each once (a sample of several rows an id has to be made from submission.csv by hand)"
+        hint = "each once, or with the same labels in each, one a row"
         raise InputError(f"{sample_path}, column {column}: {repeated} ids are repeated, expected {hint}")
     for line, (row_id, *_) in rows:
         where = f"{path}, row {line}, column {column}: id {row_id!r}"

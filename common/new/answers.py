@@ -4,7 +4,7 @@ import re
 
 from common.console import InputError
 from common.guards.cells import kind_of
-from common.guards.samples import by_value
+from common.guards.samples import by_value, label_rows
 from common.guards.spelling import nfc
 from common.new.code import as_source
 from common.new.kinds import SEPARATORS, Target
@@ -19,7 +19,7 @@ def find_submission(
     sample: Table | None, target: Target, row_id: str | None, metric: str
 ) -> tuple[str, list[str], str]:
     """(source of a SubmissionFormat, names to import from common.submission, why). Raises InputError for a sample whose
-    columns do not fit the target, and for one with several rows an id."""
+    columns do not fit the target, and for one with several rows an id that are not one for each label."""
     if sample is None:
         name, function = default_answer(target, metric)
         return source(row_id or "id", {name: function}), [used(function)], "there is no sample submission; edit it"
@@ -30,10 +30,12 @@ def find_submission(
     ids = [fields[0] for _, fields in sample.rows]
     if len(header) == 2:
         refuse_braces(header[1], sample)
+    if (column := label_rows(sample.rows)) is not None:
+        return long_format(sample, column, target, metric)
     if len(set(ids)) < len(ids):
         value = next(value for value in ids if ids.count(value) > 1)
-        what = f"id {value!r:.80} stands in {ids.count(value)} rows, expected one row an id"
-        raise InputError(f"{sample.path}, column {header[0]}: {what}; write SUBMISSION by hand for several")
+        what = f"id {value!r:.80} stands in {ids.count(value)} rows, expected one row an id, or one for each label"
+        raise InputError(f"{sample.path}, column {header[0]}: {what}")
     others = header[1:]
     if len(others) > 1 and (around := around_names(others, target.names)):
         function = function_per_label(sample, others, target, metric)
@@ -53,9 +55,28 @@ def find_submission(
     return source(header[0], {others[0]: function}), [used(function)], why
 
 
+def long_format(sample: Table, column: int, target: Target, metric: str) -> tuple[str, list[str], str]:
+    """find_submission() of a sample in which each id has a row for each label, named in a column of this number."""
+    header = sample.header
+    others = [name for number, name in enumerate(header) if number not in (0, column)]
+    found = {*map(nfc, sample.column(header[column]))}
+    if found != {*target.names}:
+        strange = min(found ^ {*target.names})
+        what = f"each id has a row for each of {len(found)} values, which are not the labels (first: {strange!r:.80})"
+        raise InputError(f"{sample.path}, column {header[column]}: {what}; expected {', '.join(target.names):.200}")
+    function = function_per_label(sample, others, target, metric)
+    form = long_source(header[0], dict.fromkeys(others, function), header[column])
+    return form, [function], f"a row for each label, named in {header[column]}; {', '.join(others)}: {function}"
+
+
 def source(id_column: str | None, columns: dict[str, str]) -> str:
     inside = ", ".join(f"{as_source(name)}: {function}" for name, function in columns.items())
     return f"SubmissionFormat({'None' if id_column is None else as_source(id_column)}, {{{inside}}})"
+
+
+def long_source(id_column: str, columns: dict[str, str], label_column: str) -> str:
+    inside = ", ".join(f"{as_source(name)}: {function}" for name, function in columns.items())
+    return f"LongFormat({as_source(id_column)}, {{{inside}}}, label_column={as_source(label_column)})"
 
 
 def used(function: str) -> str:

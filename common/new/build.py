@@ -11,6 +11,7 @@ from typing import Any
 from common.console import InputError
 from common.files import atomic_write
 from common.files import read_table as read_csv
+from common.guards.samples import label_rows
 from common.guards.spelling import nfc
 from common.new.answers import find_submission, order_of_sample
 from common.new.code import Plan, data_py
@@ -19,7 +20,7 @@ from common.new.looks import HTML, PERCENT, Column, columns_of, script_of
 from common.new.presets import text_presets
 from common.new.readme import check_command, readme
 from common.new.roles import find_roles
-from common.new.sample import make_rows, sample_submission, write_table
+from common.new.sample import long_sample, make_rows, sample_submission, write_table
 from common.submission import check_ids
 from common.tables import Table, nearest, read_table
 from common.tables.columns import fill, label_number, listed, number_of, same_text
@@ -244,7 +245,9 @@ def check_sample_ids(tables: dict[str, Table], row_id: str | None) -> None:
     if row_id is None or "sample" not in tables or "test" not in tables or len(tables["sample"].header) == 1:
         return
     sample = tables["sample"]
-    in_order = sorted(sample.rows, key=lambda row: nfc(row[1][0]))
+    by_id = {nfc(fields[0]): (row, fields) for row, fields in sample.rows}
+    rows = sample.rows if label_rows(sample.rows) is None else list(by_id.values())
+    in_order = sorted(rows, key=lambda row: nfc(row[1][0]))
     ids = sorted(tables["test"].column(row_id), key=nfc)
     check_ids(sample.path, sample.header[0], in_order, tables["test"].path, ids)
 
@@ -366,4 +369,7 @@ def sample_text(plan: Plan, sample: Table | None, row_id: str | None, ids: list[
     cell = dict.fromkeys(("label_list", "label_words", "labels_joined", "most_likely_label"), first)
     cell |= {"label_json": "[]", "probability_list": "[]"}
     cell |= dict.fromkeys(("yes_or_no", "whole_number", "most_likely_number"), "0")
-    return sample_submission(names, id_column, ids, cell.get(plan.answers[0], "0.5"))
+    fill = cell.get(plan.answers[0], "0.5")
+    if sample is not None and (column := label_rows(sample.rows)) is not None:
+        return long_sample(sample.header, column, ids, plan.target.names, fill)
+    return sample_submission(names, id_column, ids, fill)

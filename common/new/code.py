@@ -37,6 +37,17 @@ PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",]|,(?! ))*(?:, |$)')  # of a line 
 OPTIONS = {"html": "html_entities", "percent": "percent_escapes"}
 
 
+def submission_import(plan: Plan) -> str:
+    """The line that imports what SUBMISSION is made of."""
+    form = [] if long_import(plan) else ["SubmissionFormat"]
+    return f"from common.submission import {', '.join([*form, *sorted(plan.answers)])}"
+
+
+def long_import(plan: Plan) -> list[str]:
+    """The same of a submission of several rows an id."""
+    return ["from common.tables.long_rows import LongFormat"] * plan.submission.startswith("LongFormat")
+
+
 def data_py(plan: Plan) -> str:
     """Source of data.py of a copy of friends or nsmc."""
     options = {OPTIONS[key]: HELP[key] for key in OPTIONS if getattr(plan, key)}
@@ -54,9 +65,10 @@ def data_py(plan: Plan) -> str:
         "",
         f"from common.examples import TextExample, {'check_id, ' if plan.roles.id else ''}check_text",
         *([] if plan.recipe == "nsmc" else ["from common.options import TextTaskArguments"]),
-        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        submission_import(plan),
         "from common.tables import read_table",
         f"from common.tables.columns import {', '.join(column_helpers(plan))}",
+        *long_import(plan),
         *targets_import(plan.target),
         *(
             [

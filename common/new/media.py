@@ -28,7 +28,16 @@ from common.new.build import (
     whole_folder,
     write_sample_submission,
 )
-from common.new.code import Plan, as_source, head, label_lines, target_helpers, targets_import
+from common.new.code import (
+    Plan,
+    as_source,
+    head,
+    label_lines,
+    long_import,
+    submission_import,
+    target_helpers,
+    targets_import,
+)
 from common.new.kinds import Target, find_target
 from common.new.looks import Column, columns_of
 from common.new.presets import search_metric
@@ -216,7 +225,8 @@ def folder_code(plan: Plan, media: Media) -> str:
         "",
         'What train.py and predict.py want of it: docs/new_competition.md."""',
         "",
-        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        submission_import(plan),
+        *long_import(plan),
         "",
         f"from {module} import *  # noqa: F403  (what the other files want of data.py)",
         f"from {module} import TaskArguments as RecipeArguments",
@@ -244,9 +254,10 @@ def table_code(plan: Plan, media: Media, column: str, endings: bool) -> str:
         *(["import numpy as np", ""] if is_face else []),
         "from common.examples import check_id",
         f"from common.guards.listing import {suffixes}",
-        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        submission_import(plan),
         "from common.tables import read_table",
         f"from common.tables.columns import {', '.join(target_helpers(plan.target))}",
+        *long_import(plan),
         f"from common.tables.media import {'files_of, ' if is_face else ''}find_file",
         *targets_import(plan.target),
         "",

@@ -34,6 +34,8 @@ def check_command(plan: Plan, name: str) -> str:
     function = plan.answers[0]
     options = " --numbers" if function in ("number", "probability_of", "score") else ""
     options = " --probabilities" if function == "probability" else options
+    if plan.submission.startswith("LongFormat"):
+        options = " --numbers"
     if function.startswith("label") and not any("," in label for label in plan.target.names):
         options = f" --labels {shlex.quote(','.join(plan.target.names))} --lists"
     sample = plan.files["sample_submission_file"]

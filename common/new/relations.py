@@ -4,7 +4,7 @@ The copy keeps klue_re's own data.py as relations.py, for its options and its ro
 """
 
 from common.console import InputError
-from common.new.code import Plan, as_source, head, loop_over_rows, wrapped
+from common.new.code import Plan, as_source, head, long_import, loop_over_rows, submission_import, wrapped
 from common.new.kinds import Target
 from common.new.looks import Column
 from common.new.presets import text_presets
@@ -49,9 +49,10 @@ def relation_data_py(plan: Plan, train: Table, columns: dict[str, Column]) -> st
         "from common.console import InputError, print_once",
         f"from common.examples import {'check_id, ' if row_id else ''}check_text",
         "from common.guards.spelling import nfc",
-        f"from common.submission import {', '.join(['SubmissionFormat', *sorted(plan.answers)])}",
+        submission_import(plan),
         "from common.tables import read_table",
         "from common.tables.columns import label_number, take_out_marks",
+        *long_import(plan),
         "",
         "from relations import Entity, RelationExample, TaskPredictArguments, apply_label_fixes  # noqa: F401",
         "from relations import TaskArguments as RelationArguments",

@@ -99,3 +99,15 @@ def sample_submission(columns: list[str], id_column: str | None, ids: Sequence[s
     writer.writerow([*([id_column] if id_column else []), *columns])
     writer.writerows([*([row_id] if id_column else []), *[fill] * len(columns)] for row_id in ids)
     return file.getvalue()
+
+
+def long_sample(header: list[str], label_column: int, ids: Sequence[str], labels: Sequence[str], fill: str) -> str:
+    """The same with a row for each label of each id, named in the column of this number."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    for row_id in ids:
+        for label in labels:
+            cells = {0: row_id, label_column: label}
+            writer.writerow([cells.get(number, fill) for number in range(len(header))])
+    return file.getvalue()

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openpyxl
@@ -494,3 +495,34 @@ def test_few_numbers_with_a_unit_are_labels_and_it_is_said_how_they_would_be_num
     said, data = make(monkeypatch, "--train", write(folder / "train.csv", ["id", "text", "target"], rows))
     assert data.LABEL_NAMES == [unit.format(i) for i in range(5)]
     assert ("a number with a sign or a unit has to be written without it" in said) == doubted
+
+
+@pytest.mark.parametrize("kind", ["labels", "several"])
+def test_a_sample_with_a_row_for_each_label_of_an_id_is_written_so(folder, monkeypatch, kind):
+    names = ["calm", "rain", "wind"]
+    cells = [names[i % 3] if kind == "labels" else ",".join(names[: 1 + i % 3]) for i in range(30)]
+    rows = [(f"{i:03}", text, cell) for i, (text, cell) in enumerate(zip(texts(30), cells, strict=True))]
+    train = write(folder / "train.csv", ["id", "text", "weather"], rows)
+    test = write(folder / "test.csv", ["id", "text"], [row[:2] for row in rows[:4]])
+    sample = write(
+        folder / "sample.csv", ["id", "weather", "score"], [(row[0], name, 0.5) for row in rows[:4] for name in names]
+    )
+    said, data = make(monkeypatch, "--train", train, "--test", test, "--sample", sample, "--kind", kind)
+    assert "a row for each label, named in weather" in said and "--numbers" in said
+    assert "LongFormat(" in (Path("made") / "data.py").read_text()
+    for place in (Path("made/sample"), Path("made/data")):
+        tests = rows_of(data, next(path for path in place.glob("test.csv")))
+        args = SimpleNamespace(sample_submission_file=str(next(place.glob("sample*.csv"))), max_predict_samples=None)
+        submission = data.SUBMISSION.expect(args, tests, data.LABEL_NAMES)
+        values = np.random.default_rng(0).normal(size=(len(tests), 3)).astype(np.float32)
+        unknown = np.full((len(tests), 3) if kind == "several" else len(tests), -1)
+        submission.write("s.csv", Logits([row.id for row in tests], values, unknown, data.LABEL_NAMES))
+        written = read_table(Path("s.csv"))
+        assert [tuple(fields[:2]) for _, fields in written.rows] == [
+            (row.id, name) for row in tests for name in data.LABEL_NAMES
+        ]
+    strange = write(folder / "strange.csv", ["id", "weather", "score"], [(r[0], n, 0) for r in rows[:4] for n in "ab"])
+    shutil.rmtree("made")
+    assert "which are not the labels" in refused(
+        monkeypatch, "--train", train, "--test", test, "--sample", strange, "--kind", kind
+    )

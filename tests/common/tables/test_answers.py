@@ -94,9 +94,9 @@ def test_a_cell_that_is_not_of_its_kind_is_refused_at_its_place(tmp_path, kind, 
         check_submission(tmp_path / "s.csv", tmp_path / "sample.csv", **kinds)
 
 
-def test_a_sample_of_several_rows_an_id_is_refused_in_a_sentence(tmp_path):
+def test_a_sample_that_repeats_ids_without_labels_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "sample.csv").write_text("id,x\n1,0\n1,0\n")
-    with pytest.raises(InputError, match="1 ids are repeated, expected each once .a sample of several rows an id"):
+    with pytest.raises(InputError, match="1 ids are repeated, expected each once, or with the same labels in each"):
         check_submission(tmp_path / "sample.csv", tmp_path / "sample.csv")
 
 
