@@ -5,6 +5,8 @@ import shlex
 
 from common.new.code import Plan
 
+TUNED = ("f1", "macro_f1", "micro_f1", "exact_match")  # metrics that another decision than the likeliest may raise
+
 
 def readme(plan: Plan, args: argparse.Namespace) -> str:
     """Commands in the order in which they are needed."""
@@ -13,6 +15,7 @@ def readme(plan: Plan, args: argparse.Namespace) -> str:
     test = plan.files.get("test_file", "test.csv")
     with_sample = f" \\\n    --sample_submission_file {name}/data/{sample}" if sample else ""
     check = f"{check_command(plan, name)}\n" if sample else ""
+    tune = f"{tune_command(plan, name)}\n" if plan.metric in TUNED and plan.target.kind in ("labels", "several") else ""
     return f"""# {plan.name}
 
 {", ".join(plan.roles.text_columns)} -> {", ".join(plan.target.columns)}: {plan.target.kind}, measured by {plan.metric}.
@@ -22,11 +25,18 @@ Made by `python -m common.new` from {plan.recipe}; the contest's files lie in `d
 ```
 accelerate launch {name}/train.py --config {name}/configs/demo.yaml      # the made sample: does everything run?
 accelerate launch {name}/train.py      # all folds, submission, report: runs/{plan.name}/final
-{check}python -m common.search {name}      # which settings win
+{check}{tune}python -m common.search {name}      # which settings win
 accelerate launch {name}/predict.py --run_dir runs/{plan.name}/final --test_file {name}/data/{test}{with_sample}
 python -m common.report runs
 ```
 """
+
+
+def tune_command(plan: Plan, name: str) -> str:
+    """The command that chooses thresholds."""
+    what = "thresholds" if plan.target.kind == "several" or len(plan.target.names) == 2 else "offsets of the classes"
+    command = f"python -m common.blend {name} runs/{plan.name}/final --tune_decision {plan.metric}"
+    return f"{command}      # {what}: what they gain"
 
 
 def check_command(plan: Plan, name: str) -> str:

@@ -497,6 +497,23 @@ def test_few_numbers_with_a_unit_are_labels_and_it_is_said_how_they_would_be_num
     assert ("a number with a sign or a unit has to be written without it" in said) == doubted
 
 
+@pytest.mark.parametrize(
+    ("names", "metric", "command"),
+    [
+        (["no", "yes"], "f1", "--tune_decision f1      # thresholds"),
+        (["a", "b", "c"], "macro_f1", "--tune_decision macro_f1      # offsets of the classes"),
+        (["a", "b", "c"], "log_loss", ""),
+    ],
+)
+def test_a_made_readme_says_how_a_decision_is_tuned_where_the_metric_wants_it(
+    folder, monkeypatch, names, metric, command
+):
+    rows = [(f"{i:03}", text, names[i % len(names)]) for i, text in enumerate(texts(30))]
+    make(monkeypatch, "--train", write(folder / "train.csv", ["id", "text", "target"], rows), "--metric", metric)
+    page = (Path("made") / "README.md").read_text()
+    assert ("python -m common.blend made runs/made/final" in page) == bool(command) and command in page
+
+
 @pytest.mark.parametrize("kind", ["labels", "several"])
 def test_a_sample_with_a_row_for_each_label_of_an_id_is_written_so(folder, monkeypatch, kind):
     names = ["calm", "rain", "wind"]
