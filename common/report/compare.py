@@ -129,6 +129,8 @@ def warnings_of(names: Sequence[str], files: Sequence[RunFiles], parts: dict[str
     configs = [run.config for run in files]
     if "oof" in parts and any(len({str(one.get(key)) for one in configs}) > 1 for key in ("num_folds", "fold_seed")):
         notes.append("the runs have split the rows into other folds, which is a part of the differences")
+    if "eval" in parts and len({str(one.get("num_folds")) for one in configs}) > 1:
+        notes.append("rows of eval have the mean of a run's folds, and one run has more of them than another")
     for name, run in zip(names, files, strict=True):
         config = run.config
         if config.get("load_best_model_at_end") and ("oof" in parts or "oof" not in run.metrics):

@@ -289,6 +289,14 @@ def test_other_folds_and_chosen_checkpoints_are_noted(tmp_path, monkeypatch, cap
     assert "split the rows into other folds" in page and "1: its checkpoints were chosen on these rows" in page
 
 
+def test_a_mean_of_more_folds_against_one_of_fewer_is_noted(tmp_path, monkeypatch, capsys):
+    results = {"eval": make_logits("classes")}
+    runs = [make_run(tmp_path / str(folds), results, folds=folds, config={"num_folds": folds}) for folds in (1, 5)]
+    runs.append(make_run(tmp_path / "other", results, folds=5, config={"num_folds": 5}))
+    assert "one run has more of them than another" in compare(monkeypatch, capsys, *runs)[1]
+    assert "one run has more of them" not in compare(monkeypatch, capsys, *runs[1:])[1]
+
+
 @pytest.mark.parametrize(
     "argv, words",
     [
