@@ -154,10 +154,10 @@ def split_folds(
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train_idx, eval_idx), a tenth of the rows held back in whole groups. Raises InputError for a single group."""
+    """(train_idx, eval_idx), about a tenth of the rows, in whole groups. Raises InputError for a single group."""
     most = int(np.unique(labels, axis=0, return_counts=True)[1].max())
     parts = min(HOLDOUT_SHARE, len(np.unique(groups)), HOLDOUT_SHARE if labels.ndim == 2 else most)
     if parts < 2:
         reason = "all rows belong to one group, or no class has two rows"
         raise InputError(f"train_file: {reason}, so none can be held back for evaluation; name an --eval_file")
-    return split_folds(labels, groups, parts, seed)[0]
+    return min(split_folds(labels, groups, parts, seed), key=lambda s: max(1, abs(len(s[1]) * parts / len(labels) - 1)))

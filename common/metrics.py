@@ -8,17 +8,17 @@ import numpy as np
 
 from common.targets import Metric, as_target
 from common.targets.classes import only_known
-from common.targets.registry import find_metric
+from common.targets.registry import METRICS, find_metric
 
 
 def compute_metrics(
     logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str], metric: Metric | None = None
 ) -> dict[str, float]:
     """What the measure() of common/targets gives: of classes accuracy, macro F1, log loss and others; and the metric
-    where that is not among them. Rows without a label are left out. Raises InputError where no row has one or a logit
-    is not finite."""
+    where that is not among them, or is the folder's own of that name. Rows without a label are left out. Raises
+    InputError where no row has one or a logit is not finite."""
     values = as_target(label_names).measure(logits, labels)
-    if metric is not None and metric.name not in values:
+    if metric is not None and (metric.name not in values or metric is not METRICS.get(metric.name)):
         logits, labels = only_known(logits, labels)
         values[metric.name] = float(metric.function(labels, logits))
     return values

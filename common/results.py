@@ -98,8 +98,7 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
     if run.state.is_main_process:
         for name, logits in results.items():
             logits.save(run.dir / f"{name}_logits.npz")
-        speeds = [info["train_samples_per_second"] for info in infos]
-        speeds = [speed for speed in speeds if speed > 0]  # 0: resumed at its end
+        speeds = [speed for info in infos if (speed := info["train_samples_per_second"]) > 0]  # 0: resumed at its end
         speed = float(np.mean(speeds)) if speeds else None
         of_folds = [info["metrics"] for info in infos]
         write_json(run.dir / "metrics.json", {**metrics, "folds": of_folds, "train_samples_per_second": speed})

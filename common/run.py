@@ -22,7 +22,7 @@ from common.guards.lock import check_held, choose_folder, claim, refuse_full, re
 from common.guards.manifest import check_fold, fold_problem, read_sealed, write_sealed
 from common.guards.surroundings import AT_END, check_temporary, describe_failure, record_failure, remove_stale
 from common.logits import Logits
-from common.options.args import resolved_config
+from common.options.args import metric_name, resolved_config
 from common.options.machine import device_name, git_commit, package_versions
 
 # Fields that may differ when a run goes on: they do not change its result.
@@ -128,6 +128,7 @@ class Run:
         self.record = {
             "task": self.task,
             "preset": self.preset,
+            "metric": metric_name(self.args),
             "command": shlex.join(sys.argv),
             "commit": git_commit(),
             "data": data,

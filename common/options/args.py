@@ -131,6 +131,12 @@ def steer(args: Any, training_args: Any, best_metric: str, given: set[str]) -> N
         training_args.greater_is_better = known.greater_is_better if known else not name.endswith("loss")
 
 
+def metric_name(args: Any) -> str | None:
+    """The metric that is to be good, also where data.py names it; None: what the target has."""
+    metric = task_metric(args, task_target(args))
+    return metric.name if metric else None
+
+
 def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: list[str] | None = None) -> Any:
     """The arguments of a predict.py. Exits after --help and --help_all, which is the same here."""
     argv = sys.argv[1:] if argv is None else argv

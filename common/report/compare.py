@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from common.blend.runs import like_first, short_names
 from common.blend.scores import LOSSES, paired_gain
@@ -21,6 +20,7 @@ from common.metrics import metric_of
 from common.report.number_page import tenths
 from common.report.run_files import RunFiles, read_run, sha256_of
 from common.report.run_page import COUNTS, mean_and_error
+from common.report.several_page import label_scores
 from common.search.differences import bootstrap_difference
 from common.targets import Classes, Metric
 from common.targets.classes import known_rows
@@ -129,6 +129,8 @@ def warnings_of(names: Sequence[str], files: Sequence[RunFiles], parts: dict[str
     configs = [run.config for run in files]
     if "oof" in parts and any(len({str(one.get(key)) for one in configs}) > 1 for key in ("num_folds", "fold_seed")):
         notes.append("the runs have split the rows into other folds, which is a part of the differences")
+    if "eval" in parts and len({str(one.get("num_folds")) for one in configs}) > 1:
+        notes.append("rows of eval have the mean of a run's folds, and one run has more of them than another")
     for name, run in zip(names, files, strict=True):
         config = run.config
         if config.get("load_best_model_at_end") and ("oof" in parts or "oof" not in run.metrics):
@@ -193,9 +195,9 @@ def better_by(metric: Metric, first: Logits, other: Logits) -> tuple[float, floa
 
 
 def verdict(gain: tuple[float, float]) -> str:
-    """better, worse, or undecided: less than two standard errors."""
+    """better, worse, or undecided: less than two standard errors, or one of both is not known (NaN)."""
     difference, error = gain
-    if abs(difference) <= 2 * error or difference == 0:
+    if not abs(difference) > 2 * error:
         return "undecided"
     return "better" if difference > 0 else "worse"
 
@@ -207,7 +209,7 @@ def class_rows(logits: Sequence[Logits]) -> list[Piece]:
     of = np.eye(len(target), dtype=np.int64)[labels] if labels.ndim == 1 else labels  # (N, C)
     decided = [decide(part.logits, labels) for part in logits]
     given = [np.eye(len(target), dtype=np.int64)[one] if one.ndim == 1 else one for one in decided]
-    scores = [precision_recall_fscore_support(of, one, average=None, zero_division=0) for one in given]
+    scores = [label_scores(of, one, 0) for one in given]
     rows = []
     for c, name in enumerate(target):
         members = of[:, c] == 1

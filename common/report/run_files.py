@@ -30,8 +30,9 @@ class RunFiles:
 
     @property
     def metric(self) -> str | None:
-        """The metric that the options name."""
-        return str(self.config["metric"]) if self.config.get("metric") else None
+        """The metric that the options name, or data.py did."""
+        named = self.config.get("metric") or self.record.get("metric")
+        return str(named) if named else None
 
     @property
     def model(self) -> str:

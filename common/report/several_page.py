@@ -44,7 +44,7 @@ def section(run_dir: Path, name: str, result: Logits) -> list[str]:
     known = known_rows(result.labels)
     labels, logits = result.labels[known], result.logits[known]
     predictions = (logits > 0).astype(np.int64)
-    scores = precision_recall_fscore_support(labels, predictions, average=None, zero_division=np.nan)
+    scores = label_scores(labels, predictions, np.nan)
     rows = []
     for c, (label, *values, support) in enumerate(zip(result.label_names, *scores, strict=True)):
         cells = ("–" if np.isnan(value) else f"{value:.3f}" for value in values)
@@ -68,11 +68,19 @@ def section(run_dir: Path, name: str, result: Logits) -> list[str]:
     ]
 
 
+def label_scores(labels: np.ndarray, predictions: np.ndarray, empty: float) -> tuple[np.ndarray, ...]:
+    """Precision, recall, F1 and rows (C,) of each column of zeros and ones (N, C); `empty` for 0 / 0."""
+    padded = (np.pad(part, ((0, 0), (0, 1))) for part in (labels, predictions))  # a single one would be two classes
+    return precision_recall_fscore_support(*padded, labels=range(labels.shape[1]), average=None, zero_division=empty)
+
+
 def best_threshold(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
-    """(probability above which a label is predicted for the highest F1, that F1) of one label. labels, logits: (N,)."""
+    """(probability above which a label is predicted for the highest F1, that F1) of one label. labels, logits: (N,);
+    equal logits are on one side."""
     order = np.argsort(-logits, kind="stable")
     hits = labels[order].cumsum()
     f1 = 2 * hits / (np.arange(1, len(labels) + 1) + max(1, labels.sum()))
+    f1[:-1][np.diff(logits[order]) == 0] = -1
     best = int(f1.argmax())
     after = logits[order[best + 1]] if best + 1 < len(labels) else logits[order[best]] - 1
     return float(1 / (1 + np.exp(-(logits[order[best]] + after) / 2.0))), float(f1[best])

@@ -69,11 +69,7 @@ def read_records(run_dirs: list[Path]) -> list[Record]:
     """One record per data set and model: the run with the best accuracy. Raises InputError where a folder is not a
     finished run's."""
     best: dict[str, tuple[float, Record]] = {}
-    for run_dir in [
-        run
-        for path in run_dirs
-        for run in (path.glob("trials/finalists-*/") if (path / "search.json").exists() else [path])
-    ]:
+    for run_dir in [run for path in run_dirs for run in finished_runs(path)]:
         for file in ("metrics.json", "features.json"):
             if not (run_dir / file).exists():
                 raise InputError(f"{run_dir}: holds no {file}; the folder of a finished run was expected")
@@ -84,11 +80,18 @@ def read_records(run_dirs: list[Path]) -> list[Record]:
         if score is None:
             raise InputError(f"{run_dir}: its labels are no classes; recommend compares accuracies")
         settings = {key: float(config.get(key, default)) for key, default in TRAINER_DEFAULTS.items()}
-        settings["per_device_train_batch_size"] *= config.get("gradient_accumulation_steps", 1)
+        record = read_json(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
+        devices = record.get("num_processes", 1)
+        settings["per_device_train_batch_size"] *= config.get("gradient_accumulation_steps", 1) * devices
         key = f"{config.get('train_file')} {config.get('model_name_or_path')} {features['rows']}"
         if key not in best or score > best[key][0]:
             best[key] = score, Record(str(run_dir), features, settings)
     return [record for _, record in best.values()]
+
+
+def finished_runs(path: Path) -> list[Path]:
+    """The finalists of a search that have not diverged; a run's folder as it is."""
+    return [file.parent for file in sorted(path.glob("trials/finalists-*/metrics.json"))] or [path]
 
 
 # transformers', where a run's config.yaml leaves them out

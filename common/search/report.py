@@ -20,10 +20,9 @@ def write_search_report(search: Search, setting: dict[str, Any]) -> None:
     """Write the files anew from the studies. setting: the independent parameters as they are fixed."""
     with search.workers.locked():
         curves = {tuple(arm.values()): ([], []) for arm in search.space.arms}
-        for trial in search.trials("coupled"):
-            if trial.intermediate_values:
-                arm = tuple(trial.params[name] for name in search.space.axes)
-                curves[arm] = list(trial.intermediate_values.values()), trial.user_attrs["times"]
+        for trial in search.scored():
+            arm = tuple(trial.params[name] for name in search.space.axes)
+            curves[arm] = list(trial.intermediate_values.values()), trial.user_attrs["times"]
         curves = dict(sorted(curves.items()))
         grid = np.full((len(curves), search.space.max_epochs), np.nan)
         for row, (scores, _) in enumerate(curves.values()):

@@ -1,5 +1,6 @@
 """What train.py does for a trial: whole runs, and runs at a constant rate that stop after an epoch and go on."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import IO, Any
@@ -36,7 +37,13 @@ class Runs:
         folds = self.space.finalist_folds if stage == "finalists" else 1
         if not self.train(stage, number, {**options, "num_folds": folds}):
             return self.space.worst
-        return read_json(self.folder(stage, number) / "metrics.json")["oof" if folds > 1 else "eval"][self.space.metric]
+        metrics = read_json(self.folder(stage, number) / "metrics.json")
+        return self.known(metrics["oof" if folds > 1 else "eval"][self.space.metric])
+
+    def known(self, score: float) -> float:
+        """A score; the worst where it is no number, as a folder's own correlation of equal predictions: Optuna would
+        count the trial as failed, and it would be trained for ever."""
+        return score if math.isfinite(score) else self.space.worst
 
     def epochs(self, number: int, options: dict[str, Any], target: int) -> list[float]:
         """The scores of epochs 1..target of a run at a constant rate; those that are trained already are not trained
@@ -60,7 +67,8 @@ class Runs:
             *fold.glob("fold.json"),
             *sorted(fold.glob("checkpoints/*/trainer_state.json"), key=step_of, reverse=True),
         ]
-        scores = [entry[key] for entry in read_json(states[0])["log_history"] if key in entry] if states else []
+        history = read_json(states[0])["log_history"] if states else []
+        scores = [self.known(entry[key]) for entry in history if key in entry]
         return scores if healthy else scores + [self.space.worst] * (target - len(scores))
 
     def train(self, stage: str, number: int, options: dict[str, Any]) -> bool:

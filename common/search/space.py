@@ -17,7 +17,7 @@ from common.options.checks import check_number
 from common.options.fields import DATA_FIELDS
 from common.options.parser import did_you_mean
 from common.options.task_module import arguments_of, load_data_module
-from common.targets import as_target
+from common.targets import Metric, as_target
 from common.targets.registry import METRICS
 
 KEYS = (
@@ -79,15 +79,21 @@ class Space:
     raw: dict[str, Any] = field(repr=False)
 
     @property
+    def own(self) -> Metric | None:
+        """The folder's own metric where that is the one, also by the name of another."""
+        own = getattr(sys.modules.get("data"), "METRIC", None)
+        return own if isinstance(own, Metric) and own.name == self.metric else None
+
+    @property
     def sign(self) -> int:
         """1 where the metric is better when it is higher, else -1."""
-        known = METRICS.get(self.metric) or getattr(sys.modules.get("data"), "METRIC", None)
+        known = self.own or METRICS.get(self.metric)
         return 1 if known is None or known.greater_is_better else -1
 
     @property
     def worst(self) -> float:
         """The score of a run that diverged. r2, or a folder's own metric, has no bound, and 0 may be its best."""
-        return WORST.get(self.metric, -self.sign * FAR)
+        return WORST.get("" if self.own else self.metric, -self.sign * FAR)
 
     @property
     def arms(self) -> list[dict[str, float]]:
@@ -133,9 +139,7 @@ def read_space(path: str | Path) -> Space:
             if len(set(coupled[name])) < len(values):
                 raise InputError(f"{path}, key {name}: {values!r:.80} holds a number twice")
     metric = raw.get("metric", "")
-    if not isinstance(metric, str) or metric in UNBOUNDED:
-        wanted = "a name of a metric that has the same scale in every contest was expected, r2 or spearman say"
-        raise InputError(f"{path}, key metric: {metric!r:.80}: {wanted}")
+    check_scale(metric, path)
     seeds = raw.get("seeds", [1, 2])
     keep = final.get("keep", ["model_name_or_path"])
     if (
@@ -173,6 +177,7 @@ def read_space(path: str | Path) -> Space:
 def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
     """(task arguments, TrainingArguments) of the fast preset with these options of train.py.
 
+    Settles the metric: what --metric names among the options, else search.yaml, else the preset, data.py or the target.
     Raises the InputErrors of train.py, for these and for every value of the space.
     """
     for option in options:
@@ -182,11 +187,6 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
     data = load_data_module(task_dir)
     arguments = arguments_of(data)
     target = as_target(getattr(data, "LABEL_NAMES", []))
-    try:
-        chosen = metric_of(space.metric or None, "data", target)
-    except InputError as error:
-        raise InputError(f"{space.path}, key {error}") from error
-    space.metric = chosen.name if chosen else "r2" if target.metric in UNBOUNDED else target.metric
 
     def parse(extra: dict[str, Any]) -> tuple:
         argv = ["--config", str(space.preset), *options, *as_options(extra)]
@@ -205,7 +205,24 @@ def check_options(task_dir: Path, space: Space, options: list[str]) -> tuple:
         )
     if getattr(args, "stages", None):  # a trial's own learning rate or epochs would not be read
         raise InputError(f"{space.preset}: a run in stages does not go with a search, each stage has its own settings")
+    named = (
+        args.metric if any(option.split("=")[0] == "--metric" for option in options) else space.metric or args.metric
+    )
+    try:
+        chosen = metric_of(named or None, "data", target)
+    except InputError as error:
+        raise InputError(f"{space.path}, key {error}") from error
+    if chosen:  # of data.py, too
+        check_scale(chosen.name, space.path)
+    space.metric = chosen.name if chosen else "r2" if target.metric in UNBOUNDED else target.metric
     return args, training_args
+
+
+def check_scale(metric: Any, path: Path) -> None:
+    """Raise InputError for a metric in the labels' units: the search knows which differences of one are small."""
+    if not isinstance(metric, str) or metric in UNBOUNDED:
+        wanted = "a name of a metric that has the same scale in every contest was expected, r2 or spearman say"
+        raise InputError(f"{path}, key metric: {metric!r:.80}: {wanted}")
 
 
 def as_options(values: dict[str, Any]) -> list[str]:

@@ -52,7 +52,7 @@ class Search:
             "sampler_seed": args.sampler_seed,
             "storage": args.storage,
         }
-        made |= {"config": space.raw} | described_runs(*defaults)
+        made |= {"config": space.raw, "metric": space.metric} | described_runs(*defaults)
         self.compare(made)
         share(self.dir)
         (self.dir / "trials").mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Search:
             return
         before = read_json(path)
         for key, value in made.items():
-            if before.get(key) != value:
+            if before.get(key, None if key != "metric" else value) != value:  # which older searches do not say
                 keys = [k for k in value if value[k] != before.get(key, {}).get(k)] if isinstance(value, dict) else []
                 changed = f"{key} ({', '.join(keys)})" if keys else key
                 raise InputError(
@@ -149,6 +149,14 @@ class Search:
 
     def trials(self, stage: str) -> list[FrozenTrial]:
         return [trial for trial in self.studies[stage].get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+
+    def scored(self) -> list[FrozenTrial]:
+        """The trials of the coupled search with a score; of equal ones, which samplers can draw, the longest."""
+        longest: dict[tuple, FrozenTrial] = {}
+        for trial in sorted(self.trials("coupled"), key=lambda trial: len(trial.intermediate_values)):
+            if trial.intermediate_values:
+                longest[tuple(trial.params[name] for name in self.space.axes)] = trial
+        return sorted(longest.values(), key=lambda trial: trial.number)
 
     def claimed(self, stage: str, number: int) -> Trial:
         """The trial, which is from now on this process's."""
@@ -307,7 +315,7 @@ class Search:
 
     def hill(self, arms: list[dict[str, float]]) -> Hill:
         """The smoothed score of the trials' arms, in their order, and of more arms."""
-        trials = [trial for trial in self.trials("coupled") if trial.intermediate_values]
+        trials = self.scored()
         curves = {
             i: [self.space.sign * score for score in trial.intermediate_values.values()]
             for i, trial in enumerate(trials)
@@ -317,7 +325,7 @@ class Search:
     def best_cells(self) -> list[dict[str, Any]]:
         """The finalists: the best trained cell by the smoothed score, then the best cell of other arms, also between
         trained ones."""
-        tried = [trial.params for trial in self.trials("coupled") if trial.intermediate_values]
+        tried = [trial.params for trial in self.scored()]
         hill = self.hill([arm for arm in self.space.arms if arm not in tried])
         first, column = hill.best()
         order = [int(arm) for arm in np.argsort(-hill.mean.max(axis=1), kind="stable") if arm != first]

@@ -44,14 +44,23 @@ def f1(average: str) -> Callable[[np.ndarray, np.ndarray], float]:
         from sklearn.metrics import f1_score
 
         predictions = decide(logits, labels)
-        several = average == "macro" and labels.ndim == 2
-        seen = np.flatnonzero(labels.any(axis=0) | predictions.any(axis=0)) if several else None
-        if several and not len(seen):
-            return 0.0  # of scikit-learn NaN
-        shown = {"labels": seen} if several else {}
-        return float(f1_score(labels, predictions, average=average, zero_division=0, **shown))
+        if labels.ndim == 2:
+            return f1_of_several(average, labels, predictions)
+        return float(f1_score(labels, predictions, average=average, zero_division=0))
 
     return score
+
+
+def f1_of_several(average: str, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The same of zeros and ones (N, C); scikit-learn takes a single column for two classes."""
+    hits, rows = (labels * predictions).sum(axis=0), labels.sum(axis=0)
+    both = rows + predictions.sum(axis=0)
+    if average == "micro":
+        return float(2 * hits.sum() / max(1, both.sum()))
+    values = 2 * hits / np.maximum(both, 1)
+    if average == "weighted":
+        return float(values @ rows / max(1, rows.sum()))
+    return float(values[both > 0].mean()) if both.any() else 0.0
 
 
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:

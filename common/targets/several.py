@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+AVERAGES = ("micro", "macro", "weighted")
+
 
 class SeveralLabels(Classes):
     """The names of C labels, of which a row has any number. A row's label is a tuple of C zeros and ones: encode().
@@ -97,9 +99,9 @@ class SeveralLabels(Classes):
         auprc         mean average precision over the labels that occur
         n, labels_per_row, predicted_per_row
         """
-        from sklearn.metrics import average_precision_score, f1_score
+        from sklearn.metrics import average_precision_score
 
-        from common.targets.registry import f1
+        from common.targets.registry import f1_of_several
 
         logits, labels = only_known(logits, labels)
         predictions = (logits > 0).astype(np.int64)
@@ -107,9 +109,7 @@ class SeveralLabels(Classes):
         occur = np.flatnonzero(labels.any(axis=0))
         precisions = [average_precision_score(labels[:, c], logits[:, c]) for c in occur]
         return {
-            "micro_f1": float(f1_score(labels, predictions, average="micro", zero_division=0)),
-            "macro_f1": f1("macro")(labels, logits),
-            "weighted_f1": float(f1_score(labels, predictions, average="weighted", zero_division=0)),
+            **{f"{average}_f1": f1_of_several(average, labels, predictions) for average in AVERAGES},
             "exact_match": exact,
             "standard_error": float(np.sqrt(exact * (1 - exact) / len(labels))),
             "log_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),

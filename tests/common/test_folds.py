@@ -77,6 +77,18 @@ def test_a_tenth_is_held_back_in_whole_groups():
         hold_out(labels, np.zeros(300), 0)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_group_that_is_larger_than_a_tenth_is_not_what_is_held_back(several):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        sizes = [*random.permutation([200, 60, *[8] * 30])]
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        labels = np.concatenate([random.choice(3, size, p=random.dirichlet([0.5] * 3)) for size in sizes])
+        labels = np.eye(3, dtype=int)[labels] if several else labels
+        train, held = hold_out(labels, groups, seed)
+        assert 0 < len(held) <= 100 and not set(groups[train]) & set(groups[held])
+
+
 def test_ratios_reach_from_as_it_is_to_all_equal():
     counts = np.array([1000, 100, 10, 0])
     assert target_counts(counts, 0, 0).tolist() == [1000, 100, 10, 0]

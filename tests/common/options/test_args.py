@@ -13,7 +13,7 @@ import yaml
 from transformers import TrainingArguments
 
 from common.console import InputError
-from common.options.args import parse_predict_args, parse_train_args, resolved_config, trainer_fields
+from common.options.args import metric_name, parse_predict_args, parse_train_args, resolved_config, trainer_fields
 from common.options.decoders import TextTaskArguments
 from common.options.fields import PredictArguments
 from common.options.machine import git_commit
@@ -172,6 +172,13 @@ def test_early_stopping_chooses_the_best_checkpoint_by_accuracy_unless_a_metric_
     )
     _, training = parse(task, "--early_stopping_patience", "2", "--load_best_model_at_end")
     assert (training.metric_for_best_model, training.greater_is_better) == ("loss", False)
+
+
+def test_the_metrics_name_is_the_options_then_data_pys_and_else_none(task, monkeypatch):
+    assert metric_name(parse(task)[0]) is None
+    monkeypatch.setattr(sys.modules[__name__], "METRIC", "macro_f1", raising=False)
+    assert metric_name(parse(task)[0]) == "macro_f1"
+    assert metric_name(parse(task, "--metric", "mcc")[0]) == "mcc"
 
 
 def test_a_linked_data_folder_keeps_its_own_name(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from common.files import read_json, write_json
 from common.metrics import compute_metrics
 from common.report.compare import changes_of, class_rows, load_comparison, option_rows, tenth_rows, verdict
 from common.report.compare_page import with_error
+from common.targets import SeveralLabels
 from tests.tools.run_folders import TARGETS, make_logits, make_run
 
 KINDS = list(TARGETS)
@@ -101,6 +102,14 @@ def test_a_row_of_several_labels_is_right_only_where_all_of_them_are():
         "none",
         *(", ".join(n for n, x in zip(first.label_names, y, strict=True) if x) for y in first.labels if y.any()),
     }
+
+
+def test_a_single_label_that_rows_may_have_is_a_piece_of_its_own():
+    target = SeveralLabels(["spam"])
+    runs = [make_logits("several", skill, 200, seed=5, label_names=target) for skill in (1.0, 3.0)]
+    (piece,) = class_rows(runs)
+    f1 = [compute_metrics(run.logits, run.labels, target)["macro_f1"] for run in runs]
+    assert piece.rows == runs[0].labels.sum() and [score[1] for score in piece.scores] == pytest.approx(f1)
 
 
 def test_of_a_number_the_rows_come_by_how_much_their_error_changed():
@@ -280,6 +289,14 @@ def test_other_folds_and_chosen_checkpoints_are_noted(tmp_path, monkeypatch, cap
     assert "split the rows into other folds" in page and "1: its checkpoints were chosen on these rows" in page
 
 
+def test_a_mean_of_more_folds_against_one_of_fewer_is_noted(tmp_path, monkeypatch, capsys):
+    results = {"eval": make_logits("classes")}
+    runs = [make_run(tmp_path / str(folds), results, folds=folds, config={"num_folds": folds}) for folds in (1, 5)]
+    runs.append(make_run(tmp_path / "other", results, folds=5, config={"num_folds": 5}))
+    assert "one run has more of them than another" in compare(monkeypatch, capsys, *runs)[1]
+    assert "one run has more of them" not in compare(monkeypatch, capsys, *runs[1:])[1]
+
+
 @pytest.mark.parametrize(
     "argv, words",
     [
@@ -322,5 +339,7 @@ def test_a_verdict_needs_two_standard_errors_and_an_error_has_two_figures():
     assert [verdict(pair) for pair in ((0.3, 0.1), (-0.3, 0.1), (0.2, 0.1), (0.0, 0.0), (0.1, 0.0))] == [
         "better", "worse", "undecided", "undecided", "better",
     ]  # fmt: skip
+    nan = float("nan")  # a metric that some samples of the rows do not have
+    assert [verdict(pair) for pair in ((0.1, nan), (-0.1, nan), (nan, 0.1), (nan, nan))] == ["undecided"] * 4
     assert with_error(0.12345, 0.0123) == "+0.123 ± 0.012" and with_error(-1234.5, 321.0) == "-1234 ± 321"
     assert with_error(0.25, 0.0) == "+0.2500 ± 0.0000"

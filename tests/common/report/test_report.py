@@ -89,6 +89,11 @@ def test_the_metric_that_was_named_stands_first_with_its_error():
     assert score_of(None, values) == ("macro_f1", 0.4, 0.05)  # data.py has named it
 
 
+def test_the_metric_that_data_py_names_stands_first_where_no_error_of_it_is_known(tmp_path, monkeypatch, capsys):
+    make_run(tmp_path / "run", {"eval": make_logits("classes")}, folds=1, record={"metric": "log_loss"})
+    assert "log loss 0." in call(monkeypatch, capsys, tmp_path)[1]
+
+
 @pytest.mark.parametrize(
     "name, content",
     [

@@ -16,7 +16,8 @@ from common.report.run_page import (
     tick_labels,
     write_report,
 )
-from common.targets import Number, Ordered
+from common.report.several_page import best_threshold, label_scores
+from common.targets import Number, Ordered, SeveralLabels
 
 NAMES = ["joy", "per:a|b <unk>", "sadness"]
 
@@ -167,3 +168,25 @@ def test_the_metric_that_was_named_has_a_curve_and_an_ordered_target_shows_its_k
 def test_the_losses_of_a_number_are_not_drawn_over_each_other():
     panels = page_of(Number("y")).PANELS
     assert not any({"loss", "eval_loss"} <= set(keys) for keys in panels.values())
+
+
+@pytest.mark.parametrize("values", [1, 2, 5, 60])
+def test_the_best_threshold_of_a_label_puts_equal_logits_on_one_side(values):
+    random = np.random.default_rng(0)
+    labels = np.arange(60) < 20  # in this order a cut between equal logits would look best
+    for logits in (random.integers(values, size=(20, 60)) / 8).astype(np.float32):
+        threshold, found = best_threshold(labels.astype(int), logits)
+        chances = 1 / (1 + np.exp(-logits))
+        scores = [
+            2 * (labels & (chances > cut)).sum() / (labels.sum() + (chances > cut).sum())
+            for cut in (threshold, 0, *np.unique(chances)[:-1])
+        ]
+        assert found == pytest.approx(scores[0]) == pytest.approx(max(scores))
+
+
+def test_a_single_label_that_rows_may_have_is_scored_by_itself(tmp_path):
+    labels, logits = np.array([[0], [0], [1], [1]]), np.array([[-1.0], [-1], [-1], [1]])
+    scores = label_scores(labels, (logits > 0).astype(int), np.nan)
+    assert [score.tolist() for score in scores] == [[1.0], [0.5], [pytest.approx(2 / 3)], [2]]
+    text = report(tmp_path, {"oof": Logits(list("abcd"), logits, labels, SeveralLabels(["spam"]))})
+    assert "| 0 | spam | 1.000 | 0.500 | 0.667 | 2 | 1 |" in text

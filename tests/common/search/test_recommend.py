@@ -94,6 +94,16 @@ def test_of_several_runs_on_the_same_data_the_best_is_the_record(tmp_path):
     assert len(read_records([*runs, write_run(tmp_path / "d", 0.1, 1e-5, rows=7)])) == 2
 
 
+def test_of_a_run_on_several_devices_the_whole_batch_counts_and_of_a_search_the_finalists_that_ended(tmp_path):
+    (tmp_path / "search" / "trials").mkdir(parents=True)
+    (tmp_path / "search" / "search.json").write_text("{}")
+    run = write_run(tmp_path / "search" / "trials" / "finalists-0", 0.7, 1e-4)
+    (run / "run.json").write_text(json.dumps({"num_processes": 4}))
+    (tmp_path / "search" / "trials" / "finalists-1").mkdir()  # diverged
+    (record,) = read_records([tmp_path / "search"])
+    assert record.settings["per_device_train_batch_size"] == 4 * 8
+
+
 def test_a_folder_that_is_not_a_finished_runs_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no metrics.json; the folder of a finished run was expected"):
         read_records([tmp_path])

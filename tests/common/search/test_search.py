@@ -14,11 +14,18 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
 
 import common.search.__main__ as search
+import common.search.runs as runs_module
+import common.search.space as space_module
 from common.console import InputError
+from common.files import write_json
+from common.search.casual import Prior
 from common.search.space import check_options, read_space
-from common.targets import Metric
+from common.search.trials import Search
+from common.targets import Classes, Metric
 from common.targets.registry import METRICS
 from tests.tools.decoders import make_decoder
 from tests.tools.scripts import ENVIRONMENT, ROOT
@@ -311,6 +318,76 @@ def test_a_run_that_diverged_is_worse_by_a_folders_own_metric_too(tmp_path, monk
         monkeypatch.setitem(sys.modules, "data", own)
         space = read_space(write_space(tmp_path, metric="mine"))
         assert space.sign * (honest - space.worst) > 0
+
+
+def test_a_folders_own_metric_by_the_name_of_another_keeps_its_direction_and_scale(tmp_path, monkeypatch):
+    own = Metric("accuracy", lambda labels, logits: 0.0, greater_is_better=False)
+    monkeypatch.setitem(sys.modules, "data", SimpleNamespace(METRIC=own))
+    space = read_space(write_space(tmp_path, metric="accuracy"))
+    assert space.sign == -1 and space.worst > 1000
+
+
+def test_the_metric_is_the_command_lines_then_the_spaces_then_the_presets(tmp_path):
+    preset = tmp_path / "preset.yaml"
+    preset.write_text((ROOT / "nsmc" / "configs" / "demo.yaml").read_text() + "\nmetric: log_loss\n")
+    file = ["--train_file", str(ROOT / "nsmc" / "sample" / "train.txt")]
+    for changes, options, name in (
+        ({}, [], "accuracy"),
+        ({"preset": str(preset)}, [], "log_loss"),
+        ({"preset": str(preset), "metric": "macro_f1"}, [], "macro_f1"),
+        ({"preset": str(preset), "metric": "macro_f1"}, ["--metric", "mcc"], "mcc"),
+        ({"metric": "macro_f1"}, ["--metric=mcc"], "mcc"),
+    ):
+        space = read_space(write_space(tmp_path, **changes))
+        check_options(ROOT / "nsmc", space, [*file, *options])
+        assert space.metric == name and space.sign == (-1 if name == "log_loss" else 1)
+
+
+def test_a_metric_in_the_labels_units_is_refused_where_data_py_names_it(tmp_path, monkeypatch):
+    data = space_module.load_data_module(ROOT / "nsmc")
+    monkeypatch.setattr(data, "METRIC", Metric("rmse", lambda labels, logits: 0.0), raising=False)
+    monkeypatch.setattr(space_module, "load_data_module", lambda folder: data)
+    space = read_space(write_space(tmp_path))
+    with pytest.raises(InputError, match="key metric: 'rmse': a name of a metric that has the same scale"):
+        check_options(ROOT / "nsmc", space, ["--train_file", str(ROOT / "nsmc" / "sample" / "train.txt")])
+
+
+def test_a_score_that_is_no_number_is_the_worst(tmp_path, monkeypatch):
+    space = read_space(write_space(tmp_path, metric="mcc"))
+    args = SimpleNamespace(test_file=None), SimpleNamespace(warmup_steps=0.1)
+    monkeypatch.setattr(runs_module, "task_target", lambda args: Classes(["a", "b"]))
+    runs = runs_module.Runs(tmp_path, ROOT / "nsmc", space, args, [], None)
+    monkeypatch.setattr(runs, "train", lambda stage, number, options: True)
+    (tmp_path / "finalists-0").mkdir()
+    write_json(tmp_path / "finalists-0" / "metrics.json", {"eval": {"mcc": float("nan")}})
+    assert runs.whole("finalists", 0, {}) == space.worst
+    (tmp_path / "coupled-0" / "fold0").mkdir(parents=True)
+    log = [{"eval_mcc": 0.5}, {"loss": 1.0}, {"eval_mcc": float("nan")}]
+    write_json(tmp_path / "coupled-0" / "fold0" / "fold.json", {"log_history": log})
+    assert runs.epochs(0, {}, 2) == [0.5, space.worst]
+
+
+def test_a_trial_that_was_drawn_twice_is_one_of_the_finalists_once(tmp_path):
+    coupled = {"learning_rate": [1e-4, 1e-3], "per_device_train_batch_size": [16, 32], "num_train_epochs": 3}
+    search = object.__new__(Search)
+    search.space = read_space(write_space(tmp_path, coupled=coupled, finalists=3))
+    search.casual = SimpleNamespace(prior=Prior())
+    study = optuna.create_study(direction="maximize")
+    search.studies = {"coupled": study}
+    distributions = {
+        "learning_rate": FloatDistribution(1e-4, 1e-3, log=True),
+        "per_device_train_batch_size": CategoricalDistribution([16, 32]),
+    }
+    for rate, batch, scores in ((3e-4, 16, [0.7, 0.8]), (3e-4, 16, [0.7]), (1e-4, 32, [0.5])):
+        params = {"learning_rate": rate, "per_device_train_batch_size": batch}
+        known = dict(enumerate(scores, start=1))
+        trial = create_trial(
+            state=TrialState.PRUNED, params=params, distributions=distributions, intermediate_values=known
+        )
+        study.add_trial(trial)
+    assert [len(trial.intermediate_values) for trial in search.scored()] == [2, 1]
+    cells = [tuple(cell[name] for name in search.space.axes) for cell in search.best_cells()]
+    assert len(set(cells)) == 3 and cells[0] == (3e-4, 16)
 
 
 def test_stages_which_have_settings_of_their_own_are_refused_before_anything_is_trained(tmp_path, monkeypatch):

@@ -123,6 +123,13 @@ def test_metrics_of_several_labels_are_scikit_learns():
     assert values["n"] == 39
 
 
+def test_f1_of_a_single_label_that_rows_may_have_is_that_of_the_label():
+    labels, logits = np.array([[0], [0], [1], [1]]), np.array([[-1.0], [-1], [-1], [1]])
+    values = compute_metrics(logits, labels, SeveralLabels(["spam"]))
+    for average_ in ("micro", "macro", "weighted"):
+        assert values[f"{average_}_f1"] == METRICS[f"{average_}_f1"].function(labels, logits) == pytest.approx(2 / 3)
+
+
 def test_metrics_of_numbers_are_scikit_learns_and_scipys():
     labels, found = RANDOM.normal(5, 2, 30), RANDOM.normal(5, 2, (30, 1))
     labels[0] = np.nan
@@ -194,6 +201,8 @@ def test_a_metric_that_does_not_fit_or_is_unknown_is_one_sentence_and_ones_own_i
     assert find_metric("mine", Number("x"), own) is own
     values = compute_metrics(np.zeros((2, 1)), np.ones(2), Number("x"), own)
     assert values["mine"] == 0.25
+    named = Metric("accuracy", lambda labels, logits: 0.25)  # what steers is what is shown
+    assert compute_metrics(np.eye(4), np.arange(4), Classes(NAMES), named)["accuracy"] == 0.25
 
 
 @pytest.mark.parametrize(
