@@ -25,6 +25,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from common.console import print_once
 from common.decoders.family import is_decoder, last_state
 from common.decoders.loading import options_of
+from common.decoders.segments import PairFormat
 from common.guards.first_pass import fit_model
 from common.guards.weights import load_pretrained
 from common.models import BROKEN_FILES, load_model, unavailable
@@ -48,7 +49,7 @@ CONCATENATIONS = {
 
 # Of the states (B, T, H) and the attention mask (B, T).
 SENTENCE_VECTORS = {
-    "first": lambda states, mask: states[:, 0],
+    "first": lambda states, mask: last_state(states.flip(1), mask.flip(1)),  # not of what pads in front
     "last": last_state,
     "mean": lambda states, mask: mean_over(states, mask),
 }
@@ -252,6 +253,9 @@ def load_relation_model(
     if not scratch and options.get("cls_pooling", "first") == "first" and is_decoder(encoder_config):
         options = {**options, "cls_pooling": "last"}
         print_once("cls_pooling: the first token of a decoder sees nothing but itself, going on with last")
+    elif not scratch and options.get("cls_pooling", "first") == "first" and ends_with_cls(tokenizer):
+        options = {**options, "cls_pooling": "last"}
+        print_once(f"cls_pooling: {tokenizer.cls_token} is the last token of a row, going on with last")
     if options.get("cls_pooling") == "pooler" and not has_pretrained_pooler:
         options = {**options, "cls_pooling": "first"}
         print_once(f"cls_pooling: {args.model_name_or_path} has no pretrained pooler, going on with first")
@@ -274,18 +278,31 @@ def load_encoder(args: Any) -> tuple[PreTrainedModel, bool]:
     return encoder, has_pooler(encoder) and not new
 
 
+def ends_with_cls(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the token that stands for the sentence is a row's last one, as XLNet has it."""
+    return PairFormat.of(tokenizer).suffix[-1:] == [tokenizer.cls_token_id] != [tokenizer.sep_token_id]
+
+
 @torch.no_grad()
 def initialize_tokens(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, special_tokens: Sequence[str]
 ) -> None:
     """Give each new token the mean embedding of the pieces of its text ([E1-PER]: those of "E1 PER").
 
-    transformers starts them all at nearly the same vector, where they would stay if word embeddings are frozen.
+    transformers starts them all at nearly the same vector, where they would stay if word embeddings are frozen. So
+    would those whose text is unknown to the vocabulary, or known as another's: each of these gets a vector of its own,
+    drawn as the words' are spread.
     """
     weight = model.get_input_embeddings().weight
+    mean, spread = weight.float().mean(0), weight.float().std(0)
+    taken = set()
     for token in special_tokens:
         pieces = tokenizer(token.strip("[]").replace("-", " "), add_special_tokens=False)["input_ids"]
-        weight[tokenizer.convert_tokens_to_ids(token)] = weight[pieces].mean(0)
+        known = tuple(piece for piece in pieces if piece != tokenizer.unk_token_id)
+        of_its_own = known and known not in taken
+        taken.add(known)
+        vector = weight[list(known)].mean(0) if of_its_own else mean + spread * torch.randn_like(spread)
+        weight[tokenizer.convert_tokens_to_ids(token)] = vector.to(weight.dtype)
 
 
 AutoConfig.register(RBertConfig.model_type, RBertConfig, exist_ok=True)

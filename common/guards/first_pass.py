@@ -18,6 +18,7 @@ from common.guards.weights import say
 FAILURES = (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 TOLERANCE = 1e-3  # of logits, which padding must not change
 COARSE = 0.1  # of those of rounded weights
+LOOKS_AT_THE_END = ("xlnet",)  # its classifier takes the last place of a batch
 
 
 def empty_encoder(config: PretrainedConfig, trust_remote_code: bool) -> PreTrainedModel | None:
@@ -49,14 +50,17 @@ def max_positions(config: PretrainedConfig, encoder: nn.Module | None = None) ->
 
 
 def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, encoder: nn.Module | None) -> None:
-    """Give a tokenizer the model's longest row, a token that pads, and no token types that the model does not read.
+    """Give a tokenizer the model's longest row, a token that pads, the side where the model's classifier does not look,
+    and no token types that the model does not read.
 
     Raises InputError where nothing can pad.
     """
     # because some tokenizers do not know their model's length
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_positions(config, encoder))
-    if is_decoder(config):
-        tokenizer.padding_side = "right"  # a position is the one that the row has alone
+    if config.model_type in LOOKS_AT_THE_END:
+        tokenizer.padding_side = "left"
+    elif is_decoder(config) or not getattr(config, "auto_map", None):  # what a repository's code wants, only it knows
+        tokenizer.padding_side = "right"  # a position is the one that the row has alone, and the first token is first
     if tokenizer.pad_token_id is None:
         token = choose_pad(tokenizer, config)
         if token is None:
@@ -89,7 +93,8 @@ def type_rows(encoder: nn.Module) -> int | None:
 
 
 def fit_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give a model a row of embeddings for each token that was added to the vocabulary, and outputs by name.
+    """Give a model a row of embeddings for each token that was added to the vocabulary, outputs by name, and an
+    attention that is the same for every batch.
 
     Raises InputError where the vocabulary itself is larger than the embedding, because the tokenizer is another
     model's, and where there is no such embedding.
@@ -109,6 +114,13 @@ def fit_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     fit_decoder(model, tokenizer)
+    if getattr(model.config, "attention_type", None) == "block_sparse":
+        # BigBird leaves its sparse attention for good at the first short batch: what it says of a long row would depend
+        # on whether a short one came before, and a loaded fold would say something else than the trained one
+        model.config.attention_type = "original_full"
+        for module in [each for each in model.modules() if hasattr(each, "set_attention_type")]:
+            module.set_attention_type("original_full")
+        say("block_sparse attention is left for original_full: the first short batch would end it")
     if not model.config.return_dict:
         model.config.return_dict = True
 

@@ -54,7 +54,9 @@ def label_config(label_names: Sequence[str]) -> dict[str, Any]:
     target = as_target(label_names)
     names = {"id2label": dict(enumerate(target)), "label2id": {name: i for i, name in enumerate(target)}}
     settings = target.settings()
-    return {**names, "problem_type": target.problem_type, "target": settings} if settings else names
+    # None: not that of the classifier that a run may start from
+    kind = {"problem_type": target.problem_type, "target": settings} if settings else {"problem_type": None}
+    return {**names, **kind}
 
 
 def labels_of_config(config: "PretrainedConfig") -> Classes:

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast, RobertaTokenizerFast
 
 from common.batches import LengthBatchSampler, row_lengths, token_budget_sizes
 from common.console import InputError
 from common.examples import TextExample
 from common.models import load_model, load_tokenizer
 from common.options import TextTaskArguments
-from common.text import Collator, PairFormat, find_max_length, tokenize, truncate
+from common.text import Collator, PairFormat, find_max_length, tokenize, tokenize_segments, truncate
 from common.tricks.token_budget import TokenBudgetBatchSampler
 
 LINES = [
@@ -49,6 +53,48 @@ def test_a_third_segment_follows_the_second_with_the_same_separator(bert):
     assert row["input_ids"] == [cls, 11, sep, 12, sep, 13, sep]
     assert row["token_type_ids"] == [0, 0, 0, 1, 1, 1, 1]
     assert pair_format.num_special(3) == 4
+
+
+def framed(vocabulary, **templates):
+    """A tokenizer of single characters that drops what it does not know; templates: of TemplateProcessing."""
+    own = Tokenizer(BPE(vocab={token: number for number, token in enumerate(vocabulary)}, merges=[]))
+    own.pre_tokenizer = Whitespace()
+    special = [("[CLS]", 0), ("[SEP]", 1)]
+    own.post_processor = TemplateProcessing(special_tokens=special, **templates)
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=own, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", model_input_names=names
+    )
+
+
+PAIR = "[CLS] $A [SEP] $B:1 [SEP]:1"
+TEMPLATES = {
+    "bert": {"single": "[CLS] $A [SEP]", "pair": PAIR},
+    "xlnet": {"single": "$A [SEP] [CLS]:2", "pair": "$A [SEP] $B:1 [SEP]:1 [CLS]:2"},
+}
+
+
+@pytest.mark.parametrize("vocabulary", ["ab", "좋다", "x"], ids=["letters", "korean", "one"])
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_a_row_is_what_the_tokenizer_makes_of_it_whatever_its_vocabulary_lacks(family, vocabulary):
+    tokenizer = framed(["[CLS]", "[SEP]", "[PAD]", *vocabulary], **TEMPLATES[family])
+    first, last = vocabulary[0], vocabulary[-1]
+    for segments in [[last], [first, last * 2], [last * 3, first]]:
+        row = PairFormat.of(tokenizer).join(list(tokenize_segments([TextExample("0", segments)], tokenizer).values()))
+        assert row == dict(tokenizer(*segments))
+
+
+def test_a_tokenizer_with_a_template_for_one_text_alone_puts_its_tokens_around_pairs_too():
+    tokenizer = framed(["[CLS]", "[SEP]", "[PAD]", "a", "b"], single="[CLS] $A [SEP]")
+    pair_format = PairFormat.of(tokenizer)
+    assert pair_format.join([[3]])["input_ids"] == [0, 3, 1] and pair_format.num_special(2) == 3
+    row = pair_format.join([[3, 4], [4]])
+    assert row["input_ids"] == [0, 3, 4, 1, 4, 1] and len(row["token_type_ids"]) == 6
+
+
+def test_a_tokenizer_that_reads_nothing_is_one_sentence():
+    with pytest.raises(InputError, match="reads no token"):
+        PairFormat.of(framed(["[CLS]", "[SEP]", "[PAD]"], **TEMPLATES["bert"]))
 
 
 def test_truncation_takes_from_the_context_before_the_main_segment():

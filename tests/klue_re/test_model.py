@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, BertForMaskedLM
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertTokenizerFast,
+    PreTrainedTokenizerFast,
+)
 
 from common.console import InputError
 from common.decoders.adapters import wrap
@@ -205,6 +214,32 @@ def test_the_sentences_vector_is_the_first_state_the_mean_of_all_or_the_poolers(
     assert (model.encoder.pooler is None) == (cls_pooling != "pooler")
 
 
+def test_the_sentences_vector_is_that_of_the_cls_token_where_it_stands_last_behind_padding_in_front(tmp_path, capsys):
+    """XLNet: the first place of a shorter row is padding, the first token a word."""
+    tokenizer = train_tokenizer(SENTENCES)
+    template = {"single": "$A [SEP] [CLS]:2", "pair": "$A [SEP] $B:1 [SEP]:1 [CLS]:2"}
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(special_tokens=special, **template)
+    names = {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **names)
+    small = {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24, "initializer_range": 0.5}
+    AutoModel.from_config(AutoConfig.for_model("xlnet", vocab_size=len(tokenizer), **small)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    args = TaskArguments(model_name_or_path=str(tmp_path))
+    form = entity_format()
+    tokenizer = load_tokenizer(args, [], form.special_tokens())
+    model = load_relation_model(args, LABELS, tokenizer, head_options(args, 0), form.special_tokens()).eval()
+    assert model.config.cls_pooling == "last" and "[CLS] is the last token" in capsys.readouterr().out
+    rows = tokenize(mark_and_tokenize(EXAMPLES, form, tokenizer), form, tokenizer, 64)
+    together = Collator(tokenizer)(rows)
+    assert (together["input_ids"][:, 0] == tokenizer.pad_token_id).any()
+    for pooling in ("last", "first"):
+        model.config.cls_pooling = pooling
+        with torch.no_grad():
+            alone = torch.cat([model(**Collator(tokenizer)([row])).logits for row in rows])
+            assert torch.allclose(model(**together).logits, alone, atol=1e-5)
+
+
 def test_the_mean_over_one_token_is_its_state_and_over_none_is_zero():
     states = torch.randn(3, 4, 5)
     mask = torch.tensor([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 1]])
@@ -312,16 +347,35 @@ def test_the_auto_class_loads_what_was_saved_and_a_changed_weight_changes_it(enc
 # New tokens, entity types
 
 
+def with_new_tokens(encoders, representation, words):
+    """(the word vectors of an R-BERT, its tokenizer, the new tokens) where the vocabulary is `words`."""
+    form = entity_format(entity_representation=representation)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, do_lower_case=False)
+    tokenizer.add_tokens(form.special_tokens(), special_tokens=True)
+    args = TaskArguments(model_name_or_path=str(encoders["bert"]))
+    model = load_relation_model(args, LABELS, tokenizer, {"head": "rbert"}, form.special_tokens())
+    return model.get_input_embeddings().weight, tokenizer, form.special_tokens()
+
+
 def test_new_tokens_begin_as_the_mean_of_the_pieces_of_their_text(encoders):
-    form = entity_format(entity_representation="typed_entity_marker")
-    model, tokenizer, _ = load(encoders["bert"], form)
-    weight, stored = model.get_input_embeddings().weight, load_file(encoders["bert"] / "model.safetensors")
-    assert (
-        len(weight) == len(tokenizer) == len(stored["embeddings.word_embeddings.weight"]) + 12
-    )  # 3 types, 2 entities, open and close
-    for token, text in (("[E1-PER]", "E1 PER"), ("[/E2-ORG]", "/E2 ORG")):
-        pieces = AutoTokenizer.from_pretrained(encoders["bert"])(text, add_special_tokens=False)["input_ids"]
-        assert torch.allclose(weight[tokenizer.convert_tokens_to_ids(token)], weight[pieces].mean(0))
+    words = ["E1", "E2", "PER", "ORG", "LOC", "/"]
+    weight, tokenizer, _ = with_new_tokens(encoders, "typed_entity_marker", words)
+    stored = load_file(encoders["bert"] / "model.safetensors")["embeddings.word_embeddings.weight"]
+    assert len(weight) == max(len(stored), len(tokenizer))
+    assert len(tokenizer) == 5 + len(words) + 12  # 3 types, 2 entities, open and close
+    for token, pieces in (("[E1-PER]", ["E1", "PER"]), ("[/E2-ORG]", ["/", "E2", "ORG"])):
+        pieces = tokenizer.convert_tokens_to_ids(pieces)
+        assert torch.allclose(weight[tokenizer.convert_tokens_to_ids(token)], stored[pieces].mean(0))
+
+
+@pytest.mark.parametrize("representation", ["entity_marker", "typed_entity_marker"])
+@pytest.mark.parametrize("words", [["이순신"], ["E1", "E2"]], ids=["none", "some"])
+def test_new_tokens_whose_text_the_vocabulary_does_not_know_begin_apart_as_words_do(encoders, representation, words):
+    weight, tokenizer, special_tokens = with_new_tokens(encoders, representation, words)
+    vectors = weight[tokenizer.convert_tokens_to_ids(special_tokens)]
+    apart = torch.cdist(vectors, vectors) + 9 * torch.eye(len(vectors))
+    assert vectors.isfinite().all() and apart.min() > 0.3 * torch.cdist(weight[1:6], weight[1:6]).mean()
 
 
 def test_the_embedding_of_types_is_zero_outside_of_entities_and_tells_types_apart(encoders, tmp_path):

@@ -21,6 +21,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from common.console import InputError
 from common.examples import TextExample
+from common.files import read_json, write_json
 from common.guards.first_pass import check_forward, check_pixels, empty_encoder, max_positions, type_rows
 from common.guards.weights import say
 from common.models import load_fold, load_model, load_tokenizer
@@ -64,6 +65,7 @@ FAMILIES = {
     "deberta": (SMALL | {"pos_att_type": ["p2c", "c2p"], "relative_attention": True, "position_biased_input": False}, 24),
     "deberta-v2": (SMALL | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}, 24),
     "modernbert": (SMALL | {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}, 24),
+    "big_bird": (SMALL | {"block_size": 2, "num_random_blocks": 1, "initializer_range": 0.5}, 24),
     "distilbert": (DISTIL, 24),
     "xlnet": ({"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24, "pad_token_id": 0}, None),
     "gpt2": (GPT, 24),
@@ -163,6 +165,37 @@ def test_token_types_are_not_read_as_words(folder, family, options):
 def test_relative_token_types_of_xlnet_stay(folder):
     _, tokenizer = first_pass(folder("xlnet"))
     assert max(tokenize(EXAMPLES, tokenizer, 20)[0]["token_type_ids"]) == 1
+
+
+def alone_and_together(model, tokenizer):
+    """(logits of each of EXAMPLES in a batch of its own, those in one batch)."""
+    rows = tokenize(EXAMPLES, tokenizer, 20)
+    batches = [Collator(tokenizer)(part) for part in [*([row] for row in rows), rows]]
+    with torch.no_grad():
+        *alone, together = [model.eval()(**{k: v for k, v in b.items() if k != "labels"}).logits for b in batches]
+    return torch.cat(alone), together
+
+
+@pytest.mark.parametrize(("family", "side"), [("bert", "left"), ("electra", "left"), ("xlnet", "right")])
+def test_the_padding_stands_where_the_classifier_does_not_look_whatever_the_tokenizers_files_say(folder, family, side):
+    path = folder(family)
+    settings = read_json(path / "tokenizer_config.json")
+    write_json(path / "tokenizer_config.json", {**settings, "padding_side": side})
+    assert AutoTokenizer.from_pretrained(path).padding_side == side
+    alone, together = alone_and_together(*first_pass(path))
+    assert torch.allclose(alone, together, atol=1e-6)
+
+
+def test_a_sparse_attention_that_a_short_batch_would_end_is_left_from_the_beginning(folder, tmp_path):
+    """BigBird's: else a loaded fold would read its first long batch in another way than the trained one."""
+    path = folder("big_bird")
+    model, tokenizer = first_pass(path)
+    ids = torch.randint(5, 20, (1, 24), generator=torch.Generator().manual_seed(0))
+    model.save_pretrained(path)
+    again, _ = load_fold(path, torch.device("cpu"), LABELS, ["max_length"])
+    alone_and_together(model, tokenizer)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(input_ids=ids).logits, again.eval()(input_ids=ids).logits)
 
 
 def test_a_model_that_reads_characters_is_one_sentence(tmp_path, words):

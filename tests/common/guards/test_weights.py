@@ -62,6 +62,7 @@ def test_every_target_begins_with_a_pretrained_encoder_and_with_a_run_of_another
     model.save_pretrained(tmp_path)
     again = load(tmp_path, LABELS)
     assert labels_of_config(again.config) == LABELS and type(labels_of_config(again.config)) is Classes
+    assert again.config.problem_type is None  # else pipeline() would give sigmoids, or the raw logits
     assert torch.equal(query(again), query(model))
 
 

@@ -294,7 +294,7 @@ def test_strata_of_numbers_are_tenths_and_equal_numbers_share_one():
 
 def test_a_plain_list_is_classes():
     assert as_target(["a"]).kind == "classes" and as_target(Number("x")).kind == "number"
-    assert label_config(["a"]) == {"id2label": {0: "a"}, "label2id": {"a": 0}}
+    assert label_config(["a"]) == {"id2label": {0: "a"}, "label2id": {"a": 0}, "problem_type": None}
 
 
 def test_the_order_that_quadratic_kappa_takes_is_said_where_it_may_be_that_of_the_alphabet(capsys):
