@@ -11,7 +11,7 @@ import numpy as np
 from common.console import InputError
 from common.metrics import row_log_losses
 from common.targets import Classes
-from common.targets.registry import decide
+from common.targets.registry import decide, macro_of, micro_of
 
 RESAMPLES = 200
 
@@ -43,12 +43,12 @@ def error_rate(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def macro_f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """1 - macro F1, over the classes that occur in labels or predictions."""
-    return 1 - macro_f1(*counts(decide(logits, labels), labels, logits.shape[1]))
+    return 1 - macro_of(*counts(decide(logits, labels), labels, logits.shape[1]))
 
 
 def micro_f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """1 - F1 over all decisions on several labels."""
-    return 1 - micro_f1(*counts(decide(logits, labels), labels, logits.shape[1]))
+    return 1 - micro_of(*counts(decide(logits, labels), labels, logits.shape[1]))
 
 
 def f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -92,22 +92,12 @@ def counts(predictions: np.ndarray, labels: np.ndarray, num_labels: int) -> tupl
     return hits, np.bincount(predictions, minlength=num_labels) + np.bincount(labels, minlength=num_labels)
 
 
-def macro_f1(hits: np.ndarray, both: np.ndarray) -> float:
-    """As measure() has it, of counts(); 0 where no class occurs."""
-    return float((2 * hits[both > 0] / both[both > 0]).mean()) if both.any() else 0.0
-
-
-def micro_f1(hits: np.ndarray, both: np.ndarray) -> float:
-    """The same over all classes."""
-    return float(2 * hits.sum() / max(1, both.sum()))
-
-
 def f1(hits: np.ndarray, both: np.ndarray) -> float:
-    """The same of the second class."""
+    """F1 of the second class, of counts()."""
     return float(2 * hits[1] / max(1, both[1]))
 
 
-F1 = {"macro_f1": macro_f1, "micro_f1": micro_f1, "f1": f1}
+F1 = {"macro_f1": macro_of, "micro_f1": micro_of, "f1": f1}
 
 
 def paired_gain(metric: str, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

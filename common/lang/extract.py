@@ -89,7 +89,7 @@ LIBRARIES = (
 # What is said later, from a file or as a cell.
 RECORDED = ("weights_paths",)
 # Functions that write files, in modules that speak: what they are made of is not said.
-WRITERS = {"table", "source", "long_source", "note_stages", "write_sources", "write_preset", "order_text", "as_text"}
+WRITERS = {"table", "source", "note_stages", "write_sources", "write_preset", "order_text", "as_text"}
 # Modules that write files, or --help, which is English: only what these functions of them say is translated.
 PAGES = {
     "common/blend/page.py": (),

@@ -65,18 +65,17 @@ def long_format(sample: Table, column: int, target: Target, metric: str) -> tupl
         what = f"each id has a row for each of {len(found)} values, which are not the labels (first: {strange!r:.80})"
         raise InputError(f"{sample.path}, column {header[column]}: {what}; expected {', '.join(target.names):.200}")
     function = function_per_label(sample, others, target, metric)
-    form = long_source(header[0], dict.fromkeys(others, function), header[column])
+    form = source(header[0], dict.fromkeys(others, function), header[column])
     return form, [function], f"a row for each label, named in {header[column]}; {', '.join(others)}: {function}"
 
 
-def source(id_column: str | None, columns: dict[str, str]) -> str:
+def source(id_column: str | None, columns: dict[str, str], label_column: str | None = None) -> str:
+    """label_column: of a row for each label of each id."""
     inside = ", ".join(f"{as_source(name)}: {function}" for name, function in columns.items())
-    return f"SubmissionFormat({'None' if id_column is None else as_source(id_column)}, {{{inside}}})"
-
-
-def long_source(id_column: str, columns: dict[str, str], label_column: str) -> str:
-    inside = ", ".join(f"{as_source(name)}: {function}" for name, function in columns.items())
-    return f"LongFormat({as_source(id_column)}, {{{inside}}}, label_column={as_source(label_column)})"
+    shared = f"{'None' if id_column is None else as_source(id_column)}, {{{inside}}}"
+    if label_column is None:
+        return f"SubmissionFormat({shared})"
+    return f"LongFormat({shared}, label_column={as_source(label_column)})"
 
 
 def used(function: str) -> str:

@@ -55,12 +55,20 @@ def f1_of_several(average: str, labels: np.ndarray, predictions: np.ndarray) -> 
     """The same of zeros and ones (N, C); scikit-learn takes a single column for two classes."""
     hits, rows = (labels * predictions).sum(axis=0), labels.sum(axis=0)
     both = rows + predictions.sum(axis=0)
-    if average == "micro":
-        return float(2 * hits.sum() / max(1, both.sum()))
-    values = 2 * hits / np.maximum(both, 1)
     if average == "weighted":
-        return float(values @ rows / max(1, rows.sum()))
-    return float(values[both > 0].mean()) if both.any() else 0.0
+        return float(2 * hits / np.maximum(both, 1) @ rows / max(1, rows.sum()))
+    return (micro_of if average == "micro" else macro_of)(hits, both)
+
+
+def macro_of(hits: np.ndarray, both: np.ndarray) -> float:
+    """Mean F1 of the classes that occur, 0 where none does. hits: (C,) rows in which a class is rightly predicted;
+    both: (C,) rows that are predicted to have it, and rows that have it."""
+    return float((2 * hits[both > 0] / both[both > 0]).mean()) if both.any() else 0.0
+
+
+def micro_of(hits: np.ndarray, both: np.ndarray) -> float:
+    """The same over all classes."""
+    return float(2 * hits.sum() / max(1, both.sum()))
 
 
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
