@@ -58,13 +58,16 @@ class SubmissionFormat:
 
         Call it before training: a sample that does not fit shows early. Raises InputError as read_sample_ids() does.
         """
-        sample = args.sample_submission_file
-        if not sample or examples is None:
-            return Submission(self)
-        if args.max_predict_samples:
+        sample = None if examples is None else args.sample_submission_file
+        if sample and args.max_predict_samples:
             print_once("max_predict_samples: the check against the sample submission is skipped")
+            sample = None
+        return self.fit(sample, [example.id for example in examples or ()], label_names)
+
+    def fit(self, sample: str | None, ids: Sequence[str], label_names: Sequence[str]) -> "Submission":
+        """expect() of the test rows' ids; None: without a sample."""
+        if not sample:
             return Submission(self)
-        ids = [example.id for example in examples]
         ids = read_sample_ids(sample, ids, self.column_names(label_names), self.id_column)
         sample_columns(sample, *read_table(sample), **self.cells_asked(label_names))
         return Submission(self, sample, ids)

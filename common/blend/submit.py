@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from common.console import InputError, print_once
 from common.examples import TextExample
 from common.files import read_yaml
 from common.logits import Logits
-from common.submission import Submission, SubmissionFormat, read_sample_ids
+from common.submission import Submission, SubmissionFormat
 from common.tables.answers import follows_decision
 from common.tables.long_rows import LongFormat
 
@@ -84,14 +84,7 @@ def expect_submission(
             raise InputError(f"{sample}: the runs have no test_logits.npz that could be written in its order")
         return BlendSubmission(None)
     form = format_of(data, read_yaml(paths[0] / "config.yaml"), tests[0])
-    ids = tests[0].ids.tolist()
-    if isinstance(form, LongFormat):
-        asked = SimpleNamespace(sample_submission_file=sample, max_predict_samples=None)
-        return BlendSubmission(form.expect(asked, [TextExample(row_id, []) for row_id in ids], tests[0].label_names))
-    if sample is None:
-        return BlendSubmission(Submission(form))
-    columns = form.column_names(tests[0].label_names)
-    return BlendSubmission(Submission(form, str(sample), read_sample_ids(sample, ids, columns, form.id_column)))
+    return BlendSubmission(form.fit(sample and str(sample), tests[0].ids.tolist(), tests[0].label_names))
 
 
 def format_of(data: ModuleType, config: dict, logits: Logits) -> SubmissionFormat:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.console import InputError, is_first_process, print_once
+from common.console import InputError, is_first_process
 from common.files import read_table
 from common.guards.cells import check_label
 from common.guards.samples import check_ids
@@ -36,14 +36,9 @@ class LongFormat(SubmissionFormat):
         shares = [name for name, function in self.columns.items() if function is probability]
         return SubmissionFormat(None, self.columns).kinds(label_names) | dict.fromkeys(shares, "probability")
 
-    def expect(self, args: Any, examples: Sequence | None, label_names: Sequence[str]) -> "LongSubmission":
-        """As SubmissionFormat.expect(): before training. Raises InputError for a sample that has not each id with each
-        label once."""
-        sample = args.sample_submission_file
-        if not sample or examples is None:
-            return LongSubmission(self)
-        if args.max_predict_samples:
-            print_once("max_predict_samples: the check against the sample submission is skipped")
+    def fit(self, sample: str | None, ids: Sequence[str], label_names: Sequence[str]) -> "LongSubmission":
+        """As SubmissionFormat.fit(). Raises InputError for a sample that has not each id with each label once."""
+        if not sample:
             return LongSubmission(self)
         header, rows = read_table(sample)
         names = [self.id_column, *self.column_names(label_names)]
@@ -51,8 +46,7 @@ class LongFormat(SubmissionFormat):
             raise InputError(f"{sample}, row 1: columns are {','.join(header)}, expected {','.join(names)}")
         pairs = read_pairs(sample, header, rows, header.index(self.label_column), label_names)
         by_id = sorted({nfc(row_id): (row, [row_id]) for row, row_id, _ in pairs}.items())
-        ids = sorted((example.id for example in examples), key=nfc)
-        check_ids(sample, self.id_column, [row for _, row in by_id], "the test file", ids)
+        check_ids(sample, self.id_column, [row for _, row in by_id], "the test file", sorted(ids, key=nfc))
         sample_columns(sample, header, rows, **self.cells_asked(label_names))
         return LongSubmission(self, sample, [row_id for _, row_id, _ in pairs], [c for *_, c in pairs], header[1:])
 
