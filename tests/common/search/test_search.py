@@ -89,7 +89,9 @@ def trained_epochs(folder):
         for line in path.read_text().splitlines()
     ]
     return Counter(
-        (trial, match[1]) for trial, line in lines if (match := re.search(r"'eval_accuracy'.*'epoch': '(\d+)'", line))
+        (trial, match[1])
+        for trial, line in lines
+        if (match := re.match(r" +\d+ +(\d+)/\d+ ", line))  # fold, epoch
     )
 
 
