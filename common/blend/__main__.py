@@ -2,6 +2,7 @@
 
 python -m common.blend friends runs/friends/a runs/friends/b                   # a report in blends/friends
 python -m common.blend friends RUN RUN --metric macro_f1 --tune_decision       # and offsets of the classes
+python -m common.blend my_contest RUN RUN                                      # for the METRIC of its data.py
 python -m common.blend my_contest RUN --tune_decision micro_f1                 # of several labels a row: thresholds
 python -m common.blend friends RUN RUN --sample_submission_file S.csv          # submission.csv, checked against S.csv
 
@@ -9,22 +10,25 @@ The weights of a fold's rows come from the other folds, so that what is measured
 it has not seen. Where it does not beat the plain average by two standard errors, take the average: the submission does.
 """
 
-from dataclasses import replace  # PYTHON_ARGCOMPLETE_OK
+from collections.abc import Sequence  # PYTHON_ARGCOMPLETE_OK
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from common.blend.runs import Runs, load_runs, told_runs
-from common.blend.scores import LOSSES, check_score, paired_gain, scores_of
+from common.blend.scores import SCORES, Score, find_score, scores_of
 from common.blend.selection import bagged_weights, blend, cross_fit
 from common.blend.submit import expect_submission, test_logits
 from common.console import ArgumentParser, InputError, print_once, run_main
-from common.files import write_json
+from common.files import read_yaml, write_json
 from common.guards.terminal import columns_of, padded, told
 from common.logits import Logits
 from common.options.checks import check_folder
 from common.options.task_module import load_data_module
+from common.targets import Metric
 
 
 def main() -> None:
@@ -37,24 +41,27 @@ def main() -> None:
         help="finished runs of it with the same folds; one alone with --tune_decision",
     )
     parser.add_argument("--output_dir", type=Path, help="default: blends/<task>, with -2, -3, ... where that exists")
-    parser.add_argument("--metric", choices=list(LOSSES), default="log_loss", help="what the weights are chosen for")
+    parser.add_argument(
+        "--metric",
+        help="what the weights are chosen for; default: the runs' or the folder's, else log_loss, of a number rmse",
+    )
     parser.add_argument("--bags", type=int, default=20, help="bags of rows and runs whose weights are averaged")
     parser.add_argument("--seed", type=int, default=0, help="of the bags")
     parser.add_argument(
         "--tune_decision",
         nargs="?",
-        const="macro_f1",
-        choices=[name for name in LOSSES if name != "log_loss"],
-        help="offsets of the classes (two classes: a threshold; several labels: one each) for this score; "
-        "default: macro_f1",
+        const="",
+        metavar="METRIC",
+        help="offsets of the classes (two classes: a threshold; several labels: one each) for this metric; "
+        "default: --metric where that is of decisions, else macro_f1",
     )
     parser.add_argument("--sample_submission_file", type=Path, help="the submission is checked against it")
     args = parser.parse_args()
     # matplotlib and scikit-learn are imported only now: --help answers at once
-    from common.blend.decision import cross_fit_offsets, tune_offsets
+    from common.blend.decision import cross_fit_offsets, find_decision_score, tune_offsets
     from common.blend.page import write_page
 
-    if len(args.runs) < 2 and not args.tune_decision:
+    if len(args.runs) < 2 and args.tune_decision is None:
         raise InputError(f"{args.runs[0]}: is one run, two or more were expected, or --tune_decision")
     if args.bags < 1 or args.seed < 0:
         raise InputError("bags must be 1 or more, seed 0 or more")
@@ -62,43 +69,38 @@ def main() -> None:
     task = args.task.resolve().name
     folder = choose_output(args.output_dir, task)
     runs = load_runs(args.runs, task)
-    target = runs.logits[0].label_names
-    check_score("metric", args.metric, target)
-    if args.tune_decision:
-        check_score("tune_decision", args.tune_decision, target)
+    score, own = choose_score(args, data, runs)
+    tuned_for = None if args.tune_decision is None else find_decision_score(args.tune_decision, runs.target, own)
     tests = test_logits(args.runs, runs)
     submission = expect_submission(data, args.runs, tests, args.sample_submission_file)
 
-    loss = LOSSES[args.metric]
-    options = loss, args.bags, args.seed
+    options = score, args.bags, args.seed
     first = runs.logits[0]
     several = len(args.runs) > 1
     average = replace(first, logits=blend(runs.stack, equal_weights(runs))) if several else first
     blended, of_folds = cross_fit(runs.stack, runs.labels, runs.folds, *options)
     candidates = dict(zip(runs.names, runs.logits, strict=True))
     candidates |= {"average": average, "blend": replace(first, logits=blended)} if several else {}
-    table = score_table(candidates, average)
-    takes_blend = several and beats(table["blend"][f"{args.metric}_gain"])
+    shown = scores_of(runs.target, score)
+    table = score_table(candidates, average, shown)
+    takes_blend = several and beats(table["blend"][f"{score.name}_gain"])
     weights = bagged_weights(runs.stack, runs.labels, *options) if takes_blend else equal_weights(runs)
     chosen = candidates["blend"] if takes_blend else average
-    notes = [verdict(table, args.metric, takes_blend), command_line(args, weights)] if several else []
+    notes = [verdict(table, score.name, takes_blend), command_line(args, weights)] if several else []
 
     if told := told_runs(args.runs):
         notes.append(f"{', '.join(told)}: had out-of-fold soft labels, so their scores here and weights are optimistic")
-    offsets = np.zeros(len(first.label_names))
-    if args.tune_decision:
-        logits = blend(runs.stack, weights)
-        tuned = replace(chosen, logits=cross_fit_offsets(chosen.logits, runs.labels, runs.folds, args.tune_decision))
-        gain = paired_gain(args.tune_decision, tuned.logits, chosen.logits, runs.labels)
+    offsets = np.zeros(len(runs.target))
+    if tuned_for:
+        tuned = replace(chosen, logits=cross_fit_offsets(chosen.logits, runs.labels, runs.folds, tuned_for))
+        gain = tuned_for.gain(tuned.logits, chosen.logits, runs.labels)
         if beats(gain):
-            offsets = tune_offsets(logits, runs.labels, args.tune_decision)
-        notes.append(decision_verdict(gain, args.tune_decision, offsets, first))
-        table |= score_table({"tuned decision": tuned}, average)
+            offsets = tune_offsets(blend(runs.stack, weights), runs.labels, tuned_for)
+        notes.append(decision_verdict(gain, tuned_for.name, offsets, first))
+        table |= score_table({"tuned decision": tuned}, average, shown)
 
-    for line in lines_of(table):
+    for line in [*lines_of(table), *notes]:
         print_once(line)
-    for note in notes:
-        print_once(note)
     chosen.save(folder / "oof_logits.npz")
     if tests:
         logits = replace(tests[0], logits=blend(np.stack([part.logits for part in tests]), weights))
@@ -106,11 +108,21 @@ def main() -> None:
         submission.write(folder / "submission.csv", logits, offsets)
         print_once(f"{folder / 'submission.csv'}: {len(logits.ids)} rows")
     record = {"task": task, "runs": [str(path.resolve()) for path in args.runs], "weights": weights.tolist()}
-    record |= {"metric": args.metric, "takes": "blend" if takes_blend else "average", "scores": table}
+    record |= {"metric": score.name, "takes": "blend" if takes_blend else "average", "scores": table}
     record |= {"weights_of_folds": of_folds.tolist(), "offsets": offsets.tolist()}
     write_page(folder, task, runs, lines_of(table, markdown=True), notes, weights, of_folds)
     write_json(folder / "blend.json", record)  # last: with it the folder is whole
     print_once(f"report {folder / 'report.md'}")
+
+
+def choose_score(args: Any, data: ModuleType, runs: Runs) -> tuple[Score, Metric | None]:
+    """What the weights are for, and the folder's own metric: --metric, else the metric of the first run, else data.py's
+    METRIC, else the first of SCORES. Raises InputError for one that is not defined for the target."""
+    declared = getattr(data, "METRIC", None)
+    own = declared if isinstance(declared, Metric) else None
+    said = [args.metric, read_yaml(args.runs[0] / "config.yaml").get("metric"), own.name if own else declared]
+    name = next((name for name in said if name), SCORES[runs.target.kind][0])
+    return find_score(name, runs.target, own), own
 
 
 def choose_output(given: Path | None, task: str) -> Path:
@@ -131,20 +143,14 @@ def equal_weights(runs: Runs) -> np.ndarray:
     return np.full(len(runs.names), 1 / len(runs.names))
 
 
-def compute_scores(logits: Logits) -> dict[str, float]:
-    """scores_of() its target."""
-    losses = {key: LOSSES[key](logits.logits, logits.labels) for key in scores_of(logits.label_names)}
-    return {key: loss if key == "log_loss" else 1 - loss for key, loss in losses.items()}
-
-
-def score_table(candidates: dict[str, Logits], average: Logits) -> dict[str, dict[str, Any]]:
+def score_table(candidates: dict[str, Logits], average: Logits, shown: Sequence[Score]) -> dict[str, dict[str, Any]]:
     """Name -> its scores, and `<score>_gain`: by how much it is better than the average, with the standard error of
     this over the same rows."""
     table = {}
     for name, logits in candidates.items():
+        scores = {score.name: score.value(logits.logits, logits.labels) for score in shown}
         pair = logits.logits, average.logits, average.labels
-        scores = compute_scores(logits)
-        gains = {f"{key}_gain": paired_gain(key, *pair) for key in scores if logits is not average}
+        gains = {f"{score.name}_gain": score.gain(*pair) for score in shown if logits is not average}
         table[name] = {**scores, **gains}
     return table
 

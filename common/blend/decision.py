@@ -2,38 +2,76 @@
 several labels a row, a threshold of each.
 
 One offset a class, or for two classes the threshold of the second. Chosen by coordinate ascent; the step of one class
-is exact, because the score only changes where a row changes its label. Each fold's come from the other folds.
+is exact for the commonest metrics, because these only change where a row changes its label, and the best of TRIES for
+others. Each fold's come from the other folds.
 """
 
 import numpy as np
 from scipy.special import log_softmax
 
-from common.blend.scores import LOSSES, counts
+from common.blend.scores import Score, counts, find_score
+from common.console import InputError
+from common.targets import Classes, Metric
 
 MAX_PASSES = 10
+TRIES = 50
+EXACT = ("accuracy", "exact_match", "macro_f1", "micro_f1", "f1")
+OF_PROBABILITIES = ("log_loss", "auc", "average_precision")
 
 
-def tune_offsets(logits: np.ndarray, labels: np.ndarray, metric: str) -> np.ndarray:
+def find_decision_score(name: str, target: Classes, own: Metric | None = None) -> Score:
+    """What a decision is tuned for; an empty name: own, or where that is none of decisions macro F1. Raises InputError
+    for a target without a decision or a metric that does not look at it."""
+    if target.kind == "number":
+        raise InputError("tune_decision: the target is a number, about which nothing is decided")
+    fitting = own is not None and own.name not in OF_PROBABILITIES
+    score = find_score(name or (own.name if fitting else "macro_f1"), target, own)
+    if score.name in OF_PROBABILITIES and not score.is_own:
+        raise InputError(f"tune_decision: {score.name} is of probabilities, expected a metric of what is decided")
+    return score
+
+
+def tune_offsets(logits: np.ndarray, labels: np.ndarray, score: Score) -> np.ndarray:
     """(C,) offsets, the first class's 0, with which the likeliest label has the best score on these rows.
 
-    logits: (N, C). labels: (N,); metric: accuracy, macro_f1 or, of two classes, f1. Of several labels a row, (N, C):
-    offsets of all logits, for exact_match, macro_f1 or micro_f1. Not better than none: zeros.
+    logits: (N, C). labels: (N,); of several labels a row, (N, C): offsets of all logits. Not better than none: zeros.
     """
     scores = to_scores(logits, labels)
     several = labels.ndim == 2
     num_labels = scores.shape[1]
     offsets = np.zeros(num_labels)
-    best = 1 - LOSSES[metric](scores, labels)
+    best = -score.loss(scores, labels)
     for _ in range(MAX_PASSES):
         before = best
         for c in range(1 if num_labels == 2 and not several else 0, num_labels):
-            offset, score = (best_threshold if several else best_offset)(scores + offsets, labels, c, metric)
-            if score > best + 1e-12:
+            offset, value = best_step(scores + offsets, labels, c, score)
+            if value > best + 1e-12:
                 offsets[c] += offset
-                best = score
+                best = value
         if best == before:
             break
     return offsets if several else offsets - offsets[0]
+
+
+def best_step(scores: np.ndarray, labels: np.ndarray, c: int, score: Score) -> tuple[float, float]:
+    """(what to add to column c, the score then, turned round where less of it is better)."""
+    several = labels.ndim == 2
+    if score.name in EXACT and not score.is_own:
+        return (best_threshold if several else best_offset)(scores, labels, c, score.name)
+    margins = np.sort(-scores[:, c] if several else without(scores, c).max(axis=1) - scores[:, c])
+    cuts = np.unique(np.quantile(margins, np.linspace(0, 1, TRIES)))
+    column = np.eye(scores.shape[1])[c]
+    values = np.array([-score.loss(scores + cut * column, labels) for cut in cuts])
+    good = np.flatnonzero(values >= values.max() - 1e-12)
+    best = good[np.argmin(np.abs(cuts[good]))]
+    return float(cuts[best]), float(values[best])
+
+
+def without(scores: np.ndarray, c: int) -> np.ndarray:
+    """(N, C) with minus infinity in column c."""
+    others = scores.copy()
+    others[:, c] = -np.inf
+    return others
 
 
 def to_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -71,8 +109,7 @@ def best_offset(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> 
     From an offset of minus infinity upwards the rows turn to class c one after the other, by their margins.
     """
     num_rows, num_labels = scores.shape
-    others = scores.copy()
-    others[:, c] = -np.inf
+    others = without(scores, c)
     predictions = others.argmax(axis=1)
     margins = others.max(axis=1) - scores[:, c]
     order = np.argsort(margins, kind="stable")
@@ -87,7 +124,7 @@ def best_offset(scores: np.ndarray, labels: np.ndarray, c: int, metric: str) -> 
     gained[turned, c] = 1
     hits[turned, c] = labels[order] == c
     hits = hits.cumsum(axis=0)
-    if metric == "accuracy":
+    if metric in ("accuracy", "exact_match", "micro_f1"):  # of one class a row they are the same
         values = hits.sum(axis=1) / num_rows
     elif metric == "f1":  # of the second of two classes
         values = 2 * hits[:, 1] / np.maximum(1, gained[:, 1].cumsum() + (labels == 1).sum())
@@ -112,10 +149,10 @@ def least_change(margins: np.ndarray, values: np.ndarray) -> tuple[float, float]
     return float(cuts[cut]), float(values[cut])
 
 
-def cross_fit_offsets(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, metric: str) -> np.ndarray:
+def cross_fit_offsets(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, score: Score) -> np.ndarray:
     """to_scores() with the offsets that the rows of the other folds give."""
     shifted = to_scores(logits, labels)
     for fold in np.unique(folds):
         inside = folds == fold
-        shifted[inside] += tune_offsets(logits[~inside], labels[~inside], metric)
+        shifted[inside] += tune_offsets(logits[~inside], labels[~inside], score)
     return shifted

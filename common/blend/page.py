@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.blend.runs import Runs
-from common.blend.scores import row_errors, row_losses
+from common.blend.scores import residuals, row_errors, row_losses
 from common.files import atomic_write
 from common.report.run_page import STYLE, escape, save_plot, table
 
@@ -53,42 +53,59 @@ def write_page(
 def likeness(folder: Path, runs: Runs) -> list[str]:
     """Markdown lines: how alike the errors of the runs are; their plot is written."""
     correlations = error_correlations(runs)
+    is_number = runs.target.kind == "number"
+    what = "residuals" if is_number else "log losses"
+    below = (
+        "root mean square of the difference between two runs (below it; on it, of one run's own residuals)"
+        if is_number
+        else "share of the rows that both runs have wrong (below it; on it, one run's own)"
+    )
     lines = [
         "## How alike the errors are",
         "",
-        "Correlation of the rows' log losses (the plot, and the table above its diagonal) and share of the rows that "
-        "both runs have wrong (below it; on it, one run's own). Runs that err on other rows gain more by a blend.",
+        f"Correlation of the rows' {what} (the plot, and the table above its diagonal) and {below}. Runs that err on "
+        "other rows gain more by a blend.",
         "",
-        *table(["", *runs.names], matrix_rows(runs.names, correlations, shared_errors(runs))),
+        *table(["", *runs.names], matrix_rows(runs.names, correlations, (differences if is_number else shares)(runs))),
         "",
     ]
     with matplotlib.rc_context(STYLE):
-        return [*lines, save_plot(folder, "error_correlation", plot_correlations(runs.names, correlations)), ""]
+        return [*lines, save_plot(folder, "error_correlation", plot_correlations(runs.names, correlations, what)), ""]
 
 
 def error_correlations(runs: Runs) -> np.ndarray:
-    """(R, R) Pearson correlation of the rows' log losses; 0 for a run whose loss is the same in all rows."""
-    losses = np.array([row_losses(part.logits, runs.labels) for part in runs.logits])
+    """(R, R) Pearson correlation of the rows' log losses, of a number of the residuals; 0 for a run where these are the
+    same in all rows."""
+    of_rows = residuals if runs.target.kind == "number" else row_losses
+    losses = np.array([of_rows(part.logits, runs.labels) for part in runs.logits])
     centred = losses - losses.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
     products = np.outer(norms, norms)
     return np.divide(centred @ centred.T, products, out=np.zeros_like(products), where=products > 0)
 
 
-def shared_errors(runs: Runs) -> np.ndarray:
-    """(R, R) share of the rows that both runs have wrong."""
+def shares(runs: Runs) -> list[list[str]]:
+    """R x R shares of the rows that both runs have wrong."""
     wrong = np.array([row_errors(part.logits, runs.labels) for part in runs.logits], dtype=np.float64)
-    return wrong @ wrong.T / len(runs.labels)
+    return [[f"{share:.1%}" for share in row] for row in wrong @ wrong.T / len(runs.labels)]
 
 
-def matrix_rows(names: Sequence[str], correlations: np.ndarray, both: np.ndarray) -> list[list[str]]:
-    """Cells of the table: correlations above the diagonal, shares from it downwards."""
+def differences(runs: Runs) -> list[list[str]]:
+    """R x R root mean square differences of two runs' numbers; on the diagonal, of one run's from the labels."""
+    found = runs.stack[:, :, 0].astype(np.float64)  # (R, N)
+    squares = ((found[:, None] - found) ** 2).mean(axis=2)
+    np.fill_diagonal(squares, ((found - runs.labels) ** 2).mean(axis=1))
+    return [[f"{root:.4g}" for root in row] for row in np.sqrt(squares)]
+
+
+def matrix_rows(names: Sequence[str], correlations: np.ndarray, below: list[list[str]]) -> list[list[str]]:
+    """Cells of the table: correlations above the diagonal, `below` from it downwards."""
     size = range(len(names))
-    return [[names[i], *(f"{correlations[i, j]:.3f}" if j > i else f"{both[i, j]:.1%}" for j in size)] for i in size]
+    return [[names[i], *(f"{correlations[i, j]:.3f}" if j > i else below[i][j] for j in size)] for i in size]
 
 
-def plot_correlations(names: Sequence[str], correlations: np.ndarray) -> Figure:
-    """A square per pair of runs, its number in it."""
+def plot_correlations(names: Sequence[str], correlations: np.ndarray, what: str) -> Figure:
+    """A square per pair of runs, its number in it. what: is correlated."""
     side = 0.8 * len(names) + 2.5  # inches
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
@@ -100,5 +117,5 @@ def plot_correlations(names: Sequence[str], correlations: np.ndarray) -> Figure:
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="correlation of the rows' log losses")
+    figure.colorbar(image, ax=axes, shrink=0.7, label=f"correlation of the rows' {what}")
     return figure

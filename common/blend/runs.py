@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.blend.scores import SCORES
 from common.console import InputError, print_once
 from common.files import read_json, read_yaml
 from common.guards.manifest import check_fold
 from common.guards.spelling import nfc
 from common.logits import Logits
+from common.targets import Classes
 from common.targets.classes import known_rows
 
 
@@ -31,8 +31,12 @@ class Runs:
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) int64; (N, C) of several labels."""
+        """(N,) int64; (N, C) of several labels; (N,) float64 of a number."""
         return self.logits[0].labels
+
+    @property
+    def target(self) -> Classes:
+        return self.logits[0].label_names
 
 
 def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
@@ -43,8 +47,6 @@ def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
     for path in map(Path, paths):
         check_task(path, task)
         part = Logits.load(oof_file(path))
-        if part.label_names.kind not in SCORES:
-            raise InputError(f"{path}: predicts {part.label_names.kind}; blends are of one or several labels a row")
         if parts:
             part = like_first(part, parts[0], path, paths[0])
         fold = fold_of_rows(path, part.ids)

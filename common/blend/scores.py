@@ -1,21 +1,83 @@
-"""What runs are blended for, and how much better one is than another on the same rows.
-
-Labels are (N,), one of C classes a row, or (N, C) zeros and ones, several labels a row: a label is predicted where its
-logit is above 0.
-"""
+"""What runs are blended for, and how much better one is than another on the same rows."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from common.console import InputError
 from common.metrics import row_log_losses
-from common.targets import Classes
-from common.targets.registry import decide, macro_of, micro_of
+from common.targets import Classes, Metric
+from common.targets.registry import METRICS, decide, find_metric, macro_of, micro_of
 
 RESAMPLES = 200
+# of a target's kind, in the order of the table; the first is what a blend is for where no metric was chosen
+SCORES = {
+    "classes": ("log_loss", "accuracy", "macro_f1"),
+    "ordered": ("log_loss", "accuracy", "quadratic_kappa", "mae"),
+    "several": ("log_loss", "exact_match", "micro_f1", "macro_f1"),
+    "number": ("rmse", "mae", "pearson", "spearman"),
+}
 
-Loss = Callable[[np.ndarray, np.ndarray], float]  # logits (N, C), labels -> lower is better
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of logits, of which there are (N, C), against labels in the shape that the metric's target has.
+
+    rows: (logits, labels) -> (N,) losses, where the metric is their mean, or 1 - their mean; None: it is no mean.
+    is_own: it is the folder's, of which only its function is known.
+    """
+
+    metric: Metric
+    rows: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    is_own: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.metric.name
+
+    def value(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        return float(self.metric.function(labels, logits.astype(np.float64)))
+
+    def loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """value(), turned round where more of it is better."""
+        value = self.value(logits, labels)
+        return -value if self.metric.greater_is_better else value
+
+    def gain(self, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """By how much logits a are better than b on the same rows, and the standard error of this: that of a mean of N
+        independent differences; where the metric is no mean, the standard deviation over RESAMPLES of the rows."""
+        if self.rows is not None:
+            gains = self.rows(b, labels).astype(np.float64) - self.rows(a, labels)
+            return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+        generator = np.random.default_rng(0)
+        drawn = []
+        for _ in range(RESAMPLES):
+            rows = generator.integers(len(labels), size=len(labels))
+            drawn.append(self.loss(b[rows], labels[rows]) - self.loss(a[rows], labels[rows]))
+        return self.loss(b, labels) - self.loss(a, labels), float(np.std(drawn, ddof=1))
+
+
+def find_score(name: str, target: Classes, own: Metric | None = None) -> Score:
+    """The score of a metric's name. own: the folder's metric. Raises InputError as find_metric() does."""
+    return score_of(find_metric(name, target, own))
+
+
+def score_of(metric: Metric) -> Score:
+    """The score of a metric, of common/targets/registry.py or a folder's own."""
+    name = metric.name
+    if metric is not METRICS.get(name):
+        return Score(metric, is_own=True)
+    if name in COUNTED:
+        return Score(Metric(name, of_counts(COUNTED[name])))
+    return Score(metric, ROWS.get(name))
+
+
+def scores_of(target: Classes, chosen: Score) -> list[Score]:
+    """Those of the table: SCORES, of two classes F1 of the second, and the chosen one."""
+    names = list(SCORES[target.kind])
+    if target.kind == Classes.kind and len(target) == 2:
+        names.append("f1")
+    return [*(find_score(name, target) for name in names if name != chosen.name), chosen]
 
 
 def row_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -31,56 +93,14 @@ def row_errors(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return wrong.reshape(len(labels), -1).any(axis=1)
 
 
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of row_losses()."""
-    return float(row_losses(logits, labels).mean())
+def residuals(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) prediction - label: of a number, or in classes."""
+    return (logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)) - labels
 
 
-def error_rate(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - accuracy, 1 - exact match."""
-    return float(row_errors(logits, labels).mean())
-
-
-def macro_f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - macro F1, over the classes that occur in labels or predictions."""
-    return 1 - macro_of(*counts(decide(logits, labels), labels, logits.shape[1]))
-
-
-def micro_f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - F1 over all decisions on several labels."""
-    return 1 - micro_of(*counts(decide(logits, labels), labels, logits.shape[1]))
-
-
-def f1_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """1 - F1 of the second of two classes."""
-    return 1 - f1(*counts(decide(logits, labels), labels, logits.shape[1]))
-
-
-LOSSES: dict[str, Loss] = {
-    "log_loss": log_loss,
-    "accuracy": error_rate,
-    "exact_match": error_rate,
-    "macro_f1": macro_f1_loss,
-    "micro_f1": micro_f1_loss,
-    "f1": f1_loss,
-}
-# of a target's kind, in the order of the table
-SCORES = {
-    "classes": ("log_loss", "accuracy", "macro_f1"),
-    "several": ("log_loss", "exact_match", "micro_f1", "macro_f1"),
-}
-
-
-def scores_of(target: Classes) -> tuple[str, ...]:
-    """SCORES; of two classes F1 of the second, too."""
-    names = SCORES[target.kind]
-    return (*names, "f1") if target.kind == Classes.kind and len(target) == 2 else names
-
-
-def check_score(option: str, name: str, target: Classes) -> None:
-    """Raise InputError for a score that the runs' target does not have."""
-    if name not in (names := scores_of(target)):
-        raise InputError(f"{option}: {name} is none of these runs' scores, expected one of {', '.join(names)}")
+def row_distances(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) absolute residuals()."""
+    return np.abs(residuals(logits, labels))
 
 
 def counts(predictions: np.ndarray, labels: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,30 +112,21 @@ def counts(predictions: np.ndarray, labels: np.ndarray, num_labels: int) -> tupl
     return hits, np.bincount(predictions, minlength=num_labels) + np.bincount(labels, minlength=num_labels)
 
 
-def f1(hits: np.ndarray, both: np.ndarray) -> float:
+def of_counts(score: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A metric from counts(): scikit-learn's function takes a hundred times as long."""
+    return lambda labels, logits: score(*counts(decide(logits, labels), labels, logits.shape[1]))
+
+
+def second_f1(hits: np.ndarray, both: np.ndarray) -> float:
     """F1 of the second class, of counts()."""
     return float(2 * hits[1] / max(1, both[1]))
 
 
-F1 = {"macro_f1": macro_of, "micro_f1": micro_of, "f1": f1}
-
-
-def paired_gain(metric: str, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """By how much logits a (N, C) are better than b on the same rows, and the standard error of this.
-
-    metric: a key of LOSSES. The error is that of a mean of N independent differences; of an F1 the standard deviation
-    over RESAMPLES of the rows.
-    """
-    if metric not in F1:
-        of_rows = row_losses if metric == "log_loss" else row_errors
-        gains = of_rows(b, labels).astype(np.float64) - of_rows(a, labels)
-        return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
-    score = F1[metric]
-    predictions = [decide(part, labels) for part in (a, b)]
-
-    def better(rows: np.ndarray) -> float:
-        return float(np.subtract(*[score(*counts(part[rows], labels[rows], a.shape[1])) for part in predictions]))
-
-    generator = np.random.default_rng(0)
-    drawn = [better(generator.integers(len(labels), size=len(labels))) for _ in range(RESAMPLES)]
-    return better(np.arange(len(labels))), float(np.std(drawn, ddof=1))
+COUNTED = {"macro_f1": macro_of, "micro_f1": micro_of, "f1": second_f1}
+ROWS = {
+    "log_loss": row_losses,
+    "accuracy": row_errors,
+    "exact_match": row_errors,
+    "mae": row_distances,
+    "mse": lambda logits, labels: residuals(logits, labels) ** 2,
+}

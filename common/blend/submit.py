@@ -27,6 +27,8 @@ class TunedFormat(SubmissionFormat):
 
     def cells(self, logits: Logits) -> dict[str, Sequence]:
         cells = super().cells(logits)
+        if not self.offsets.any():
+            return cells
         scores = to_scores(logits.logits, logits.labels)
         shifted = super().cells(replace(logits, logits=scores + self.offsets))
         return {**cells, **{name: shifted[name] for name in self.tuned_columns(logits.label_names)}}

@@ -52,9 +52,10 @@ def together(again: str) -> Iterator[None]:
     watch_signals(again)
     try:
         yield
-    except (InputError, Stopped):
-        raise
-    except Exception as error:
+    except BaseException as error:
+        ignore_signals()  # the launcher's SIGTERM would interrupt what says why this process ends
+        if isinstance(error, (InputError, Stopped)) or not isinstance(error, Exception):
+            raise
         reason = lost(error)
         if reason is None:
             speaks_first()  # the traceback says it
@@ -104,6 +105,13 @@ def watch_signals(again: str) -> None:
     threading.Thread(target=end_late, args=(read, again), daemon=True).start()
 
 
+def ignore_signals() -> None:
+    """A process on its way out has nothing left to be interrupted."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def forget_signals() -> None:
     """A forked worker has no pipe of its own, and ends as it always did."""
     if threading.current_thread() is threading.main_thread():
@@ -127,9 +135,7 @@ def leave_group() -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     ending = sys.exception()
     leaving = threading.Thread(target=distributed.destroy_process_group, daemon=True)
     leaving.start()

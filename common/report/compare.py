@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.blend.runs import like_first, short_names
-from common.blend.scores import LOSSES, paired_gain
+from common.blend.scores import score_of
 from common.console import InputError
 from common.guards.manifest import read_sealed
 from common.logits import Logits
@@ -21,7 +21,6 @@ from common.report.number_page import tenths
 from common.report.run_files import RunFiles, read_run, sha256_of
 from common.report.run_page import COUNTS, mean_and_error
 from common.report.several_page import label_scores
-from common.search.differences import bootstrap_difference
 from common.targets import Classes, Metric
 from common.targets.classes import known_rows
 from common.targets.registry import METRICS, OF_CLASSES, decide
@@ -189,9 +188,7 @@ def metrics_of(comparison: Comparison) -> tuple[list[Metric], list[str]]:
 
 def better_by(metric: Metric, first: Logits, other: Logits) -> tuple[float, float]:
     """By how much the other is better than the first, and the standard error of this. Lower losses are better."""
-    if metric is METRICS.get(metric.name) and metric.name in LOSSES and first.label_names.kind in OF_CLASSES:
-        return paired_gain(metric.name, other.logits, first.logits, first.labels)
-    return bootstrap_difference(metric.name, other, first)
+    return score_of(metric).gain(other.logits, first.logits, first.labels)
 
 
 def verdict(gain: tuple[float, float]) -> str:

@@ -25,7 +25,7 @@ from common.logits import Logits
 from common.options.args import resolved_config
 from common.run import FREE
 from common.search.casual import DEPTH, CasualPruner, CasualSampler, Hill, Prior
-from common.search.differences import bootstrap_difference
+from common.search.differences import paired_difference
 from common.search.journal import mend_journal
 from common.search.runs import Runs
 from common.search.space import EPOCHS, Space
@@ -191,13 +191,12 @@ class Search:
         return values[best]
 
     def difference(self, a: FrozenTrial, b: FrozenTrial) -> tuple[float, float]:
-        """How much better a's score is than b's on the same rows, and the standard error of this (bootstrap over
-        rows)."""
+        """How much better a's score is than b's on the same rows, and the standard error of this."""
         key = a.number, b.number
         if key not in self.differences:  # the report of every epoch asks for them
             paths = [self.runs.folder("independent", number) / "eval_logits.npz" for number in key]
             if all(path.exists() for path in paths):
-                self.differences[key] = bootstrap_difference(self.space.metric, *map(Logits.load, paths))
+                self.differences[key] = paired_difference(self.space.metric, *map(Logits.load, paths))
             else:  # one diverged
                 self.differences[key] = self.space.sign * (a.value - b.value), 0.0
         return self.differences[key]

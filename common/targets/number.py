@@ -100,19 +100,11 @@ class Number(Classes):
         """
         logits, labels = only_known(logits, labels)
         found = logits[:, 0]
-        errors = found - labels
-        mse = float(np.mean(errors**2))
-        variance = 0.0 if is_constant(labels) else float(labels.var())
         return {
-            "rmse": mse**0.5,
-            "mae": float(np.abs(errors).mean()),
-            "standard_error": float(np.abs(errors).std() / np.sqrt(len(labels))),
-            "mse": mse,
-            "r2": 1 - mse / variance if variance else 0.0,
-            "pearson": correlation(labels, found),
-            "spearman": correlation(ranks(labels), ranks(found)),
+            **{name: function(labels, found) for name, function in MEASURES.items()},
+            "standard_error": float(np.abs(found - labels).std() / np.sqrt(len(labels))),
             "label_mean": float(labels.mean()),
-            "label_std": variance**0.5,
+            "label_std": variance(labels) ** 0.5,
             "n": len(labels),
         }
 
@@ -135,6 +127,21 @@ def is_constant(values: np.ndarray) -> bool:
     return bool((values == values[:1]).all())
 
 
+def variance(values: np.ndarray) -> float:
+    """Of (N,), exactly 0 where they are all the same."""
+    return 0.0 if is_constant(values) else float(values.var())
+
+
+def mse(labels: np.ndarray, found: np.ndarray) -> float:
+    return float(np.mean((found - labels) ** 2))
+
+
+def r2(labels: np.ndarray, found: np.ndarray) -> float:
+    """0 where the labels are all the same."""
+    spread = variance(labels)
+    return 1 - mse(labels, found) / spread if spread else 0.0
+
+
 def ranks(values: np.ndarray) -> np.ndarray:
     """(N,) ranks from 1, the mean of equal ones."""
     from scipy.stats import rankdata
@@ -147,3 +154,14 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     if is_constant(a) or is_constant(b):
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
+
+
+# labels (N,), numbers (N,)
+MEASURES = {
+    "rmse": lambda labels, found: mse(labels, found) ** 0.5,
+    "mae": lambda labels, found: float(np.abs(found - labels).mean()),
+    "mse": mse,
+    "r2": r2,
+    "pearson": correlation,
+    "spearman": lambda labels, found: correlation(ranks(labels), ranks(found)),
+}

@@ -7,17 +7,18 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
 import common.blend.__main__ as command
 from common.blend.decision import best_offset, best_threshold, cross_fit_offsets, tune_offsets
-from common.blend.scores import LOSSES, SCORES, macro_f1_loss, paired_gain, scores_of
+from common.blend.scores import SCORES, find_score, scores_of
 from common.blend.selection import bagged_weights, blend, cross_fit, select
 from common.blend.submit import BlendSubmission
 from common.console import InputError
 from common.logits import Logits
 from common.submission import Submission, SubmissionFormat, most_likely_label, probability
-from common.targets import Classes, SeveralLabels
+from common.targets import Classes, Number, Ordered, SeveralLabels
 from tests.tools.scripts import ROOT
 
 LABELS = ["0", "1"]
@@ -25,6 +26,15 @@ NAMES = {
     "nsmc": LABELS,
     "friends": ["anger", "disgust", "fear", "joy", "neutral", "non-neutral", "sadness", "surprise"],
 }
+
+
+CLASSES = Classes(["no", "yes"])
+
+
+def loss_of(name, logits, labels, target=CLASSES):
+    """The loss of a metric, of which more is better, as 1 - it."""
+    score = find_score(name, target)
+    return score.loss(logits, labels) + score.metric.greater_is_better
 
 
 def noisy_logits(labels, noise, seed, num_labels=2, strength=1.0):
@@ -35,6 +45,7 @@ def noisy_logits(labels, noise, seed, num_labels=2, strength=1.0):
 def make_run(folder, task, labels, logits, folds=None, ids=None, test=True, label_names=None):
     """A run's folder as train.py leaves it, but for its models."""
     names = label_names or NAMES[task]
+    unknown = getattr(names, "unknown", -1)
     ids = np.array([f"r{i}" for i in range(len(labels))] if ids is None else ids)
     folds = np.arange(len(labels)) % 3 if folds is None else folds
     folder.mkdir(parents=True)
@@ -45,7 +56,7 @@ def make_run(folder, task, labels, logits, folds=None, ids=None, test=True, labe
         Logits(ids[folds == k], logits[folds == k], labels[folds == k], names).save(held / "held_out_logits.npz")
         (held / "fold.json").write_text('{"logits": ["held_out"]}')
     if test:
-        Logits([f"t{i}" for i in range(9)], logits[:9], np.full_like(labels[:9], -1), names).save(
+        Logits([f"t{i}" for i in range(9)], logits[:9], np.full_like(labels[:9], unknown), names).save(
             folder / "test_logits.npz"
         )
     (folder / "run.json").write_text(json.dumps({"task": task}))
@@ -68,26 +79,26 @@ def test_selection_gives_a_useless_run_nothing_and_prefers_the_better_of_two(lab
     useless = 3 * np.random.default_rng(3).normal(size=good.shape)
     stack = np.stack([worse, useless, good])
     for metric in ("log_loss", "accuracy"):
-        weights = bagged_weights(stack, labels, LOSSES[metric], bags=5, seed=0)
+        weights = bagged_weights(stack, labels, find_score(metric, CLASSES), bags=5, seed=0)
         assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
         assert weights[2] > weights[0] > 0.05 > weights[1]
-    assert select(stack, labels, LOSSES["log_loss"])[2] > 0
+    assert select(stack, labels, find_score("log_loss", CLASSES))[2] > 0
 
 
 def test_weights_are_never_worse_than_the_average_on_the_rows_that_they_come_from(labels):
     for seed in range(5):
         stack = np.stack([noisy_logits(labels, 1.0 + 0.1 * run, 10 * seed + run) for run in range(5)])
-        weights = bagged_weights(stack, labels, LOSSES["accuracy"], bags=3, seed=seed)
-        loss = LOSSES["accuracy"]
-        assert loss(blend(stack, weights), labels) <= loss(blend(stack, np.full(5, 0.2)), labels)
+        weights = bagged_weights(stack, labels, find_score("accuracy", CLASSES), bags=3, seed=seed)
+        losses = [loss_of("accuracy", blend(stack, part), labels) for part in (weights, np.full(5, 0.2))]
+        assert losses[0] <= losses[1]
 
 
 def test_no_row_has_a_part_in_the_weights_that_it_is_blended_with(labels):
     folds = np.arange(len(labels)) % 3
     stack = np.stack([noisy_logits(labels, 1.0, 1), noisy_logits(labels, 1.3, 2)])
-    _, before = cross_fit(stack, labels, folds, LOSSES["log_loss"], 3, 0)
+    _, before = cross_fit(stack, labels, folds, find_score("log_loss", CLASSES), 3, 0)
     flipped = np.where(folds == 1, 1 - labels, labels)
-    _, after = cross_fit(stack, flipped, folds, LOSSES["log_loss"], 3, 0)
+    _, after = cross_fit(stack, flipped, folds, find_score("log_loss", CLASSES), 3, 0)
     assert np.array_equal(before[1], after[1])
     assert not np.array_equal(before[0], after[0])
 
@@ -95,13 +106,14 @@ def test_no_row_has_a_part_in_the_weights_that_it_is_blended_with(labels):
 def test_a_step_of_one_offset_is_the_best_of_all_offsets():
     generator = np.random.default_rng(0)
     labels = generator.integers(4, size=60)
+    target = Classes(list("abcd"))
     scores = generator.normal(size=(60, 4)).round(1)  # with ties
-    for metric in ("macro_f1", "accuracy"):
+    for metric in ("macro_f1", "accuracy", "micro_f1"):
         for c in range(4):
             offset, value = best_offset(scores, labels, c, metric)
             shifts = [scores + np.eye(4)[c] * shift for shift in np.arange(-8, 8, 0.05) + 0.0125]
-            assert value == pytest.approx(1 - min(LOSSES[metric](shifted, labels) for shifted in shifts))
-            assert 1 - LOSSES[metric](scores + np.eye(4)[c] * offset, labels) == pytest.approx(value)
+            assert value == pytest.approx(1 - min(loss_of(metric, shifted, labels, target) for shifted in shifts))
+            assert 1 - loss_of(metric, scores + np.eye(4)[c] * offset, labels, target) == pytest.approx(value)
 
 
 def test_offsets_help_a_rare_class_and_are_chosen_without_the_rows_that_they_are_added_to():
@@ -109,12 +121,13 @@ def test_offsets_help_a_rare_class_and_are_chosen_without_the_rows_that_they_are
     labels = generator.choice(3, size=1200, p=[0.85, 0.1, 0.05])
     logits = noisy_logits(labels, 1.0, 2, 3) + np.log([0.85, 0.1, 0.05])
     folds = np.arange(len(labels)) % 4
-    shifted = cross_fit_offsets(logits, labels, folds, "macro_f1")
-    assert macro_f1_loss(shifted, labels) < macro_f1_loss(logits, labels) - 0.05
+    score = find_score("macro_f1", Classes(list("abc")))
+    shifted = cross_fit_offsets(logits, labels, folds, score)
+    assert score.value(shifted, labels) > score.value(logits, labels) + 0.05
     other = np.where(folds == 2, 0, labels)
-    again = cross_fit_offsets(logits, other, folds, "macro_f1")
+    again = cross_fit_offsets(logits, other, folds, score)
     assert np.array_equal(shifted[folds == 2], again[folds == 2])
-    offsets = tune_offsets(logits, labels, "macro_f1")
+    offsets = tune_offsets(logits, labels, score)
     assert offsets[0] == 0 and offsets[2] > 0
 
 
@@ -122,18 +135,21 @@ def test_the_threshold_for_f1_of_the_second_class_is_the_best_of_all_and_two_cla
     generator = np.random.default_rng(3)
     labels = (generator.random(400) < 0.1).astype(np.int64)
     logits = noisy_logits(labels, 1.0, 4) + [2.0, 0.0]
-    offsets = tune_offsets(logits, labels, "f1")
-    shifted = [LOSSES["f1"](logits + [0, shift], labels) for shift in np.arange(-6, 6, 0.01)]
-    assert LOSSES["f1"](logits + offsets, labels) == pytest.approx(min(shifted))
-    assert 1 - LOSSES["f1"](logits, labels) == pytest.approx(f1_score(labels, logits.argmax(axis=1)))
-    gain, error = paired_gain("f1", logits + offsets, logits, labels)
-    assert gain == pytest.approx(LOSSES["f1"](logits, labels) - min(shifted)) and 0 < error < 0.2
-    assert "f1" in scores_of(Classes(["no", "yes"])) and "f1" not in scores_of(Classes(["a", "b", "c"]))
+    score = find_score("f1", CLASSES)
+    offsets = tune_offsets(logits, labels, score)
+    best = max(score.value(logits + [0, shift], labels) for shift in np.arange(-6, 6, 0.01))
+    assert score.value(logits + offsets, labels) == pytest.approx(best)
+    assert score.value(logits, labels) == pytest.approx(f1_score(labels, logits.argmax(axis=1)))
+    gain, error = score.gain(logits + offsets, logits, labels)
+    assert gain == pytest.approx(best - score.value(logits, labels)) and 0 < error < 0.2
+    three = Classes(["a", "b", "c"])
+    names = [[score.name for score in scores_of(t, find_score("accuracy", t))] for t in (CLASSES, three)]
+    assert names == [["log_loss", "macro_f1", "f1", "accuracy"], ["log_loss", "macro_f1", "accuracy"]]
 
 
 def test_for_two_classes_there_is_one_threshold(labels):
     logits = noisy_logits(labels, 1.0, 1) + [2.0, 0.0]
-    offsets = tune_offsets(logits, labels, "accuracy")
+    offsets = tune_offsets(logits, labels, find_score("accuracy", CLASSES))
     assert offsets[0] == 0 and offsets[1] == pytest.approx(2, abs=0.5)
 
 
@@ -215,12 +231,13 @@ def several():
 def test_the_threshold_of_one_label_is_the_best_of_all(metric, several):
     generator = np.random.default_rng(0)
     labels = several[:80]
+    target = SeveralLabels(list("abcd"))
     scores = (labels - 0.6 + 0.6 * generator.normal(size=labels.shape)).round(1)  # with ties
     for c in range(4):
         offset, value = best_threshold(scores, labels, c, metric)
         shifts = [scores + np.eye(4)[c] * shift for shift in np.arange(-5, 5, 0.05) + 0.0125]
-        assert value == pytest.approx(1 - min(LOSSES[metric](shifted, labels) for shifted in shifts))
-        assert 1 - LOSSES[metric](scores + np.eye(4)[c] * offset, labels) == pytest.approx(value)
+        assert value == pytest.approx(1 - min(loss_of(metric, shifted, labels, target) for shifted in shifts))
+        assert 1 - loss_of(metric, scores + np.eye(4)[c] * offset, labels, target) == pytest.approx(value)
 
 
 def test_scores_of_several_labels_are_those_of_a_run(several):
@@ -228,12 +245,10 @@ def test_scores_of_several_labels_are_those_of_a_run(several):
     logits = 1.5 * several - 1.2 + 0.8 * np.random.default_rng(1).normal(size=several.shape)
     measured = names.measure(logits, several)
     for metric in SCORES["several"]:
-        loss = LOSSES[metric](logits, several)
-        assert (loss if metric == "log_loss" else 1 - loss) == pytest.approx(measured[metric]), metric
-        gain, error = paired_gain(metric, several - 0.5, logits, several)
-        best = 0 if metric == "log_loss" else 1
-        perfect = LOSSES["log_loss"](several - 0.5, several) if metric == "log_loss" else 0
-        assert gain == pytest.approx((loss - perfect) if metric == "log_loss" else best - measured[metric])
+        score = find_score(metric, names)
+        assert score.value(logits, several) == pytest.approx(measured[metric]), metric
+        gain, error = score.gain(several - 0.5, logits, several)
+        assert gain == pytest.approx(score.loss(logits, several) - score.loss(several - 0.5, several))
         assert 0 < error < 0.1
 
 
@@ -264,7 +279,7 @@ def test_thresholds_of_one_run_of_several_labels_are_tuned_and_submitted(tmp_pat
 
 
 def test_two_runs_of_several_labels_are_blended(tmp_path, monkeypatch, several, capsys):
-    runs = [several_run(tmp_path / f"run{i}", several, i, noise) for i, noise in ((1, 0.7), (2, 4.0))]
+    runs = [several_run(tmp_path / f"run{i}", several, i, noise) for i, noise in ((1, 0.7), (2, 1.0))]
     (tmp_path / "my_contest").mkdir()
     (tmp_path / "my_contest" / "data.py").write_text(
         "from common.options import TextTaskArguments as TaskArguments\n"
@@ -289,6 +304,104 @@ def test_a_tuned_decision_that_no_column_of_the_submission_takes_is_said(tmp_pat
         BlendSubmission(Submission(form)).write(tmp_path / f"{name}.csv", logits, np.array([0.0, -2.0]))
         assert ("changes nothing in it" in capsys.readouterr().out) == (name == "shares")
     assert (tmp_path / "labels.csv").read_text() == "Id,Predicted\na,no\nb,no\n"
+
+
+def contest(folder, *lines):
+    """A task folder with nothing but a data.py."""
+    folder.mkdir()
+    imports = ["from common.options import TextTaskArguments as TaskArguments", "from common.submission import *"]
+    (folder / "data.py").write_text("\n".join([*imports, *lines, ""]))
+    return folder
+
+
+def test_numbers_are_blended_for_rmse_or_what_is_asked_and_have_no_decision(tmp_path, monkeypatch, capsys):
+    generator = np.random.default_rng(0)
+    labels = generator.normal(50, 10, size=600)
+    target = Number("score")
+    values = [labels + noise * generator.normal(size=600) for noise in (3.0, 12.0)]
+    runs = [
+        make_run(tmp_path / f"run{i}", "stars", labels, part[:, None].astype(np.float32), label_names=target)
+        for i, part in enumerate(values)
+    ]
+    task = contest(tmp_path / "stars", 'SUBMISSION = SubmissionFormat("id", {"score": number})')
+    run_blend(monkeypatch, task, *runs, "--bags", 3, "--output_dir", tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "blend.json").read_text())
+    assert record["metric"] == "rmse" and record["takes"] == "blend" and record["weights"][0] > 0.85
+    of_folds = np.array(record["weights_of_folds"])[np.arange(600) % 3]  # cross-fitted
+    expected = np.sqrt(np.mean(((of_folds * np.array(values).T).sum(axis=1) - labels) ** 2))
+    assert record["scores"]["blend"]["rmse"] == pytest.approx(expected, rel=1e-5)
+    gain, error = record["scores"]["blend"]["rmse_gain"]
+    assert gain == pytest.approx(record["scores"]["average"]["rmse"] - expected, rel=1e-4) and 0 < error < gain / 2
+    header, *rows = (tmp_path / "out" / "submission.csv").read_text().splitlines()
+    blended = record["weights"] @ np.array(values)[:, :9]
+    assert header == "id,score" and [float(row.split(",")[1]) for row in rows] == pytest.approx(blended, rel=1e-5)
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "residuals" in report and f"| {np.sqrt(np.mean((values[0] - labels) ** 2)):.4g} |" in report
+    run_blend(monkeypatch, task, *runs, "--bags", 2, "--output_dir", tmp_path / "two", "--metric", "spearman")
+    assert json.loads((tmp_path / "two" / "blend.json").read_text())["metric"] == "spearman"
+    capsys.readouterr()
+    assert "about which nothing is decided" in refused(monkeypatch, task, *runs, "--tune_decision")
+    assert "is not defined for this target" in refused(monkeypatch, task, *runs, "--metric", "accuracy")
+
+
+def test_ordered_classes_are_blended_and_their_cut_points_tuned_for_kappa(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    labels = generator.choice(4, size=900, p=[0.1, 0.2, 0.3, 0.4])
+    target = Ordered(["bad", "fair", "good", "best"])
+    distance = np.abs(np.arange(4) - labels[:, None])
+    runs = []
+    for i, noise in enumerate((0.8, 1.0)):
+        logits = -1.5 * distance + noise * generator.normal(size=distance.shape) + [0, 0, 0, 2.5]
+        runs.append(make_run(tmp_path / f"run{i}", "stars", labels, logits.astype(np.float32), label_names=target))
+    task = contest(
+        tmp_path / "stars",
+        'METRIC = "quadratic_kappa"',
+        'SUBMISSION = SubmissionFormat("id", {"stars": most_likely_label})',
+    )
+    run_blend(monkeypatch, task, *runs, "--bags", 2, "--output_dir", tmp_path / "out", "--tune_decision")
+    record = json.loads((tmp_path / "out" / "blend.json").read_text())
+    assert record["metric"] == "quadratic_kappa" and record["offsets"][3] < -1
+    assert record["scores"]["tuned decision"]["quadratic_kappa_gain"][0] > 0.02
+    rows = (tmp_path / "out" / "submission.csv").read_text().splitlines()[1:]
+    logits = Logits.load(tmp_path / "out" / "test_logits.npz").logits
+    tuned = (log_softmax(logits, axis=1) + record["offsets"]).argmax(axis=1)
+    assert [row.split(",")[1] for row in rows] == [target[c] for c in tuned]
+
+
+def test_the_folders_own_metric_steers_weights_and_decision(tmp_path, monkeypatch, labels):
+    rare = (np.arange(len(labels)) % 10 == 0).astype(np.int64)
+    runs = [
+        make_run(
+            tmp_path / f"run{i}", "mine", rare, noisy_logits(rare, noise, i, 2, 2.0) + [2.5, 0.0], label_names=LABELS
+        )
+        for i, noise in ((1, 0.7), (2, 1.0))
+    ]
+    task = contest(
+        tmp_path / "mine",
+        "from common.targets import Metric",
+        "def missed(labels, logits):",
+        "    return float(((logits.argmax(axis=1) == 0) & (labels == 1)).mean() + 0.2 * logits.argmax(axis=1).mean())",
+        'METRIC = Metric("missed", missed, greater_is_better=False)',
+        'SUBMISSION = SubmissionFormat("id", {"answer": most_likely_label})',
+    )
+    run_blend(monkeypatch, task, *runs, "--bags", 2, "--output_dir", tmp_path / "out", "--tune_decision")
+    record = json.loads((tmp_path / "out" / "blend.json").read_text())
+    assert record["metric"] == "missed" and record["offsets"][1] > 1
+    assert record["scores"]["tuned decision"]["missed"] < record["scores"]["average"]["missed"] - 0.03
+    message = refused(monkeypatch, task, *runs, "--metric", "mised")
+    assert "unknown" in message and "missed" in message
+    assert "is of probabilities" in refused(monkeypatch, task, *runs, "--tune_decision", "auc")
+
+
+@pytest.mark.parametrize("metric", ["mcc", "quadratic_kappa", "weighted_f1"])
+def test_a_decision_tuned_by_tries_is_nearly_the_best(metric):
+    generator = np.random.default_rng(2)
+    labels = (generator.random(400) < 0.15).astype(np.int64)
+    logits = noisy_logits(labels, 0.9, 4) + [2.0, 0.0]
+    score = find_score(metric, CLASSES)
+    best = max(score.value(logits + [0, shift], labels) for shift in np.arange(-4, 6, 0.02))
+    found = score.value(logits + tune_offsets(logits, labels, score), labels)
+    assert score.value(logits, labels) + 0.02 < found and found == pytest.approx(best, abs=0.02)
 
 
 def refused(monkeypatch, *argv):

@@ -76,8 +76,9 @@ def test_all_processes_end_within_seconds_and_one_says_why(script, way):
     said = (result.stdout + result.stderr).splitlines()
     assert result.returncode == code, said
     spoken = [line for line in said if line.startswith(("error:", "interrupted:", "stopped"))]
-    if way != "killed while the first computes" or spoken != [GONE]:
-        assert spoken == [sentence], said
+    # the launcher's SIGTERM may come before the other notices, and the other may notice before it comes
+    assert spoken == [sentence] or way.startswith("killed") and spoken in ([GONE], [INTERRUPTED]), said
+    assert "Traceback" not in "".join(line for line in said if line.startswith("[rank")), said
     assert "SIGABRT" not in result.stderr and "terminate called" not in result.stderr
     assert time.monotonic() - began < 60  # a start and an end; a wait for the process group is 30 minutes
 

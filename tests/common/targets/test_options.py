@@ -118,7 +118,7 @@ def contest(request, tmp_path_factory):
 
 def test_the_table_has_all_options_that_are_tried():
     assert {*OPTIONS} < {*TABLE}
-    assert {*TABLE} - {*OPTIONS} == {"prior_correction", "common.blend"}
+    assert {*TABLE} - {*OPTIONS} == {"prior_correction", "common.blend", "tune_decision"}
 
 
 @pytest.mark.parametrize("option", [name for name in OPTIONS if name not in ("teacher", "pseudo_file")])
@@ -170,8 +170,9 @@ def test_what_is_taken_trains_and_predicts_and_what_is_not_leaves_no_run(contest
     code, errors = worker.run(folder, "predict.py", *predict)
     if code != (0 if TABLE["prior_correction"][kind] else 2):
         wrong.append(("prior_correction", code, errors[-300:]))
-    blend = [ROOT / "common" / "blend" / "__main__.py", "contest", "first", "second", "--tune_decision"]
-    code, errors = worker.run(folder, *blend)
-    if code != (0 if TABLE["common.blend"][kind] else 2):
-        wrong.append(("blend", code, errors[-300:]))
+    blend = [ROOT / "common" / "blend" / "__main__.py", "contest", "first", "second"]
+    for option, argv in {"common.blend": [], "tune_decision": ["--tune_decision"]}.items():
+        code, errors = worker.run(folder, *blend, *argv)
+        if code != (0 if TABLE[option][kind] else 2):
+            wrong.append((option, code, errors[-300:]))
     assert not wrong

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.blend.runs import load_runs
 from common.console import InputError
 from common.examples import TextExample
 from common.files import sha256
@@ -290,12 +289,6 @@ def test_targets_that_are_no_classes_are_refused_in_a_sentence(teacher):
     for target in (SeveralLabels(LABELS), Ordered(LABELS)):
         with pytest.raises(InputError, match="one of several classes a row"):
             check_soft_labels(args, {"train": rows()}, splits_of(np.arange(30) % 3), target)
-    logits = Logits.load(teacher / "oof_logits.npz")
-    ordered = Ordered(LABELS)
-    Logits(logits.ids, logits.logits[:, : len(ordered)], logits.labels, ordered).save(teacher / "oof_logits.npz")
-    with pytest.raises(InputError, match="blends are of one or several labels a row"):
-        load_runs([teacher], "nsmc")
-    logits.save(teacher / "oof_logits.npz")
 
 
 def test_own_fold_takes_what_the_model_of_the_same_fold_says_and_refuses_other_folds(teacher):
