@@ -662,7 +662,7 @@ def test_rows_too_few_to_share_out_by_class_are_refused(refused, tmp_path):
     [
         pytest.param("train.py", ["--train_file", "bad.json"], ["bad.json, row 1, column 1"], id="data"),
         pytest.param("train.py", ["--learning", "1"], ["--learning"], id="option"),
-        pytest.param("predict.py", ["--run_dir", ".", "--test_file", "bad.json"], ["no finished fold"], id="predict"),
+        pytest.param("predict.py", ["--run_dir", ".", "--test_file", "bad.json"], ["no finished fold"], id="predict", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_itself_ends_with_2_and_one_line(tmp_path, script, argv, fragments):

@@ -49,7 +49,10 @@ def reference(name):
     )
 
 
-@pytest.mark.parametrize("name", ["slowfast_r50_4x16", "slowfast_r50_8x8", "slowfast_r101_8x8", "slowfast_r101_16x8"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("slowfast_r101_8x8", "slowfast_r101_16x8")]
+
+
+@pytest.mark.parametrize("name", ["slowfast_r50_4x16", "slowfast_r50_8x8", *SLOW])
 def test_slowfast_has_pytorchvideos_keys_and_gives_its_output(name):
     architecture = ARCHITECTURES[name]
     theirs = randomized(reference(name)).double()  # because their logits are in the hundreds

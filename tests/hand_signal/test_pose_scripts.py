@@ -38,7 +38,9 @@ def trained(worker, clips, tmp_path_factory):
     """run/: the preset pose_final, two streams, two folds, ten epochs."""
     folder = tmp_path_factory.mktemp("trained")
     files = ["--train_file", clips / "clips", "--pose_file", clips / "poses.json"]
+    worker.draws = True
     succeed(worker, folder, "train.py", *FINAL, *files, "--num_train_epochs", "10", "--output_dir", "run")
+    worker.draws = False
     return folder / "run"
 
 

@@ -109,51 +109,62 @@ def cut_off(path, source):
     return path
 
 
-@pytest.fixture(scope="module")
-def answers(folder, hosts, frames):
+def numbers_of(frame):
+    """Crops, and a frame to be cropped, for the page's classifier."""
     crops, _ = drawn_crops(7, seed=5)
-    encoded = [base64.b64encode(cv2.imencode(".png", frame[..., ::-1])[1]).decode() for frame in frames]
-    height, width = frames[0].shape[:2]
-    numbers = {
+    height, width = frame.shape[:2]
+    return {
         "crops": [crop.ravel().tolist() for crop in crops],
-        "frame": frames[0].ravel().tolist(),
+        "frame": frame.ravel().tolist(),
         "height": height,
         "width": width,
         "box": [200, 100, 330.5, 220],  # beyond the border
         "size": SIZE,
         "padding": 0.1,
     }
+
+
+@pytest.fixture(scope="module")
+def answers(folder, hosts, frames):
+    encoded = [base64.b64encode(cv2.imencode(".png", frame[..., ::-1])[1]).decode() for frame in frames]
     scenarios = {
         "files": {
             "actor": str(folder / "actor.webm"),
             "user": str(folder / "user.webm"),
             "screenshot": os.environ.get("SCREENSHOT"),
         },
-        "together": {"actor": str(folder / "actor.webm"), "user": str(folder / "user.webm")},
-        "numbers": numbers,
-        "threads": numbers | {"cores": 4},
+        "numbers": numbers_of(frames[0]),
         "frames": {"images": [f"data:image/png;base64,{image}" for image in encoded]},
         "refused": {},
         "unplayable": {"actor": str(folder / "broken.webm")},
-        "cutOff": {"actor": str(cut_off(folder / "cut.mp4", folder / "actor.webm"))},
         "language": {},
-        "keyboard": {},
-        "held": {
-            **{who: str(folder / f"{who}.webm") for who in ("actor", "user")},
-            "broken": str(folder / "broken.webm"),
+        "policy": {"elsewhere": hosts["bare"]},
+        "nomodel": {
+            "url": hosts["bare"],
+            "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")],
         },
+    }
+    return drive(hosts, scenarios)
+
+
+@pytest.fixture(scope="module")
+def rarely(folder, hosts, frames):
+    """What users come upon more rarely: a minute in the browser."""
+    both = {who: str(folder / f"{who}.webm") for who in ("actor", "user")}
+    scenarios = {
+        "files": both,
+        "together": both,
+        "threads": numbers_of(frames[0]) | {"cores": 4},
+        "cutOff": {"actor": str(cut_off(folder / "cut.mp4", folder / "actor.webm"))},
+        "keyboard": {},
+        "held": {**both, "broken": str(folder / "broken.webm")},
         "long": {
             "long": str(folder / "long.webm"),
             "actor": str(folder / "actor.webm"),
             "screenshot": os.environ.get("SCREENSHOT_LONG"),
         },
-        "policy": {"elsewhere": hosts["bare"]},
-        "below": {"url": hosts["below"], **{who: str(folder / f"{who}.webm") for who in ("actor", "user")}},
+        "below": {"url": hosts["below"], **both},
         "lost": {},
-        "nomodel": {
-            "url": hosts["bare"],
-            "files": [str(folder / "page" / name) for name in ("model.json", "model.onnx")],
-        },
     }
     return drive(hosts, scenarios)
 
@@ -187,8 +198,9 @@ def test_two_files_are_compared_and_the_score_is_that_of_python_on_the_same_prob
     assert "초 · " in found["worstInKorean"][0]
 
 
-def test_two_files_may_be_read_at_the_same_time_and_the_last_one_chosen_counts(answers):
-    one, both = value(answers, "files"), value(answers, "together")
+@pytest.mark.slow
+def test_two_files_may_be_read_at_the_same_time_and_the_last_one_chosen_counts(rarely):
+    one, both = value(rarely, "files"), value(rarely, "together")
     assert both["errors"] == []
     for who in ("actor", "user"):
         assert both[who]["times"] == one[who]["times"]
@@ -230,18 +242,21 @@ def test_the_policy_of_the_page_permits_its_own_parts_and_nothing_else(answers, 
     assert set(found["refused"]) == expected
 
 
-def test_the_policy_permits_the_threads_of_onnx_runtime(answers):
-    one, two = value(answers, "numbers"), value(answers, "threads")
+@pytest.mark.slow
+def test_the_policy_permits_the_threads_of_onnx_runtime(rarely, answers):
+    one, two = value(answers, "numbers"), value(rarely, "threads")
     assert two["threads"] == 2 and two["errors"] == two["refused"] == one["refused"] == []
     assert np.abs(np.subtract(two["probabilities"], one["probabilities"])).max() < 1e-5
 
 
-def test_only_the_files_that_are_shown_are_held(answers):
-    assert value(answers, "held") == {"one": 1, "other": 1, "both": 2, "broken": 1, "camera": 1}
+@pytest.mark.slow
+def test_only_the_files_that_are_shown_are_held(rarely):
+    assert value(rarely, "held") == {"one": 1, "other": 1, "both": 2, "broken": 1, "camera": 1}
 
 
-def test_a_long_video_is_said_and_looked_at_only_when_the_user_goes_on(answers):
-    found = value(answers, "long")
+@pytest.mark.slow
+def test_a_long_video_is_said_and_looked_at_only_when_the_user_goes_on(rarely):
+    found = value(rarely, "long")
     assert found["notice"].startswith("long.webm is 61 minutes long") and found["asked"] and not found["before"]
     assert found["looked"] is None
     assert found["reading"].startswith("Looking at the actor's video") and not found["asking"]
@@ -340,6 +355,7 @@ def test_escape_stops_the_scene_without_a_score(camera):
     assert found["notice"].startswith("Stopped") and not found["result"] and found["busy"] is None
 
 
+@pytest.mark.slow
 def test_a_camera_without_a_face_is_said(folder, hosts):
     fake = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={folder / 'empty.y4m'}")
     found = value(drive(hosts, {"camera": {"actor": str(folder / "actor.webm")}}, *fake), "camera")
@@ -358,8 +374,9 @@ def test_a_file_that_is_no_video_is_named(answers):
     assert "cannot play broken.webm" in found["notice"] and found["go"]
 
 
-def test_a_video_that_breaks_off_is_named_and_holds_nothing_up(answers):
-    found = value(answers, "cutOff")
+@pytest.mark.slow
+def test_a_video_that_breaks_off_is_named_and_holds_nothing_up(rarely):
+    found = value(rarely, "cutOff")
     assert "cannot play cut.mp4" in found["notice"] and found["go"]
 
 
@@ -374,17 +391,19 @@ def test_every_word_changes_with_the_language(answers):
     assert not [line for line in shared if any(c.isalpha() for c in line) and line not in ("한국어", "English")]
 
 
-def test_the_keyboard_reaches_everything_and_the_focus_is_seen(answers):
-    found = value(answers, "keyboard")
+@pytest.mark.slow
+def test_the_keyboard_reaches_everything_and_the_focus_is_seen(rarely):
+    found = value(rarely, "keyboard")
     names = [item["name"] for item in found["focused"]]
     assert names[:5] == ["ko", "en", "actor-file", "camera", "camera"]  # the source's radio buttons, then the button
     assert all(item["outline"] == "solid" for item in found["focused"][:5])
     assert found["language"] == "ko" and found["source"] == "file"
 
 
-def test_below_a_path_of_a_host_that_knows_few_types_the_page_gives_the_same_score(answers, hosts):
-    found = value(answers, "below")
-    assert found["score"] == value(answers, "files")["score"]
+@pytest.mark.slow
+def test_below_a_path_of_a_host_that_knows_few_types_the_page_gives_the_same_score(rarely, hosts):
+    found = value(rarely, "below")
+    assert found["score"] == value(rarely, "files")["score"]
     assert found["errors"] == found["missing"] == [] and found["unstarted"] == 0
     assert all(url.startswith((hosts["below"], "blob:", "data:")) for url in found["requests"])
 
@@ -400,8 +419,9 @@ def test_axe_has_no_objection_in_any_state_and_nothing_is_wider_than_a_phone(fol
         assert {"color-contrast", "label", "button-name", "region"} <= set(passed)
 
 
-def test_a_file_that_does_not_arrive_is_named_and_a_model_is_asked_for_where_it_helps(answers):
-    said = value(answers, "lost")
+@pytest.mark.slow
+def test_a_file_that_does_not_arrive_is_named_and_a_model_is_asked_for_where_it_helps(rarely):
+    said = value(rarely, "lost")
     assert said["model"]["notice"].startswith("The model could not be loaded (model.onnx: ")
     assert said["runtime"]["notice"].startswith("The model could not be loaded (ort-wasm-simd-threaded.packed: ")
     assert said["detector"]["notice"].startswith("The face detector could not be loaded (")

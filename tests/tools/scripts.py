@@ -20,22 +20,27 @@ from common.logits import Logits
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-# Reads {"folder", "argv"} from stdin, line by line, runs the script as __main__ and answers with its exit code; 1: a
-# traceback.
+# Reads {"folder", "argv", "draws"} from stdin, line by line, runs the script as __main__ and answers with its exit code;
+# 1: a traceback. The pictures of a report are half of what a small run takes: drawn where a test looks at them.
 WORKER = """
-import json, os, sys
+import gc, json, os, sys
+from matplotlib.figure import Figure
 from common.workers.child import run
+savefig = {True: Figure.savefig, False: lambda figure, file, **_: file.write(b"not drawn")}
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
 for line in sys.stdin:
     task = json.loads(line)
     os.chdir(task["folder"])
+    Figure.savefig = savefig[task["draws"]]
     before = set(sys.modules)
     code = run(task["argv"])
     for name in set(sys.modules) - before:  # another task folder has its own data, model, ...
         folder = os.path.dirname(getattr(sys.modules[name], "__file__", None) or "")
         if "." not in name and os.path.exists(os.path.join(folder, "train.py")):
             del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # each training collects garbage, which would look through all of torch's objects
     sys.stdout.flush()
     sys.stderr.flush()
     print(code, file=answers, flush=True)
@@ -56,10 +61,10 @@ class Interpreter:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=ENVIRONMENT
             )
 
-    def run(self, folder: Path, argv: list[str]) -> tuple[str, str, str]:
-        """(exit code, empty if the process ended; what went to stdout; to stderr)."""
+    def run(self, folder: Path, argv: list[str], draws: bool) -> tuple[str, str, str]:
+        """(exit code, empty if the process ended; what went to stdout; to stderr). draws: plots are pictures."""
         starts = [path.stat().st_size for path in (self.stdout, self.stderr)]
-        self.process.stdin.write(json.dumps({"folder": str(folder), "argv": argv}) + "\n")
+        self.process.stdin.write(json.dumps({"folder": str(folder), "argv": argv, "draws": draws}) + "\n")
         self.process.stdin.flush()
         code = self.process.stdout.readline()
         printed, errors = (
@@ -76,14 +81,16 @@ class Worker:
     shared: ClassVar[list[Interpreter]] = []
 
     def __init__(self, task_dir: Path):
-        self.task_dir, self.printed = task_dir, ""
+        self.task_dir, self.printed, self.draws = task_dir, "", False
 
     def run(self, folder: Path, script: str, *argv: object) -> tuple[int, str]:
         """Exit code and stderr of `python <task folder>/<script> <argv>` in `folder`; what it wrote to stdout is in
-        `printed`."""
+        `printed`. Plots are pictures only where `draws` is set."""
         if not self.shared:
             self.shared.append(Interpreter())
-        code, self.printed, errors = self.shared[0].run(folder, [str(self.task_dir / script), *map(str, argv)])
+        code, self.printed, errors = self.shared[0].run(
+            folder, [str(self.task_dir / script), *map(str, argv)], self.draws
+        )
         if not code:
             self.shared.clear()
         assert code, f"the process ended: {errors}"

@@ -219,6 +219,7 @@ def test_a_run_on_a_full_disk_fails_in_one_sentence_and_goes_on_when_there_is_ro
     assert record["status"] == "done" and "error" not in record and not list((tmp_path / "run").rglob(".*"))
 
 
+@pytest.mark.slow
 def test_too_few_file_descriptors_are_one_sentence(tmp_path):
     process = start(tmp_path, "--output_dir run --dataloader_num_workers 4", prefix="ulimit -n 40;")
     refused(tmp_path, process, "too many open files for one process; raise the limit (ulimit -n)")

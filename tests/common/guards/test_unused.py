@@ -48,6 +48,7 @@ def test_the_weights_that_no_logit_depends_on_are_named_unless_they_are_frozen(n
     assert model.training and all(weight.grad is None for weight in model.parameters())
 
 
+@pytest.mark.slow
 def test_a_search_is_left_out_only_where_every_weight_is_reached_and_the_user_has_not_asked(tmp_path):
     (tmp_path / "searches.py").write_text(SEARCHES)
     printed = launch("env", f"PYTHONPATH={ROOT}", *TORCHRUN, tmp_path / "searches.py", cwd=tmp_path)
