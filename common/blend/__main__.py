@@ -70,7 +70,7 @@ def main() -> None:
     folder = choose_output(args.output_dir, task)
     runs = load_runs(args.runs, task)
     score, own = choose_score(args, data, runs)
-    tuned_for = None if args.tune_decision is None else find_decision_score(args.tune_decision, runs.target, own)
+    tuned_for = None if args.tune_decision is None else find_decision_score(args.tune_decision, score, runs.target, own)
     tests = test_logits(args.runs, runs)
     submission = expect_submission(data, args.runs, tests, args.sample_submission_file)
 

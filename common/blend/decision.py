@@ -19,13 +19,14 @@ EXACT = ("accuracy", "exact_match", "macro_f1", "micro_f1", "f1")
 OF_PROBABILITIES = ("log_loss", "auc", "average_precision")
 
 
-def find_decision_score(name: str, target: Classes, own: Metric | None = None) -> Score:
-    """What a decision is tuned for; an empty name: own, or where that is none of decisions macro F1. Raises InputError
-    for a target without a decision or a metric that does not look at it."""
+def find_decision_score(name: str, chosen: Score, target: Classes, own: Metric | None = None) -> Score:
+    """What a decision is tuned for; an empty name: what weights are chosen for, or where that is none of decisions
+    macro F1. own: the folder's metric. Raises InputError for a target without a decision or a metric that does not look
+    at it."""
     if target.kind == "number":
         raise InputError("tune_decision: the target is a number, about which nothing is decided")
-    fitting = own is not None and own.name not in OF_PROBABILITIES
-    score = find_score(name or (own.name if fitting else "macro_f1"), target, own)
+    fitting = chosen.is_own or chosen.name not in OF_PROBABILITIES
+    score = find_score(name, target, own) if name else chosen if fitting else find_score("macro_f1", target)
     if score.name in OF_PROBABILITIES and not score.is_own:
         raise InputError(f"tune_decision: {score.name} is of probabilities, expected a metric of what is decided")
     return score

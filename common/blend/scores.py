@@ -39,13 +39,20 @@ class Score:
         return float(self.metric.function(labels, logits.astype(np.float64)))
 
     def loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
-        """value(), turned round where more of it is better."""
-        value = self.value(logits, labels)
-        return -value if self.metric.greater_is_better else value
+        """value(), turned round where more of it is better. Infinite where the folder's own metric has no value, as for
+        rows of a bag that lack a class."""
+        try:
+            value = self.value(logits, labels)
+        except (ValueError, ArithmeticError):
+            if not self.is_own:
+                raise
+            return float("inf")
+        return float("inf") if np.isnan(value) else -value if self.metric.greater_is_better else value
 
     def gain(self, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """By how much logits a are better than b on the same rows, and the standard error of this: that of a mean of N
-        independent differences; where the metric is no mean, the standard deviation over RESAMPLES of the rows."""
+        independent differences; where the metric is no mean, the standard deviation over RESAMPLES of the rows, as far
+        as it has a value there."""
         if self.rows is not None:
             gains = self.rows(b, labels).astype(np.float64) - self.rows(a, labels)
             return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
@@ -53,8 +60,10 @@ class Score:
         drawn = []
         for _ in range(RESAMPLES):
             rows = generator.integers(len(labels), size=len(labels))
-            drawn.append(self.loss(b[rows], labels[rows]) - self.loss(a[rows], labels[rows]))
-        return self.loss(b, labels) - self.loss(a, labels), float(np.std(drawn, ddof=1))
+            pair = self.loss(b[rows], labels[rows]), self.loss(a[rows], labels[rows])
+            drawn += [pair[0] - pair[1]] if np.isfinite(pair).all() else []
+        error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else float("nan")
+        return self.loss(b, labels) - self.loss(a, labels), error
 
 
 def find_score(name: str, target: Classes, own: Metric | None = None) -> Score:

@@ -28,7 +28,7 @@ def select(stack: np.ndarray, labels: np.ndarray, score: Score) -> np.ndarray:
         run = int(np.argmin(losses))
         counts = counts + np.eye(len(stack))[run]
         total += stack[run]
-        if losses[run] < best_loss:
+        if losses[run] < best_loss or not best.any():  # no loss is finite in a bag that a metric has no value for
             best, best_loss = counts, losses[run]
     return best
 

@@ -12,6 +12,13 @@ def nfc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+def look(text: str) -> str:
+    """What texts share that people cannot tell apart, or in case only: full-width and composed letters, white space and
+    characters without a width aside (Unicode's NFKC and category Cf)."""
+    seen = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c for c in seen if unicodedata.category(c) != "Cf").split())
+
+
 def nfc_span(text: str, start: int, end: int) -> tuple[int, int]:
     """Where characters start to end of a text, both inclusive, stand in nfc(text)."""
     if unicodedata.is_normalized("NFC", text):

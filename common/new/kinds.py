@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.console import InputError
 from common.guards.cells import is_missing
 from common.guards.samples import by_value
-from common.guards.spelling import nfc
+from common.guards.spelling import look, nfc
 from common.new.looks import Column, is_number
 from common.tables import Table, nearest
 from common.tables.columns import is_list, listed, marked_labels, plain_number
@@ -273,11 +273,12 @@ def classes(
         why += "; where their order counts, say --kind ordered or --kind number"
     elif not kind and has_unit(column) and not all(map(is_number, names)):
         why += "; a number with a sign or a unit has to be written without it"
-    alike = [
-        name for name, other in zip(names, map(str.casefold, names), strict=True) if name != other and other in names
-    ]
-    if alike:
-        why += f"; {alike[0]!r:.40} and {alike[0].casefold()!r:.40} differ in case only: are they one label?"
+    looks = list(map(look, names))
+    if alike := [name for name, own in zip(names, looks, strict=True) if looks.count(own) > 1]:
+        other = next(name for name in names if name != alike[0] and look(name) == look(alike[0]))
+        in_case = other.casefold() == alike[0].casefold()
+        how = "differ in case only" if in_case else "look alike"
+        why += f"; {alike[0]!r:.40} and {other!r:.40} {how}: are they one label?"
     same = [name for name in names if [by_value(other) for other in names].count(by_value(name)) > 1]
     if same:
         why += f"; {same[0]!r:.40} and {same[1]!r:.40} are the same number: are they one label?"

@@ -110,6 +110,10 @@ def add_pseudo_rows(fold: Fold, pseudo: datasets.Dataset) -> Fold:
     if fold.run.state.is_main_process:
         write_json(fold.dir / RECORD, {"rows": len(ids), "counts": dict(zip(logits.label_names, counts, strict=True))})
     if not len(chosen.rows):
+        least = f"pseudo_min_probability {args.pseudo_min_probability:g}"
+        print_once(
+            f"warning: fold {fold.number}: none of {len(ids)} rows of pseudo_file reaches {least}; none joins it"
+        )
         return fold
     added = pseudo.select(chosen.rows).remove_columns("labels").add_column("labels", chosen.labels)
     added = added.cast(fold.train_rows.features).select_columns(fold.train_rows.column_names)

@@ -12,13 +12,13 @@ from sklearn.metrics import f1_score
 
 import common.blend.__main__ as command
 from common.blend.decision import best_offset, best_threshold, cross_fit_offsets, tune_offsets
-from common.blend.scores import SCORES, find_score, scores_of
+from common.blend.scores import SCORES, find_score, score_of, scores_of
 from common.blend.selection import bagged_weights, blend, cross_fit, select
 from common.blend.submit import BlendSubmission
 from common.console import InputError
 from common.logits import Logits
 from common.submission import Submission, SubmissionFormat, most_likely_label, probability
-from common.targets import Classes, Number, Ordered, SeveralLabels
+from common.targets import Classes, Metric, Number, Ordered, SeveralLabels
 from tests.tools.scripts import ROOT
 
 LABELS = ["0", "1"]
@@ -366,6 +366,34 @@ def test_ordered_classes_are_blended_and_their_cut_points_tuned_for_kappa(tmp_pa
     logits = Logits.load(tmp_path / "out" / "test_logits.npz").logits
     tuned = (log_softmax(logits, axis=1) + record["offsets"]).argmax(axis=1)
     assert [row.split(",")[1] for row in rows] == [target[c] for c in tuned]
+
+
+@pytest.mark.parametrize(
+    "options, tuned", [([], "macro_f1"), (["--metric", "accuracy"], "accuracy"), (["--metric", "mcc"], "mcc")]
+)
+def test_a_decision_is_tuned_for_the_metric_of_the_weights_where_that_is_of_decisions(
+    tmp_path, monkeypatch, capsys, labels, options, tuned
+):
+    run = make_run(tmp_path / "run", "nsmc", labels, noisy_logits(labels, 1.0, 1))
+    run_blend(monkeypatch, ROOT / "nsmc", run, *options, "--tune_decision", "--output_dir", tmp_path / "out")
+    assert f" in {tuned.replace('_', ' ')}, cross-fitted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_metric_without_a_value_for_some_rows_is_worth_nothing_there(raises):
+    def function(labels, logits):
+        if len(set(labels.tolist())) < 2:
+            return float("only one class" if raises else "nan")
+        return float((logits.argmax(axis=1) == labels).mean())
+
+    labels = (np.arange(40) == 0).astype(np.int64)  # a third of the bags have no row of the second class
+    stack = np.stack([noisy_logits(labels, 1.0, seed) for seed in (1, 2)])
+    score = score_of(Metric("mine", function))
+    weights = bagged_weights(stack, labels, score, bags=10, seed=0)
+    assert weights.sum() == pytest.approx(1) and np.isfinite(tune_offsets(stack[0], labels, score)).all()
+    assert np.isfinite(score.gain(stack[0], stack[1], labels)).all()
+    one = np.zeros(40, dtype=np.int64)
+    assert bagged_weights(stack, one, score, bags=2, seed=0).tolist() == [0.5, 0.5]
 
 
 def test_the_folders_own_metric_steers_weights_and_decision(tmp_path, monkeypatch, labels):

@@ -344,6 +344,21 @@ def test_a_brace_in_a_name_is_refused_and_1_and_1_0_are_asked_about(folder, monk
     assert "'1' and '1.0' are the same number: are they one label?" in said
 
 
+@pytest.mark.parametrize(
+    "labels, said",
+    [
+        (["TRUE", "True", "no"], "'TRUE' and 'True' differ in case only"),
+        (["a", "b", "b\u200b"], "'b' and 'b\\u200b' look alike"),
+        (["1", "2", "\uff11"], "'1' and '\uff11' look alike"),
+        (["a b", "a\u3000b", "c"], "'a b' and 'a\\u3000b' look alike"),
+    ],
+)
+def test_labels_that_nobody_can_tell_apart_are_asked_about(folder, monkeypatch, labels, said):
+    rows = [[text, labels[i % 3]] for i, text in enumerate(texts(30))]
+    train = write(folder / "train.csv", ["text", "label"], rows)
+    assert f"{said}: are they one label?" in make(monkeypatch, "--train", train)[0]
+
+
 def test_a_quote_that_opens_nothing_in_one_file_opens_nothing_in_the_others(folder, monkeypatch):
     lines = [f'{i:03}\t"Hi" he said {text}\t{"ab"[i % 2]}' for i, text in enumerate(texts(40))]
     (folder / "train.tsv").write_text("\n".join(["id\ttext\tlabel", *lines]))

@@ -172,7 +172,7 @@ def give_test_logits(run):
         Logits([f"t{i}" for i in range(9)], logits, -np.ones(9), LABELS).save(run / f"fold{k}" / "test_logits.npz")
 
 
-def test_a_fold_gets_the_labels_of_the_runs_own_fold_and_only_sure_ones(teacher, tmp_path):
+def test_a_fold_gets_the_labels_of_the_runs_own_fold_and_only_sure_ones(teacher, tmp_path, capsys):
     give_test_logits(teacher)
     pseudo = datasets.Dataset.from_dict(
         {"id": [f"pseudo t{i}" for i in range(9)], "input_ids": [[1]] * 9, "labels": [-1] * 9}
@@ -189,6 +189,9 @@ def test_a_fold_gets_the_labels_of_the_runs_own_fold_and_only_sure_ones(teacher,
             assert len(with_rows.soft_labels) == (3 if soft else 0)
             record = json.loads((tmp_path / f"fold{k}" / "pseudo.json").read_text())
             assert record == {"rows": 9, "counts": {"0": 3 * (k % 2 == 0), "1": 3 * (k % 2)}}
+    fold.args.pseudo_min_probability = 1.0
+    assert add_pseudo_rows(fold, pseudo) is fold
+    assert "warning: fold 2: none of 9 rows of pseudo_file reaches" in capsys.readouterr().out
 
 
 def test_a_pseudo_run_of_other_folds_labels_or_rows_is_refused_by_name(teacher):
