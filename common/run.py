@@ -97,7 +97,8 @@ class Run:
             if key in self.args.DATA_FIELDS and then and now:
                 continue  # another machine has them elsewhere; start() compares their contents
             if key not in FREE and then != now:
-                change = f"was made with {key} {then}, now it is {now}"
+                then, now = ("not given" if value is None else value for value in (then, now))
+                change = f"{key} was {then}, now it is {now}"
                 raise InputError(f"{path}: {change}; give the same values or another --output_dir")
 
     def note(self, text: str) -> None:

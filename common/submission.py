@@ -15,7 +15,15 @@ from typing import Any
 from common.console import ArgumentParser, InputError, is_first_process, print_once, run_main
 from common.files import atomic_write, read_table
 from common.guards.cells import check_label
-from common.guards.samples import SampleColumn, check_count, check_header, check_ids, check_rows, value_columns
+from common.guards.samples import (
+    check_count,
+    check_header,
+    check_ids,
+    check_rows,
+    read_sample,
+    sample_columns,
+    value_columns,
+)
 from common.guards.spelling import nfc
 from common.logits import Logits
 from common.tables.answers import *  # noqa: F403  (data.py has them from here)
@@ -69,7 +77,7 @@ class SubmissionFormat:
         if not sample:
             return Submission(self)
         ids = read_sample_ids(sample, ids, self.column_names(label_names), self.id_column)
-        sample_columns(sample, *read_table(sample), **self.cells_asked(label_names))
+        sample_columns(sample, *read_sample(sample), **self.cells_asked(label_names))
         return Submission(self, sample, ids)
 
     def cells_asked(self, label_names: Sequence[str]) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def check_submission(
     if Path(path).is_file() and Path(path).read_bytes().startswith(b"\xef\xbb\xbf"):
         raise InputError(f"{path}, row 1: starts with a byte-order mark, expected UTF-8 without it")
     header, rows = read_table(path)
-    expected_header, expected_rows = read_table(sample_path)
+    expected_header, expected_rows = read_sample(sample_path)
     check_header(path, header, sample_path, expected_header)
     check_rows(path, header, rows, sample_path, expected_rows)
 
@@ -162,33 +170,6 @@ def check_submission(
             raise InputError(f"{where}: probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}")
 
 
-def sample_columns(
-    sample_path: str | Path,
-    header: Sequence[str],
-    rows: Sequence[tuple[int, list[str]]],
-    label_names: Sequence[str] | None,
-    label_columns: Sequence[str],
-    probability_columns: bool,
-    kinds: Mapping[str, str] | None,
-) -> tuple[dict[str, SampleColumn], list[str]]:
-    """(column -> what its cells ask for, the columns of probabilities), the id aside; of check_submission()'s options.
-
-    Raises InputError for a sample whose cells are something else.
-    """
-    others = header[1:] or header
-    stated = kinds or {}
-    probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
-    named = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
-    stated = dict.fromkeys(probabilities, "probability") | stated
-    columns = {}
-    for number, column in enumerate(header):
-        if column in others:
-            cells = [fields[number] for _, fields in rows]
-            columns[column] = SampleColumn(cells, label_names if column in named else None, stated.get(column))
-            columns[column].refuse_other(f"{sample_path}, column {column}")
-    return columns, probabilities
-
-
 def read_sample_ids(
     sample_path: str | Path, ids: Sequence[str], columns: Sequence[str], id_column: str | None = "Id"
 ) -> list[str]:
@@ -197,7 +178,7 @@ def read_sample_ids(
     id_column None: the sample has no ids, and the order is that of `ids`. Raises InputError where the columns are
     others, or its ids (without ids: their number) are not exactly `ids`, those of the test file.
     """
-    header, rows = read_table(sample_path)
+    header, rows = read_sample(sample_path)
     expected = [*columns] if id_column is None else [id_column, *columns]
     if header != expected:
         raise InputError(f"{sample_path}, row 1: columns are {','.join(header)}, expected {','.join(expected)}")
@@ -221,7 +202,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.lists and not args.labels:
         raise InputError("command line: --lists wants the labels, --labels 0,1,2")
-    columns = value_columns(*read_table(args.sample)) if args.lists or args.numbers else []
+    columns = value_columns(*read_sample(args.sample)) if args.lists or args.numbers else []
     kinds = dict.fromkeys(columns, "list" if args.lists else "number")
     named = {"label_names": args.labels, "kinds": kinds}
     check_submission(args.submission, args.sample, **named, probability_columns=args.probabilities)

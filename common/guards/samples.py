@@ -5,16 +5,41 @@ A sample of one value in all rows (0, "x") is a placeholder and shows nothing bu
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from common.console import InputError
+from common.console import InputError, print_once
+from common.files import read_table
 from common.guards.cells import NUMBER, check_cell, is_missing, kind_of
 from common.guards.spelling import nfc
 from common.tables.nearest import nearest
 
 Rows = list[tuple[int, list[str]]]
 MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+say = cache(print_once)  # once, however often a sample is read
+
+
+def read_sample(path: str | Path) -> tuple[list[str], Rows]:
+    """Header and rows of a sample submission: of the CSV that a submission is, else of any table (common/tables).
+
+    Raises InputError for what is neither.
+    """
+    problem = None
+    try:
+        header, rows = read_table(path)
+        if len(header) > 1 or not any(mark in header[0] for mark in MARKS):
+            return header, rows
+    except InputError as error:
+        problem = error
+    from common.tables import read_table as read_any
+
+    try:
+        table = read_any(path, tab_quotes=True, note=None)
+    except InputError as error:
+        raise problem or error from None
+    say(f"{path}: is no CSV in UTF-8 with commas, which a submission will be; its rows are read as a table")
+    return table.header, table.rows
 
 
 def check_header(path: str | Path, header: list[str], sample_path: str | Path, expected: list[str]) -> None:
@@ -164,3 +189,30 @@ def list_length(value: str) -> int:
     if not isinstance(numbers, list) or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
         return 0
     return len(numbers)
+
+
+def sample_columns(
+    sample_path: str | Path,
+    header: Sequence[str],
+    rows: Sequence[tuple[int, list[str]]],
+    label_names: Sequence[str] | None,
+    label_columns: Sequence[str],
+    probability_columns: bool,
+    kinds: Mapping[str, str] | None,
+) -> tuple[dict[str, SampleColumn], list[str]]:
+    """(column -> what its cells ask for, the columns of probabilities), the id aside; of check_submission()'s options.
+
+    Raises InputError for a sample whose cells are something else.
+    """
+    others = header[1:] or header
+    stated = kinds or {}
+    probabilities = [c for c in others if c not in label_columns and c not in stated] if probability_columns else []
+    named = [] if label_names is None else label_columns or [c for c in others if c not in (*probabilities, *stated)]
+    stated = dict.fromkeys(probabilities, "probability") | stated
+    columns = {}
+    for number, column in enumerate(header):
+        if column in others:
+            cells = [fields[number] for _, fields in rows]
+            columns[column] = SampleColumn(cells, label_names if column in named else None, stated.get(column))
+            columns[column].refuse_other(f"{sample_path}, column {column}")
+    return columns, probabilities

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from common.console import InputError, is_first_process
-from common.files import read_table
 from common.guards.cells import check_label
-from common.guards.samples import check_ids
+from common.guards.samples import check_ids, read_sample, sample_columns
 from common.guards.spelling import nfc
 from common.logits import Logits
-from common.submission import Submission, SubmissionFormat, check_submission, sample_columns, write_submission
+from common.submission import Submission, SubmissionFormat, check_submission, write_submission
 from common.tables.answers import probability
 
 
@@ -40,7 +39,7 @@ class LongFormat(SubmissionFormat):
         """As SubmissionFormat.fit(). Raises InputError for a sample that has not each id with each label once."""
         if not sample:
             return LongSubmission(self)
-        header, rows = read_table(sample)
+        header, rows = read_sample(sample)
         names = [self.id_column, *self.column_names(label_names)]
         if header[:1] != names[:1] or sorted(header) != sorted(names):
             raise InputError(f"{sample}, row 1: columns are {','.join(header)}, expected {','.join(names)}")

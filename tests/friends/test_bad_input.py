@@ -485,6 +485,12 @@ RUNS = {
         ["t.csv, row 1"],
     ),
     "predict-weights-count": ("predict.py", [*PREDICT, "--weights", "1", "2"], nothing, ["weights", "2", "1 runs"]),
+    "predict-twice": (
+        "predict.py",
+        [*PREDICT, "--run_dir", "run", "./run"],
+        nothing,
+        ["run is given twice", "--weights"],
+    ),
     "predict-weights-zero": ("predict.py", [*PREDICT, "--weights", "0"], nothing, ["weights", "0"]),
     "predict-weights-nan": ("predict.py", [*PREDICT, "--weights", "nan"], nothing, ["weights", "nan"]),
     "predict-sample-of-another-test": (
@@ -662,7 +668,13 @@ def test_rows_too_few_to_share_out_by_class_are_refused(refused, tmp_path):
     [
         pytest.param("train.py", ["--train_file", "bad.json"], ["bad.json, row 1, column 1"], id="data"),
         pytest.param("train.py", ["--learning", "1"], ["--learning"], id="option"),
-        pytest.param("predict.py", ["--run_dir", ".", "--test_file", "bad.json"], ["no finished fold"], id="predict", marks=pytest.mark.slow),
+        pytest.param(
+            "predict.py",
+            ["--run_dir", ".", "--test_file", "bad.json"],
+            ["no finished fold"],
+            id="predict",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_command_itself_ends_with_2_and_one_line(tmp_path, script, argv, fragments):

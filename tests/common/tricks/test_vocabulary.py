@@ -234,7 +234,7 @@ def test_embeddings_of_one_weight_are_cut_and_put_back_together():
 def test_a_run_that_was_started_before_there_was_the_option_is_not_gone_on_with(tmp_path):
     (tmp_path / "config.yaml").write_text("num_folds: 2\n")
     run = SimpleNamespace(args=TextTaskArguments(), config={"num_folds": 2, "full_vocabulary": False})
-    with pytest.raises(InputError, match="full_vocabulary None, now it is False"):
+    with pytest.raises(InputError, match="full_vocabulary was not given, now it is False"):
         Run.compare(run, tmp_path / "config.yaml")
 
 
