@@ -392,9 +392,9 @@ def draw_sample(folder: Path) -> None:
         runpy.run_path(str(script))["draw_sample"](folder)
 
 
-def fingerprint(clip: ClipExample) -> str:
-    """The same for copies of a clip: size and the first 64 KB of the file, or of the first frame."""
-    path = clip.frames[0] if clip.frames else clip.path
+def fingerprint(clip: ClipExample, frame: int = 0) -> str:
+    """The same for copies of a clip: size and the first 64 KB of the file, or of a frame, the first."""
+    path = clip.frames[frame] if clip.frames else clip.path
     if path.is_dir():  # without frames; reading it will say so
         return str(path)
     with open(path, "rb") as file:
@@ -404,6 +404,13 @@ def fingerprint(clip: ClipExample) -> str:
 def stamp(clip: ClipExample) -> str:
     """Another one where the clip is: what extract_poses.py writes beside its key points."""
     return f"{fingerprint(clip)}-{len(clip.frames)}"
+
+
+def copy_key(clip: ClipExample) -> str:
+    """The same for copies of a clip, not for clips that begin with the same frame: many begin with a black one."""
+    total = len(clip.frames)
+    looks = sorted({0, total // 2, total - 1}) if clip.frames else [0]
+    return " ".join([str(total), *(fingerprint(clip, frame) for frame in looks)])
 
 
 def say_other_clips(clips: Sequence[ClipExample], path: Path) -> None:
@@ -420,7 +427,7 @@ def set_groups(clips: Sequence[ClipExample], group_by_number: int) -> None:
     first one's key."""
     from common.tricks.groups import join_groups
 
-    copies = [fingerprint(clip) for clip in clips]
+    copies = [copy_key(clip) for clip in clips]
     neighbours = []
     for clip, copy in zip(clips, copies, strict=True):
         number = last_number(clip)

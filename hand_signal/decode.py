@@ -23,6 +23,7 @@ from common.guards.videos import (
     MAX_FRAME_PIXELS,
     Orientation,
     orientation,
+    shown_frames,
     upright,
     upright_pixels,
 )
@@ -97,7 +98,8 @@ def read_with_decord(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray
 def trusted_start(path: Path) -> tuple[av.VideoFrame, bool]:
     """The first frame, by PyAV, and whether the stream has an entry named rotate, of a video in which decord finds the
     frames that it is asked for. In others it takes frames that are a second away for them, and says nothing: wherever
-    frames are stored in another order than they are shown, but for three codecs, and in most old containers.
+    frames are stored in another order than they are shown, but for three codecs, and in most old containers. Of a
+    video that an edit list cuts it repeats the last frame in place of those that are not shown.
 
     Raises RuntimeError for those, and where the frames are larger than 8K.
     """
@@ -110,14 +112,23 @@ def trusted_start(path: Path) -> tuple[av.VideoFrame, bool]:
             codec = stream.codec_context.name
             reordered = stream.codec_context.has_b_frames
             starts = codec != "h264" or starts_anew(container, stream)
+            cut = kind == "mov" and holds_hidden(container, stream)
     except (av.FFmpegError, IndexError, StopIteration) as error:
         raise RuntimeError("has no first frame") from error
+    if cut:
+        raise RuntimeError("holds frames that are not shown")
     trusted = codec in SOUGHT_WELL or codec in SOUGHT_WELL_IN_ORDER and not reordered
     if not (starts and trusted and kind in ("mov", "matroska") or codec == "mjpeg" and kind == "avi"):
         raise RuntimeError(f"{codec} in {kind}")
     if first.width * first.height > MAX_FRAME_PIXELS:
         raise RuntimeError("too large")
     return first, tagged
+
+
+def holds_hidden(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Whether a stream has frames that its edit list hides: a phone's trimmed video, one cut without decoding it."""
+    container.seek(0)
+    return any(packet.is_discard for packet in container.demux(stream))
 
 
 def starts_anew(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
@@ -160,29 +171,41 @@ def left_by_decord(reader: "decord.VideoReader", first: av.VideoFrame, tagged: b
 
 
 def read_with_av(path: Path, choose: Choose, prepare: Prepare) -> np.ndarray:
+    total = count_shown(path)
     with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it holds no video stream")
-        stream = container.streams.video[0]
-        total = stream.frames
-        if total < 2:  # the container does not say: a GIF promises one
-            total = sum(packet.size > 0 for packet in container.demux(stream))
-            if total == 0:
-                raise ValueError("it holds no frames")
-            container.seek(0)
         chosen = choose(total)
         wanted = set(chosen)
         frames = {}
         how = None
-        for number, frame in enumerate(container.decode(stream)):
+        for number, frame in enumerate(container.decode(video=0)):
             how = how or orientation(frame)  # H.264 says it with its first frame only
             if number in wanted:
                 frames[number] = prepare(upright_pixels(frame, how)[None])[0]
             if len(frames) == len(wanted):
                 break
     if missing := sorted(wanted - frames.keys()):
-        raise ValueError(f"frame {missing[0]} of {total} is missing, is the file truncated?")
+        raise missing_frame(missing[0], total)
     return np.stack([frames[number] for number in chosen])
+
+
+def count_shown(path: Path) -> int:
+    """How many frames a player shows: those of shown_frames() but for the first ones, where they need a frame that was
+    cut off and the decoder drops them. Raises ValueError where there are none, or the file breaks off."""
+    shown, lost = shown_frames(path)
+    if lost:
+        raise missing_frame(len(shown), len(shown) + lost)
+    with av.open(str(path)) as container:
+        matroska = container.format.name.startswith("matroska")
+        first = next(container.decode(video=0), None)
+    if first is None:
+        raise missing_frame(0, len(shown))
+    if first.pts is None:
+        return len(shown)
+    return sum(not matroska if pts is None else pts >= first.pts for pts in shown)
+
+
+def missing_frame(number: int, total: int) -> ValueError:
+    return ValueError(f"frame {number} of {total} is missing, is the file truncated?")
 
 
 def read_images(files: Sequence[Path], choose: Choose, prepare: Prepare) -> np.ndarray:

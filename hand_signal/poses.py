@@ -86,6 +86,10 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
         row.pose = pose
         row.pixels = wish["pixels"]
         row.boxes = person_boxes(pose) if wish["boxes"] else None
+    if wish["boxes"] and (shares := sum(map(are_shares, poses))):
+        print_once(
+            f"{Path(path).name}: the key points of {shares} clips are read as shares of the frame, not as pixels"
+        )
     wish["optional"] = False  # a test file has key points, too
     say_missing(rows, path)
     return read
@@ -375,7 +379,7 @@ def person_boxes(pose: Pose) -> np.ndarray:
     frames. Raises InputError where the frame's size is unknown or nobody is found."""
     if pose.size is None:
         raise InputError(f"{pose.source}: says no width and height, which --crop_to_person needs")
-    xy = pose.points[..., :2].astype(np.float64)
+    xy = pose.points[..., :2].astype(np.float64) * (pose.size if are_shares(pose) else 1)
     inside = pose.found & (xy >= 0).all(axis=-1) & (xy <= np.array(pose.size)).all(axis=-1)
     seen = inside.sum(axis=1) >= 2
     if not seen.any():
@@ -387,6 +391,12 @@ def person_boxes(pose: Pose) -> np.ndarray:
     filled = nearest_filled(fill_rows(boxes, seen)[:, None], seen[:, None])[:, 0]
     half = BOX_SMOOTHING // 2
     return np.array([filled[max(0, i - half) : i + half + 1].mean(axis=0) for i in range(len(filled))])
+
+
+def are_shares(pose: Pose) -> bool:
+    """Whether the points are shares of the frame and not pixels: nobody is as small as MOST_CONFIDENT pixels."""
+    furthest = np.nanmax(np.abs(pose.points[..., :2]), initial=0)
+    return pose.size is not None and 0 < furthest <= MOST_CONFIDENT < min(pose.size) / 8
 
 
 def fill_rows(values: np.ndarray, where: np.ndarray) -> np.ndarray:

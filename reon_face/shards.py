@@ -14,7 +14,7 @@ from common.console import InputError, first_line
 from common.files import atomic_write, read_json, sha256, write_json
 from common.guards.images import image_size, open_image
 from common.guards.listing import VIDEO_SUFFIXES
-from common.guards.videos import orientation, promised_seconds, upright_pixels
+from common.guards.videos import orientation, promised_frames, promised_seconds, upright_pixels
 
 from data import compile_pattern, label_and_subject
 from faces import LONGEST_SIDE, Face, FaceCrop, choose_face, crop_face, load_detector
@@ -182,6 +182,8 @@ def video_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:
                 if number % every == 0:
                     yield number, upright_pixels(frame, how, "bgr24")
                 number += 1
+            if number < WHOLE * stream.frames:
+                promised = promised_frames(path)
     except (av.FFmpegError, ValueError, OSError) as error:
         if number == 0:
             raise InputError(f"{path}: cannot be decoded as a video ({first_line(error)})") from error

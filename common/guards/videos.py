@@ -9,7 +9,9 @@ stand for right angles: four turns, each mirrored or not; another is taken for t
 PyAV tells the turns only.
 """
 
+import math
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,3 +73,33 @@ def promised_seconds(stream: "av.VideoStream") -> float:
     """What Matroska and WebM say in place of a number of frames; 0 where they, or other files, say nothing."""
     parts = stream.metadata.get("DURATION", "").split(":")
     return sum(float(part) * 60**i for i, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
+
+
+def shown_frames(path: str | Path) -> tuple[list[int | None], int]:
+    """(the times of the frames that a video shows, None where the file says none; how many more it promised).
+
+    A video may hold more than it shows: one that was trimmed or cut without decoding it has an edit list, and begins
+    and ends with frames that only others need. An AVI counts moments without a frame, too. Nothing is decoded. Raises
+    ValueError where there are none, av.FFmpegError where the file cannot be read.
+    """
+    import av
+
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError("it holds no video stream")
+        stream = container.streams.video[0]
+        packets = [(p.pts, p.dts, p.duration or 0, p.is_discard) for p in container.demux(stream) if p.size]
+        if not packets:
+            raise ValueError("it holds no frames")
+        times = [(pts if dts is None else dts, duration) for pts, dts, duration, _ in packets]
+        known = [(time, time + duration) for time, duration in times if time is not None]
+        seconds = max((end for _, end in known), default=0) - min((start for start, _ in known), default=0)
+        whole = known and seconds >= (stream.duration or math.inf)  # an edit list shortens the duration
+        lost = 0 if whole else max(0, stream.frames - len(packets))
+    return [pts for pts, *_, is_hidden in packets if not is_hidden], lost
+
+
+def promised_frames(path: str | Path) -> int:
+    """How many frames a video says that it shows. Raises as shown_frames() does."""
+    shown, lost = shown_frames(path)
+    return len(shown) + lost

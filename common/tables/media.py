@@ -1,10 +1,11 @@
 """Files that a table names: `img_7.jpg`, `train/img_7.jpg`, or `img_7` without its ending."""
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from common.console import InputError
+from common.console import InputError, print_once
 from common.files import natural
 from common.guards.spelling import nfc
 
@@ -12,44 +13,79 @@ from common.guards.spelling import nfc
 def find_file(folder: Path, name: str, suffixes: Sequence[str], where: str) -> Path:
     """The file (or the folder of frames) in folder that a cell names, with one of these suffixes or none.
 
-    A name in another Unicode form than on the disk is found, too. Raises InputError, which begins with where, for a
-    name that leads out of the folder, for a missing file, and for a name without an ending that two files have.
+    A name in another Unicode form than on the disk, or with its ending in another case, is found, too, and so is a path
+    that comes from elsewhere but leads through a folder of this name: ../input/images/img_7.jpg in images. Raises
+    InputError, which begins with where, for a name that leads out of the folder, for a missing file, and for a name
+    that two files have.
     """
     parts = Path(name.strip().replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts:
+    inside = behind(own_name(folder), parts)
+    ways = [way for way in (parts, inside) if way and way[0] != "/" and ".." not in way]
+    if not ways:
         raise InputError(f"{where}: {name!r:.80}, expected the name of a file in {folder}")
-    found = folder.joinpath(*parts)
-    if found.exists():
-        return found
-    there = [path for suffix in suffixes if (path := found.with_name(found.name + suffix)).exists()]
-    there = there or spelled_otherwise(folder, parts, suffixes)
+    for way in ways:
+        if there := found_as(folder, way, suffixes):
+            break
+    else:
+        raise InputError(f"{where}: {folder} holds no {name!r:.80}")
     if len(there) > 1:
         names = ", ".join(path.name for path in there[:3])
         raise InputError(f"{where}: {name!r:.80} may be {names:.200}; write its ending, too")
-    if not there:
-        raise InputError(f"{where}: {folder} holds no {name!r:.80}")
+    if way != parts:
+        say_behind(folder, parts[: len(parts) - len(way)])
     return there[0]
 
 
+def behind(own: str, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """What a path from elsewhere has behind the folder named own; nothing where it does not lead through it."""
+    last = max((i for i, part in enumerate(parts[:-1]) if nfc(part) == own), default=len(parts))
+    return parts[last + 1 :]
+
+
+@lru_cache(maxsize=64)
+def own_name(folder: Path) -> str:
+    """The name of a folder, in data/ of a contest where a link leads to."""
+    return nfc(folder.resolve().name)
+
+
+@lru_cache(maxsize=64)
+def say_behind(folder: Path, start: tuple[str, ...]) -> None:
+    """One line on the beginning that names have, for each."""
+    print_once(f"{folder}: names that begin with {Path(*start).as_posix()}/ are read as files of this folder")
+
+
+def found_as(folder: Path, parts: tuple[str, ...], suffixes: Sequence[str]) -> list[Path]:
+    """The files that the parts of a name mean in folder; the one that is named so to the letter, alone."""
+    found = folder.joinpath(*parts)
+    return [found] if found.exists() else spelled_otherwise(folder, parts, suffixes)
+
+
 def spelled_otherwise(folder: Path, parts: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """The files that a name means where letters are composed in another way than on the disk (NFC and NFD)."""
+    """The files that a name means where its ending is missing or in another case, or letters are composed in another
+    way than on the disk (NFC and NFD)."""
     for part in parts[:-1]:
-        names = names_of(folder, folder.stat().st_mtime_ns).get(nfc(part), []) if folder.is_dir() else []
-        if len(names) != 1:
+        names = names_of(folder, folder.stat().st_mtime_ns).get(key_of(part), []) if folder.is_dir() else []
+        if part not in names and len(names) != 1:
             return []
-        folder = folder / names[0]
+        folder = folder / (part if part in names else names[0])
     if not folder.is_dir():
         return []
     names = names_of(folder, folder.stat().st_mtime_ns)
-    return [folder / name for suffix in ("", *suffixes) for name in names.get(nfc(parts[-1]) + suffix, [])]
+    return [folder / name for suffix in ("", *suffixes) for name in names.get(key_of(parts[-1] + suffix), [])]
+
+
+def key_of(name: str) -> str:
+    """The same for the spellings of a name: NFC, and its ending in small letters."""
+    stem, ending = os.path.splitext(nfc(name))
+    return stem + ending.lower()
 
 
 @lru_cache(maxsize=64)
 def names_of(folder: Path, changed: int) -> dict[str, list[str]]:
-    """NFC -> the names in a folder, for a table of many files. changed: when the folder did, last."""
+    """key_of() -> the names in a folder, for a table of many files. changed: when the folder did, last."""
     names: dict[str, list[str]] = {}
     for path in folder.iterdir():
-        names.setdefault(nfc(path.name), []).append(path.name)
+        names.setdefault(key_of(path.name), []).append(path.name)
     return names
 
 

@@ -17,7 +17,7 @@ from transformers import TimmWrapperForImageClassification
 
 from common.console import InputError, first_line
 from common.files import read_json
-from common.guards.videos import orientation, promised_seconds, upright_pixels
+from common.guards.videos import orientation, promised_frames, promised_seconds, upright_pixels
 from common.run import finished_folds
 
 from faces import Detector, Face, choose_face, crop_face, moved
@@ -139,8 +139,8 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
             check_length(end)
             if shown is None:
                 raise ValueError("it holds no frames")
-            if number < WHOLE * stream.frames:
-                raise ValueError(f"{number} of {stream.frames} frames are there, is the file truncated?")
+            if number < WHOLE * stream.frames and number < WHOLE * (total := promised_frames(path)):
+                raise ValueError(f"{number} of {total} frames are there, is the file truncated?")
             if end < WHOLE * (promised := promised_seconds(stream)):
                 raise ValueError(f"{end:.1f} of {promised:.1f} seconds are there, is the file truncated?")
             for _ in range(moment, max(moment + (moment == 0), round(end * RATE))):

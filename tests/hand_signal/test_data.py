@@ -140,6 +140,15 @@ def test_copies_of_a_clip_and_clips_with_neighbouring_numbers_are_one_group(tmp_
     assert groups["b/x20.mp4"] not in (groups["a/x1.mp4"], groups["b/copy.mp4"])
 
 
+def test_clips_of_images_that_begin_alike_are_no_copies(tmp_path):
+    for name, seed in (("a/k1", 1), ("a/k2", 2), ("b/k1", 1), ("b/k3", 3)):
+        (tmp_path / name).mkdir(parents=True)
+        for number, image in enumerate([np.zeros((48, 64, 3), np.uint8), *moving_square(1, seed)]):
+            Image.fromarray(image).save(tmp_path / name / f"{number}.png")
+    groups = {row.id: row.group for row in read(tmp_path)}
+    assert groups["a/k1"] == groups["b/k1"] and len(set(groups.values())) == 3
+
+
 def test_clips_without_a_number_to_be_grouped_by_are_said_and_a_folder_keeps_what_is_behind_a_point(tmp_path, capsys):
     for name in ("a/x", "a/y", "b/z"):
         write_clip(tmp_path / f"{name}.mp4", images=moving_square(1, len(name) + ord(name[-1])))

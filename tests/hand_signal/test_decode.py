@@ -21,12 +21,16 @@ from tests.tools.videos import (
     FORMATS,
     MATRICES,
     STEP,
+    cut_out,
     encode,
     grey,
+    number_of_bits,
     numbers_of,
     quarters,
     repeated,
+    trimmed,
     turn,
+    write_bits,
     write_clip,
 )
 
@@ -195,6 +199,25 @@ def test_whatever_frames_are_asked_for_are_those_that_come(kind, codec, options,
         assert (blocks @ (1 << np.arange(8))).tolist() == chosen
     if (kind, codec) in SOUGHT_WELL and set(options) == {"g"}:
         assert set(readers) == {"decord"}
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libx265"])
+@pytest.mark.parametrize("how", ["trimmed", "cut.mp4", "cut.mkv"])
+def test_of_a_video_that_was_cut_without_decoding_the_frames_that_are_shown_are_read(codec, how, tmp_path):
+    """decord repeats the last frame in place of those that an edit list hides, and PyAV would miss them."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV here does not write {codec}")
+    options = {"x265-params": "log-level=none:keyint=10"} if codec == "libx265" else {"bf": "2"}
+    whole = write_bits(tmp_path / "whole.mp4", codec, options=options)
+    path = trimmed(whole, tmp_path / "c.mp4", 2.3) if how == "trimmed" else cut_out(whole, tmp_path / how, 13)
+    found = [number_of_bits(frame) for frame in read_frames(path, range)]
+    start = {"trimmed": 0, "cut.mp4": 13}.get(how, found[0])  # Matroska has no edit list: from the key frame on
+    assert found == list(range(start, 23 if how == "trimmed" else 40)) and 8 <= start + 8 * (how == "trimmed") <= 13
+
+
+def test_an_avi_with_moments_without_a_frame_is_whole(tmp_path):
+    path = write_bits(tmp_path / "c.avi", "mpeg4", times=[k + 3 * (k > 9) for k in range(40)])
+    assert [number_of_bits(frame) for frame in read_frames(path, range)] == list(range(40))
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)

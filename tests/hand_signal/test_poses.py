@@ -321,6 +321,15 @@ def test_the_persons_box_holds_all_points_with_a_margin_and_is_smooth():
         person_boxes(Pose(points.astype(np.float32), None, "f"))
 
 
+def test_points_as_shares_of_the_frame_crop_as_those_in_pixels_do():
+    points = np.random.default_rng(0).uniform(40, 200, (6, 17, 3)).astype(np.float32)
+    points[2, 3] = points[4] = np.nan
+    shares = points / np.array([320, 240, 1], np.float32)
+    found = person_boxes(Pose(shares, (320, 240), "f"))
+    np.testing.assert_allclose(found, person_boxes(Pose(points, (320, 240), "f")), rtol=1e-4)
+    assert person_boxes(Pose(shares, (4, 4), "f")).max() < 2  # a frame of few pixels: these may be pixels
+
+
 def test_a_row_without_a_pose_is_a_row_as_before():
     row = ClipExample("a", Path("a.mp4"))
     assert row.pose is None and row.boxes is None and row.pixels

@@ -40,8 +40,8 @@ from tests.tools.faces import (
     watched,
     write_video,
 )
-from tests.tools.scripts import assert_refused, help_without_torch, worker_of
-from tests.tools.videos import BROKEN, write_broken
+from tests.tools.scripts import assert_refused, help_without_torch, siblings_of, worker_of
+from tests.tools.videos import BROKEN, number_of_bits, trimmed, write_bits, write_broken
 
 ALIGNMENTS, DISTANCES = ("dtw", "offset", "none"), ("l1", "js")
 
@@ -357,6 +357,16 @@ def test_a_video_that_breaks_off_is_refused_though_its_format_does_not_count_fra
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut.*of \d\.\d seconds are there, is the file truncated"):
         watched([video], folder / "model")
+
+
+def test_a_video_that_was_trimmed_without_decoding_it_is_whole(tmp_path):
+    path = trimmed(write_bits(tmp_path / "whole.mp4", "mpeg4"), tmp_path / "c.mp4", 2.3)
+    with siblings_of(TASK):
+        from scoring.watch import read_frames
+        from shards import video_frames
+
+        assert [number_of_bits(frame) for _, frame in read_frames(path)] == list(range(23))
+        assert [number_of_bits(frame) for _, frame in video_frames(path, 1)] == list(range(23))
 
 
 def test_frames_that_stay_on_display_have_one_probability(folder):

@@ -126,6 +126,51 @@ MATRICES = {
 }
 
 
+def bits(number, height=48, width=128):
+    """A frame that shows a number in eight blocks, bit by bit."""
+    row = np.repeat(20 + 210 * (number >> np.arange(8) & 1), width // 8).astype(np.uint8)
+    return np.broadcast_to(row[None, :, None], (height, width, 3)).copy()
+
+
+def number_of_bits(frame):
+    blocks = frame.reshape(len(frame), 8, -1, 3)[:, :, 4:-4].mean(axis=(0, 2, 3)) > 128
+    return int(blocks @ (1 << np.arange(8)))
+
+
+def write_bits(path, codec, frames=40, options=(), times=None):
+    """A video at 10 frames a second, a key frame every ten, of which frame k is bits(k). times: of each frame."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"g": "10", **dict(options)})
+        stream.height, stream.width, stream.pix_fmt = 48, 128, "yuv420p"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(bits(number), format="rgb24")
+            frame.pts = number if times is None else times[number]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def trimmed(source, path, seconds):
+    """A copy of an MP4 whose edit list ends it earlier, as phones trim a video."""
+    data = bytearray(source.read_bytes())
+    struct.pack_into(">I", data, data.index(b"elst") + 12, round(1000 * seconds))
+    path.write_bytes(data)
+    return path
+
+
+def cut_out(source, path, first):
+    """The frames from `first` on, not decoded: it begins with the key frame before, which an MP4's edit list hides."""
+    with av.open(str(source)) as before, av.open(str(path), "w") as after:
+        stream = before.streams.video[0]
+        copy = after.add_stream_from_template(stream)
+        packets = [packet for packet in before.demux(stream) if packet.size]
+        start = sorted(packet.pts for packet in packets)[first]
+        for packet in packets[max(k for k in range(first + 1) if packets[k].is_keyframe) :]:
+            packet.pts, packet.dts, packet.stream = packet.pts - start, packet.dts - start, copy
+            after.mux(packet)
+    return path
+
+
 def quarters(height, width):
     """Four colours that tell left from right and up from down."""
     image = np.full((height, width, 3), 60, np.uint8)

@@ -37,3 +37,43 @@ def test_a_name_without_an_ending_that_two_files_have_is_refused(tmp_path):
         find_file(tmp_path, "9", SUFFIXES, "t.csv, row 2")
     with pytest.raises(InputError, match="holds no 'no/9'"):
         find_file(tmp_path, "no/9", SUFFIXES, "t.csv, row 2")
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("7.jpg", "7.JPG"),
+        ("7", "7.JPG"),
+        ("8.JPEG", "8.jpeg"),
+        (nfd("강/9.png"), "강/9.PNG"),
+        ("images/7", "7.JPG"),
+        (".\\images\\강\\9.png", "강/9.PNG"),
+        ("../input/images/7.jpg", "7.JPG"),
+        ("/content/images/8.jpeg", "8.jpeg"),
+        ("C:\\faces\\images\\8.jpeg", "8.jpeg"),
+    ],
+)
+def test_endings_in_another_case_and_paths_from_elsewhere_are_found(tmp_path, cell, found):
+    for name in ("7.JPG", "8.jpeg", "강/9.PNG"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    (tmp_path / "link").symlink_to("images")
+    for folder in ("images", "link"):
+        assert find_file(tmp_path / folder, cell, (".jpg", ".jpeg", ".png"), "t.csv") == tmp_path / folder / found
+
+
+def test_a_path_through_another_folder_is_not_read_as_one_of_this(tmp_path, capsys):
+    for name in ("7.png", "8.JPG", "8.jpg"):
+        (tmp_path / name).touch()
+    for cell in ("/content/test/7.png", "../7.png", f"/{tmp_path.name}/../7.png"):
+        with pytest.raises(InputError, match="expected the name of a file"):
+            find_file(tmp_path, cell, SUFFIXES, "t.csv")
+    with pytest.raises(InputError, match="holds no 'test/7.png'"):
+        find_file(tmp_path, "test/7.png", SUFFIXES, "t.csv")
+    with pytest.raises(InputError, match="may be 8.JPG, 8.jpg|may be 8.jpg, 8.JPG"):
+        find_file(tmp_path, "8", SUFFIXES, "t.csv")
+    capsys.readouterr()
+    for _ in range(2):
+        find_file(tmp_path, f"/content/{tmp_path.name}/7.png", SUFFIXES, "t.csv")
+    said = capsys.readouterr().out
+    assert said.count(f"names that begin with /content/{tmp_path.name}/ are read as files of this folder") == 1
