@@ -57,12 +57,12 @@ def save_fold(
         with atomic_write(fold.dir / "README.md") as file:
             file.write(model_card(fold.run.config, info, pipeline_tag, target))
     fold.run.finish_fold(fold.number, logits, info)
-    print_once(f"fold {fold.number}: {chosen(metrics, metric)}{target.short(metrics)}")
+    print_once(f"fold {fold.number}: {chosen(metrics, metric, target.short(metrics))}{target.short(metrics)}")
 
 
-def chosen(values: dict[str, float], metric: Metric | None) -> str:
-    """What stands first in a line of metrics."""
-    if metric is None:
+def chosen(values: dict[str, float], metric: Metric | None, line: str) -> str:
+    """What stands first in a line of metrics that does not have it."""
+    if metric is None or f"{metric.name} {values[metric.name]:.4f}" in line:
         return ""
     error = values.get(f"{metric.name}_error")
     return f"{metric.name} {values[metric.name]:.4f}{'' if error is None else f' ± {error:.4f}'}, "
@@ -107,7 +107,8 @@ def collect(run: Run, examples: Sequence, task_metrics: TaskMetrics = None) -> d
     for name, values in metrics.items():
         own = {} if task_metrics is None else task_metrics(results[name])
         others = "".join(f"{key} {value:.4f}, " for key, value in own.items())
-        print_once(f"{name}: {chosen(values, metric)}{target.summary(values)}, {others}{values['n']} rows", always=True)
+        first = chosen(values, metric, target.summary(values))
+        print_once(f"{name}: {first}{target.summary(values)}, {others}{values['n']} rows", always=True)
     if run.config.get("average_adapters"):
         from common.decoders.average import average_adapters
 
