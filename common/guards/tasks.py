@@ -24,3 +24,11 @@ def note_other_tasks(run_dirs: Sequence[str | Path], task_dir: Path) -> None:
         task = read_json(record).get("task") if record.is_file() else None
         if task not in (None, task_dir.resolve().name):
             print_once(f"{run_dir}: is a run of {task}, its rows are read by data.py of {task_dir.resolve().name}")
+
+
+def note_repeated(run_dirs: Sequence[str | Path]) -> None:
+    """Say which run is named twice: whether that is meant, only its user knows."""
+    places = [Path(path).resolve() for path in run_dirs]
+    for number, path in enumerate(run_dirs):
+        if places[number] in places[:number]:
+            print_once(f"{path}: is given twice and counts twice in the average")

@@ -94,7 +94,9 @@ def shown_frames(path: str | Path) -> tuple[list[int | None], int]:
         times = [(pts if dts is None else dts, duration) for pts, dts, duration, _ in packets]
         known = [(time, time + duration) for time, duration in times if time is not None]
         seconds = max((end for _, end in known), default=0) - min((start for start, _ in known), default=0)
-        whole = known and seconds >= (stream.duration or math.inf)  # an edit list shortens the duration
+        # an edit list shortens the duration; an AVI's frames are moments, and FFmpeg cuts its duration to what is there
+        promised = {"mov": stream.duration, "avi": stream.frames}.get(container.format.name.partition(",")[0])
+        whole = known and seconds >= (promised or math.inf)
         lost = 0 if whole else max(0, stream.frames - len(packets))
     return [pts for pts, *_, is_hidden in packets if not is_hidden], lost
 

@@ -16,7 +16,7 @@ from common.console import QUIET, ArgumentParser, InputError, print_once
 from common.guards.launcher import check_settings, launcher_settings, refuse_fsdp, refuse_unsupported, wants_cpu
 from common.guards.options import FIELDS, check_options, refusal
 from common.guards.precision import train_in_native_precision
-from common.guards.tasks import note_other_tasks
+from common.guards.tasks import note_other_tasks, note_repeated
 from common.metrics import task_metric
 from common.options.checks import check_predict_values, check_values, task_target
 from common.options.fields import START_FIELDS, StoppingArguments
@@ -156,6 +156,7 @@ def parse_predict_args(predict_arguments: type, task_dir: Path, doc: str, argv: 
     refuse_fsdp("predict.py")
     check_predict_values(args)
     note_other_tasks(args.run_dir, task_dir)
+    note_repeated(args.run_dir)
 
     import torch
 

@@ -380,9 +380,6 @@ class PredictArguments:
 
     def check(self) -> None:
         """What types and LIMITS cannot say. Raises InputError. A task calls super().check() first."""
-        places = list(map(os.path.realpath, self.run_dir))
-        if repeated := [path for path in self.run_dir if places.count(os.path.realpath(path)) > 1]:
-            raise InputError(f"run_dir: {repeated[0]} is given twice; --weights gives a run more weight")
         if self.weights and len(self.weights) != len(self.run_dir):
             raise InputError(f"weights: {len(self.weights)} were given for {len(self.run_dir)} runs")
         for weight in self.weights or []:

@@ -485,12 +485,6 @@ RUNS = {
         ["t.csv, row 1"],
     ),
     "predict-weights-count": ("predict.py", [*PREDICT, "--weights", "1", "2"], nothing, ["weights", "2", "1 runs"]),
-    "predict-twice": (
-        "predict.py",
-        [*PREDICT, "--run_dir", "run", "./run"],
-        nothing,
-        ["run is given twice", "--weights"],
-    ),
     "predict-weights-zero": ("predict.py", [*PREDICT, "--weights", "0"], nothing, ["weights", "0"]),
     "predict-weights-nan": ("predict.py", [*PREDICT, "--weights", "nan"], nothing, ["weights", "nan"]),
     "predict-sample-of-another-test": (
