@@ -46,6 +46,12 @@ def number_of(words: str, num_runs: int) -> dict[str, object]:
     return shared if num_runs > 1 else {**shared, "error": error}
 
 
+def seconds_of_folds(run: Path) -> float:
+    """What training took, of a run whose folds were trained alone and collected."""
+    logs = [read_json(path)["log_history"] for path in run.glob("fold*/fold.json")]
+    return sum(next(entry["train_runtime"] for entry in reversed(log) if "train_runtime" in entry) for log in logs)
+
+
 def record(run: Path) -> dict[str, object]:
     """What is kept of a run: no path of its machine."""
     about = read_json(run / "run.json")
@@ -54,7 +60,7 @@ def record(run: Path) -> dict[str, object]:
     return {
         "seed": read_config(run).get("seed", SEED),
         "commit": about["commit"],
-        "minutes": round(about["seconds"]["train"] / 60, 1),
+        "minutes": round((about["seconds"].get("train") or seconds_of_folds(run)) / 60, 1),
         "rows": rows,
         "packages": about["packages"],
         "metrics": {part: rounded(metrics[part]) for part in PARTS if part in metrics},
