@@ -10,7 +10,8 @@ The weights of a fold's rows come from the other folds, so that what is measured
 it has not seen. Where it does not beat the plain average by two standard errors, take the average: the submission does.
 """
 
-from collections.abc import Sequence  # PYTHON_ARGCOMPLETE_OK
+from argparse import Namespace  # PYTHON_ARGCOMPLETE_OK
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +32,8 @@ from common.options.task_module import load_data_module
 from common.targets import Metric
 
 
-def main() -> None:
+def parse_args() -> Namespace:
+    """The command line. Raises InputError for a single run without a decision to tune, and for numbers too small."""
     parser = ArgumentParser("python -m common.blend", __doc__)
     parser.add_argument("task", type=Path, help="the task's folder")
     parser.add_argument(
@@ -57,14 +59,19 @@ def main() -> None:
     )
     parser.add_argument("--sample_submission_file", type=Path, help="the submission is checked against it")
     args = parser.parse_args()
-    # matplotlib and scikit-learn are imported only now: --help answers at once
-    from common.blend.decision import cross_fit_offsets, find_decision_score, tune_offsets
-    from common.blend.page import write_page
-
     if len(args.runs) < 2 and args.tune_decision is None:
         raise InputError(f"{args.runs[0]}: is one run, two or more were expected, or --tune_decision")
     if args.bags < 1 or args.seed < 0:
         raise InputError("bags must be 1 or more, seed 0 or more")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    # matplotlib and scikit-learn are imported only now: --help answers at once
+    from common.blend.decision import cross_fit_offsets, find_decision_score, tune_offsets
+    from common.blend.page import write_page
+
     data = load_data_module(args.task)
     task = args.task.resolve().name
     folder = choose_output(args.output_dir, task)

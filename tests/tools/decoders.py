@@ -16,10 +16,19 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from common.decoders.adapters import complete, finish_lora
 from common.guards.inputs import weights_fingerprints
+from common.models import load_model, load_tokenizer
+from common.options import TextTaskArguments
+from common.text import Collator
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256}
@@ -87,3 +96,16 @@ def save_adapters(model: PeftModel, args: Any, folder: Path, tokenizer: PreTrain
     complete(saved, folder, Namespace(config=vars(args), record={"data": weights_fingerprints(args)}))
     tokenizer.save_pretrained(folder)
     return saved
+
+
+def load_classifier(folder: Path, label_names: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """(a text task's model, in evaluation mode; its tokenizer) from a folder of weights."""
+    args = TextTaskArguments(model_name_or_path=str(folder))
+    tokenizer = load_tokenizer(args, [])
+    return load_model(args, label_names, tokenizer).eval(), tokenizer
+
+
+@torch.no_grad()
+def logits_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[dict]) -> torch.Tensor:
+    """(B, C) of rows of tokenize(), in one batch."""
+    return model(**{key: value for key, value in Collator(tokenizer)(rows).items() if key != "labels"}).logits

@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from common.examples import TextExample
 from common.guards.first_pass import check_forward
-from common.models import load_fold, load_model, load_tokenizer
-from common.options import TextTaskArguments
+from common.models import load_fold
 from common.text import Collator, tokenize
+from tests.tools.decoders import load_classifier, logits_of
 
 LABELS = ["a", "b", "c"]
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "ko_KR", "the", "cat", "sat", "on", "a", "mat", "yes"]
@@ -65,14 +65,7 @@ def load(folder, family, **how):
     config = AutoConfig.for_model(family, vocab_size=len(WORDS), num_labels=3, **special, **FAMILIES[family])
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     make_tokenizer(family, **how).save_pretrained(folder)
-    args = TextTaskArguments(model_name_or_path=str(folder))
-    tokenizer = load_tokenizer(args, [])
-    return load_model(args, LABELS, tokenizer).eval(), tokenizer
-
-
-@torch.no_grad()
-def logits_of(model, tokenizer, rows):
-    return model(**{key: value for key, value in Collator(tokenizer)(rows).items() if key != "labels"}).logits
+    return load_classifier(folder, LABELS)
 
 
 @pytest.mark.parametrize("ends", ["</s>", ""])

@@ -6,10 +6,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from common.decoders.family import choose_pad, is_decoder
 from common.examples import TextExample
-from common.models import load_fold, load_model, load_tokenizer
-from common.options import TextTaskArguments
-from common.text import Collator, tokenize
-from tests.tools.decoders import FAMILIES, WITH_PAD, make_decoder
+from common.models import load_fold
+from common.text import tokenize
+from tests.tools.decoders import FAMILIES, WITH_PAD, load_classifier, logits_of, make_decoder
 
 LABELS = ["a", "b", "c"]
 ROWS = [
@@ -21,14 +20,7 @@ ROWS = [
 
 
 def load(folder):
-    args = TextTaskArguments(model_name_or_path=str(folder))
-    tokenizer = load_tokenizer(args, [])
-    return load_model(args, LABELS, tokenizer).eval(), tokenizer
-
-
-@torch.no_grad()
-def logits_of(model, tokenizer, rows):
-    return model(**{key: value for key, value in Collator(tokenizer)(rows).items() if key != "labels"}).logits
+    return load_classifier(folder, LABELS)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
