@@ -7,7 +7,6 @@ others. Each fold's come from the other folds.
 """
 
 import numpy as np
-from scipy.special import log_softmax
 
 from common.blend.scores import Score, counts, find_score
 from common.console import InputError
@@ -77,6 +76,8 @@ def without(scores: np.ndarray, c: int) -> np.ndarray:
 
 def to_scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N, C) float64 that offsets are added to: log probabilities of classes, logits of several labels."""
+    from scipy.special import log_softmax  # --help answers at once
+
     logits = np.asarray(logits, dtype=np.float64)
     return logits.copy() if labels.ndim == 2 else log_softmax(logits, axis=1)
 
