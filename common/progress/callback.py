@@ -1,6 +1,5 @@
 """The lines and the bar of a fold that the Trainer trains, in place of its own dictionaries and bars."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +20,7 @@ class FoldProgress(TrainerCallback):
     def __init__(self, fold: Fold, shown: Iterable[str]):
         self.fold = fold
         self.shown = list(shown)
-        self.loss = math.nan
+        self.loss: float | None = None  # none is logged yet
         self.waits = False  # whether an epoch has ended without a line
 
     def on_train_begin(

@@ -17,14 +17,15 @@ LEAST_WIDTH = 8
 class EpochLine:
     """Of one evaluation of a fold, or of an epoch without one.
 
-    epoch: trained, of epochs. scores: by name, the training loss first. rows_per_second: of training. memory: bytes at
-    the peak, of the GPU where there is one. left: seconds that the run is still expected to take.
+    epoch: trained, of epochs. scores: by name, the training loss first, None before one is
+    logged. rows_per_second: of training. memory: bytes at the peak, of the GPU where there is one. left: seconds that
+    the run is still expected to take.
     """
 
     fold: int
     epoch: float
     epochs: float
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     rows_per_second: float
     memory: int
     left: float
@@ -34,7 +35,7 @@ class EpochLine:
 
     def cells(self) -> list[str]:
         """A text for each name."""
-        values = [f"{value:.4f}" for value in self.scores.values()]
+        values = ["-" if value is None else f"{value:.4f}" for value in self.scores.values()]
         speed, memory = f"{self.rows_per_second:.1f}", f"{self.memory / 1e9:.2f}"
         return [str(self.fold), f"{self.epoch:.4g}/{self.epochs:.4g}", *values, speed, memory, clock(self.left)]
 

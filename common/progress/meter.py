@@ -32,7 +32,7 @@ class Meter:
         self.seconds += now[1] - self.last[1]
         self.last = now
 
-    def show(self, epoch: float, epochs: float, scores: dict[str, float]) -> None:
+    def show(self, epoch: float, epochs: float, scores: dict[str, float | None]) -> None:
         """Print the line of an epoch, and count anew. epochs: in all. scores: the training loss, and what an evaluation
         has found."""
         speed = self.trained * len(self.fold.train_rows) / self.seconds if self.seconds else 0.0

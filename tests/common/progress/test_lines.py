@@ -29,6 +29,12 @@ def test_cells_stand_below_the_names_of_their_columns_however_long():
         assert re.search(rf"{name}(?=  |$)", header).end() == re.search(rf"{re.escape(cell)}(?=  |$)", first).end()
 
 
+def test_a_loss_that_is_not_logged_is_no_number():
+    header, first = Lines().texts(line(loss=None))
+    assert header[: header.index("loss") + 4].split()[-1] == "loss" and first[header.index("loss") + 3] == "-"
+    assert callback.FoldProgress(SimpleNamespace(), []).loss is None
+
+
 def test_the_header_comes_first_and_where_the_columns_change():
     shown = Lines()
     assert [len(shown.texts(row)) for row in (line(), line(1), line(eval_loss=1.0), line(eval_loss=2.0))] == [
