@@ -78,6 +78,8 @@ def score_of(metric: Metric) -> Score:
         return Score(metric, is_own=True)
     if name in COUNTED:
         return Score(Metric(name, of_counts(COUNTED[name])))
+    if name in CONFUSED:
+        return Score(Metric(name, of_pairs(CONFUSED[name], metric)))
     return Score(metric, ROWS.get(name))
 
 
@@ -131,6 +133,42 @@ def second_f1(hits: np.ndarray, both: np.ndarray) -> float:
     return float(2 * hits[1] / max(1, both[1]))
 
 
+def of_pairs(score: Callable[[np.ndarray], float], metric: Metric) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A metric from the (C, C) rows of each label (first) and prediction, as fast; of several labels, as it is."""
+
+    def function(labels: np.ndarray, logits: np.ndarray) -> float:
+        if labels.ndim == 2:
+            return metric.function(labels, logits)
+        num_labels = logits.shape[1]
+        pairs = labels * num_labels + logits.argmax(axis=1)
+        return score(np.bincount(pairs, minlength=num_labels**2).reshape(num_labels, num_labels))
+
+    return function
+
+
+def weighted_f1_of(pairs: np.ndarray) -> float:
+    """Mean F1 of the classes, weighted by their rows."""
+    rows = pairs.sum(axis=1)
+    return float(2 * pairs.diagonal() / np.maximum(1, rows + pairs.sum(axis=0)) @ rows / rows.sum())
+
+
+def mcc_of(pairs: np.ndarray) -> float:
+    """R_K of Gorodkin 2004; 0 where labels or predictions are one class throughout."""
+    rows, predicted, total = (x.astype(np.float64) for x in (pairs.sum(axis=1), pairs.sum(axis=0), pairs.sum()))
+    spread = (total**2 - predicted @ predicted) * (total**2 - rows @ rows)
+    return float((pairs.trace() * total - rows @ predicted) / np.sqrt(spread)) if spread else 0.0
+
+
+def kappa_of(pairs: np.ndarray) -> float:
+    """Cohen's kappa with quadratic weights; 0 where labels and predictions are one class throughout."""
+    classes = np.arange(len(pairs))
+    distances = (classes[:, None] - classes) ** 2
+    expected = np.outer(pairs.sum(axis=1), pairs.sum(axis=0)) / pairs.sum()
+    chance = (distances * expected).sum()
+    return float(1 - (distances * pairs).sum() / chance) if chance else 0.0
+
+
+CONFUSED = {"weighted_f1": weighted_f1_of, "mcc": mcc_of, "quadratic_kappa": kappa_of}
 COUNTED = {"macro_f1": macro_of, "micro_f1": micro_of, "f1": second_f1}
 ROWS = {
     "log_loss": row_losses,

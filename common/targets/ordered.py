@@ -61,9 +61,11 @@ class Ordered(Classes):
 
 
 def quadratic_kappa(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights of two (N,) int; 0 where both are one and the same class throughout."""
+    """Cohen's kappa with quadratic weights of two (N,) int >= 0; 0 where both are one and the same class throughout. A
+    class that no row has lies between its neighbours all the same."""
     if len(np.unique([labels, predictions])) < 2:
         return 0.0
     from sklearn.metrics import cohen_kappa_score
 
-    return float(cohen_kappa_score(labels, predictions, weights="quadratic"))
+    classes = np.arange(max(np.max(labels), np.max(predictions)) + 1)
+    return float(cohen_kappa_score(labels, predictions, labels=classes, weights="quadratic"))
