@@ -77,6 +77,7 @@ def worker(tmp_path):
     return Worker(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_copy_of_friends_with_the_pages_data_py_does_everything_on_a_csv_with_text_and_label(worker, tmp_path):
     contest = copy_recipe("friends", "my_contest", tmp_path)
     for name in ("data.py", "configs/tune.yaml", "configs/final.yaml", "configs/search.yaml"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.tools import learn
+from tests.tools.params import first
 from tests.tools.scripts import ROOT, TORCHRUN, launch
 
 
@@ -20,7 +21,7 @@ def alone(tmp_path_factory):
     return learn.learn_texts(tmp_path_factory.mktemp("alone"), 1)
 
 
-@pytest.mark.parametrize("world_size", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("world_size", first(1, [2, 3]))
 def test_several_processes_learn_log_and_measure_what_one_does_with_the_same_effective_batch(
     tmp_path, alone, world_size
 ):

@@ -66,6 +66,7 @@ def test_what_data_py_and_help_need_imports_neither_torch_nor_evaluate(module):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_training_imports_matplotlib_only_when_it_draws():
     code = "import sys, common.report.run_page, common.results; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -263,6 +263,7 @@ def test_killed_and_resumed_with_every_stateful_piece_on_gives_the_same_bits(tra
     assert_same_bits(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_folds_trained_alone_and_collected_are_the_run_of_all_folds(train, short, tmp_path):
     for fold in (1, 0, 2):
         train(tmp_path / "run", *SHORT, "--fold", fold)
@@ -295,6 +296,7 @@ def test_a_fold_alone_refuses_a_training_file_that_has_changed_since_another_fol
     assert (tmp_path / "run/fold1/fold.json").exists()
 
 
+@pytest.mark.slow
 def test_a_runs_config_passed_back_gives_the_same_bits(train, short, tmp_path):
     train(tmp_path / "again", "--config", short / "config.yaml")
     assert_same_bits(short, tmp_path / "again")

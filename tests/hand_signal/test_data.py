@@ -507,6 +507,7 @@ def test_a_view_at_a_time_gives_what_all_views_at_once_give(tmp_path):
     assert most == [18, *[4, 2] * 3, *[1] * 18]
 
 
+@pytest.mark.slow
 def test_workers_start_from_a_process_that_has_imported_this_module(tmp_path):
     (tmp_path / "script.py").write_text(f"""
 import sys

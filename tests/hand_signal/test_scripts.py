@@ -89,6 +89,7 @@ def test_a_fold_is_a_model_that_says_its_labels_and_preprocessing(trained):
     assert "video-classification" in (trained / "fold1" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_demo_draws_its_sample_and_writes_the_competitions_format(worker, tmp_path):
     succeed(
         worker, tmp_path, "train.py", *TINY, "--max_train_samples", "32", "--num_train_epochs", "1", "--num_clips", "1"

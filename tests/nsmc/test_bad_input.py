@@ -206,6 +206,7 @@ def test_an_option_that_cannot_be_used_is_refused_by_name(worker, tmp_path, argv
     assert_refused(worker, tmp_path, "train.py", [*DEMO, *argv], fragments)
 
 
+@pytest.mark.slow
 def test_final_without_the_competitions_files_ends_with_2_and_says_what_to_put_where_and_what_runs(tmp_path):
     shutil.copytree(NSMC, tmp_path / "copy", ignore=shutil.ignore_patterns("data", "__pycache__"))
     command = [sys.executable, "copy/train.py", "--config", "copy/configs/final.yaml"]

@@ -338,6 +338,7 @@ def test_without_a_model_the_page_says_so_and_takes_files(answers):
     assert found["info"].startswith(f"7 emotions · {SIZE} px")
 
 
+@pytest.mark.slow
 def test_a_camera_acts_along(camera):
     found = value(camera, "camera")
     assert found["errors"] == []
@@ -350,6 +351,7 @@ def test_a_camera_acts_along(camera):
     assert found["stopped"]
 
 
+@pytest.mark.slow
 def test_escape_stops_the_scene_without_a_score(camera):
     found = value(camera, "stopped")
     assert found["notice"].startswith("Stopped") and not found["result"] and found["busy"] is None

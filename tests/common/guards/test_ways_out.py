@@ -8,6 +8,7 @@ import time
 import pytest
 
 from common.guards.processes import lost
+from tests.tools.params import first
 from tests.tools.scripts import ENVIRONMENT, ROOT, TORCHRUN
 
 WAY = """
@@ -63,9 +64,7 @@ def script(tmp_path):
     return tmp_path / "way.py"
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=[pytest.mark.slow] if n > 1 else []) for n, way in enumerate(WAYS)]
-)
+@pytest.mark.parametrize("way", first(1, WAYS))
 def test_all_processes_end_within_seconds_and_one_says_why(script, way):
     code, sentence = WAYS[way]
     began = time.monotonic()
@@ -83,6 +82,7 @@ def test_all_processes_end_within_seconds_and_one_says_why(script, way):
     assert time.monotonic() - began < 60  # a start and an end; a wait for the process group is 30 minutes
 
 
+@pytest.mark.slow
 def test_without_a_launcher_that_kills_them_the_others_end_too(script):
     """Two processes by hand, the second killed from outside while they work."""
     environment = {

@@ -128,6 +128,7 @@ def test_bad_input_is_refused_in_korean_with_exit_code_2(tmp_path, words):
     assert not WORDS.search(re.sub(r"'[^']*'|\S*[/_.-]\S*", "", line)), line
 
 
+@pytest.mark.slow
 def test_the_first_command_says_no_english_sentence(tmp_path):
     words = (FRIENDS / "train.py", "--lang", "ko", "--max_train_samples", "60", "--num_train_epochs", "1")
     code, said, error = start(tmp_path, *words, "--num_folds", "2", "--fold_workers", "1", "--disable_tqdm", "true")

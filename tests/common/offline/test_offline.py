@@ -124,6 +124,7 @@ def test_the_folder_holds_what_loading_needs_and_nothing_else(fetched):
     assert yaml.safe_load((fetched / "final.yaml").read_text()) == {**PRESET, "model_name_or_path": "./tiny"}
 
 
+@pytest.mark.slow
 def test_a_run_with_the_moved_folders_preset_asks_the_hub_nothing(fetched, hub, tmp_path):
     Hub.asked.clear()
     sample = ROOT / "friends" / "sample" / "train.json"

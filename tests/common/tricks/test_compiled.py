@@ -66,6 +66,7 @@ def test_texts_of_several_lengths_are_one_graph_and_train_to_the_same_weights(tm
     assert graphs() == 1
 
 
+@pytest.mark.slow
 def test_without_it_each_length_is_a_graph(tmp_path):
     learn(tmp_path, "eager")
     assert graphs() == 3
@@ -77,6 +78,7 @@ def test_only_texts_have_variable_shapes_from_the_first_batch_on(loop, value):
     assert os.environ.get(VARIABLE) == value
 
 
+@pytest.mark.slow
 def test_folds_predict_rows_of_all_lengths_with_two_graphs_also_where_batches_have_threads():
     torch.set_num_threads(2)
     rows = rows_of_lengths([*range(4, 20), 40])

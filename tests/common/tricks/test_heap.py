@@ -31,6 +31,7 @@ def run(keep, **environment):
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_next_step_gets_the_memory_of_the_last_one():
     changed, faults = run(True)
     assert changed == "True"

