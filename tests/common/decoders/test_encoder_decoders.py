@@ -5,6 +5,8 @@ import copy
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -35,6 +37,9 @@ FAMILIES = {
     "umt5": T5,
     "t5gemma": {"encoder": HALF, "decoder": HALF},
 }
+UMT5 = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"), reason="its decoder sees what follows in transformers 5.17"
+)
 BEHIND = {"mbart": ["ko_KR"]}  # what its tokenizer puts behind the eos
 TEXTS = [
     ["the cat"],
@@ -69,7 +74,9 @@ def load(folder, family, **how):
 
 
 @pytest.mark.parametrize("ends", ["</s>", ""])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(family, marks=UMT5 if family == "umt5" else ()) for family in FAMILIES]
+)
 def test_logits_are_of_the_rows_last_token_whatever_it_and_its_batch_hold(tmp_path, family, ends):
     model, tokenizer = load(tmp_path, family, ends=ends)
     rows = tokenize(ROWS, tokenizer, 30)
