@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.console import InputError, print_once
 from common.files import natural
+from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, print_left_out, sort_out
 from common.guards.spelling import nfc
 
 
@@ -60,7 +61,14 @@ def say_behind(folder: Path, start: tuple[str, ...]) -> None:
 def found_as(folder: Path, parts: tuple[str, ...], suffixes: Sequence[str]) -> list[Path]:
     """The files that the parts of a name mean in folder; the one that is named so to the letter, alone."""
     found = folder.joinpath(*parts)
-    return [found] if found.exists() else spelled_otherwise(folder, parts, suffixes)
+    if fits(found, suffixes):
+        return [found]
+    return [path for path in spelled_otherwise(folder, parts, suffixes) if fits(path, suffixes)]
+
+
+def fits(path: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a path is there: a file or, where the suffixes are videos', a folder of frames."""
+    return path.is_file() or path.is_dir() and not set(VIDEO_SUFFIXES).isdisjoint(suffixes)
 
 
 def spelled_otherwise(folder: Path, parts: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
@@ -104,11 +112,8 @@ def say_below(folder: Path) -> None:
 def names_below(folder: Path, changed: int, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
     """key_of() -> the paths below a folder of the files in its subfolders with these suffixes; where these are videos',
     of folders of frames. changed: as of names_of()."""
-    from common.guards.listing import IMAGE_SUFFIXES, sort_out
-
-    images = set(IMAGE_SUFFIXES) & set(suffixes)
     paths = {path.relative_to(folder) for path in sort_out(folder, suffixes)[0]}
-    if not images:
+    if not set(VIDEO_SUFFIXES).isdisjoint(suffixes):
         paths |= {path.relative_to(folder).parent for path in sort_out(folder, IMAGE_SUFFIXES)[0]}
     names: dict[str, list[Path]] = {}
     for path in sorted(path for path in paths if len(path.parts) > 1):
@@ -136,8 +141,6 @@ def files_of(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """A folder as Table.records() of its files with these suffixes, 2.jpg before 10.jpg; each column holds their names
     (without their endings where endings is False). Raises InputError where there are none."""
-    from common.guards.listing import print_left_out, sort_out
-
     found, others = sort_out(folder, suffixes)
     if not found:
         raise InputError(f"{folder}: holds no files that end in {', '.join(suffixes[:5])}, ...")

@@ -29,6 +29,7 @@ def test_a_name_is_found_in_both_unicode_forms_with_and_without_its_ending(tmp_p
 def test_a_name_without_an_ending_that_two_files_have_is_refused(tmp_path):
     for name in ("7.png", "7.jpg", "8.png"):
         (tmp_path / name).touch()
+    (tmp_path / "8").mkdir()  # no image
     assert find_file(tmp_path, "7.jpg", SUFFIXES, "t.csv").name == "7.jpg"
     assert find_file(tmp_path, "8", SUFFIXES, "t.csv").name == "8.png"
     with pytest.raises(InputError, match="row 2: '7' may be 7.png, 7.jpg; write its ending"):
