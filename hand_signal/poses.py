@@ -20,6 +20,7 @@ from common.console import InputError, print_once
 from common.files import read_json_data
 from common.guards.listing import seen_files
 from common.guards.spelling import nfc
+from common.tables.media import found_as
 
 if TYPE_CHECKING:
     from clip_folders import ClipExample
@@ -138,7 +139,7 @@ def say_missing(rows: Sequence["ClipExample"], path: str | Path) -> None:
 def read_pose_files(path: str | Path) -> dict[str, tuple[Any, str]]:
     """Clip -> (content, file) of a --pose_file, or of all JSON files in a folder of them. Raises InputError."""
     path = Path(path)
-    files = [Path(file) for file in seen_files(path) if file.endswith(".json")] if path.is_dir() else [path]
+    files = [Path(file) for file in seen_files(path) if file.lower().endswith(".json")] if path.is_dir() else [path]
     entries: dict[str, tuple[Any, str]] = {}
     for file in files:
         content = read_json_data(file)
@@ -207,9 +208,8 @@ def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | No
     if entry := finder.find(row.id):
         return parse_pose(*entry, wanted)
     stem = row.path.name if row.path.is_dir() else row.path.stem
-    beside = row.path.parent / f"{stem}.json"
-    for record in (beside, row.path / f"{stem}.json", folder / f"{stem}.json"):
-        if record.is_file():
+    for place in (row.path.parent, row.path, folder):
+        for record in found_as(place, (f"{stem}.json",), ()):
             content = read_json_data(record)
             if frames_of(content) is not None:
                 read.add(str(record))
