@@ -15,6 +15,7 @@ from common.files import natural, read_json_data
 from common.guards import listing
 from common.guards.spelling import nfc
 from common.tables import read_table
+from common.tables.media import found_as
 from common.targets import as_target
 
 VIDEO_SUFFIXES = (*listing.VIDEO_SUFFIXES, ".gif")
@@ -90,9 +91,9 @@ def read_competition(
 
 
 def find_frames(folder: Path, record: Path) -> Path:
-    """The folder of frames or the video that belongs to file_N.json. Raises InputError where there is none."""
-    for suffix in ("", *VIDEO_SUFFIXES):
-        candidate = folder / (record.stem + suffix)
+    """The folder of frames or the video, its ending in any case, that belongs to file_N.json. Raises InputError where
+    there is none."""
+    for candidate in found_as(folder, (record.stem,), VIDEO_SUFFIXES):
         if candidate.is_dir() or listing.is_regular(candidate):
             return candidate
     raise InputError(f"{record}: has no frames, expected the folder {folder / record.stem} or {record.stem}.mp4 in it")

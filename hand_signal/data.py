@@ -51,6 +51,7 @@ READ_BY_CROPS = ("pose_file", "pose_names")
 READ_OF_POSES = ("pose_rotation", "pose_scale", "pose_shear", "pose_noise", "pose_drop", "pose_min_time")
 READ_OF_POSES += (*READ_BY_CROPS, "pose_streams", "flip_labels")
 STAMP = r"\d+-[0-9a-f]{32}-\d+"  # of a clip
+JSON = ".[jJ][sS][oO][nN]"  # the ending in any case, for glob()
 RECIPE = "drawn.json"  # in a folder of the sample: what sample/draw.py is to draw there
 
 
@@ -295,7 +296,7 @@ def read_examples(path: str | Path, preprocessing: dict) -> Clips:
         raise InputError(f"{path}: is a file, a folder of clips was expected")
     draw_sample(path)
     records = sorted(
-        [*path.glob("file_*.json"), *(p for p in path.glob("file_*/file_*.json") if p.stem == p.parent.name)],
+        [*path.glob(f"file_*{JSON}"), *(p for p in path.glob(f"file_*/file_*{JSON}") if p.stem == p.parent.name)],
         key=natural,
     )
     if records:

@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from common.console import InputError, first_line, print_once
+from common.guards.breaks import refuse_cut
 from common.guards.images import image_size, open_image
 from common.guards.surroundings import explain
 from common.guards.videos import (
@@ -60,8 +61,8 @@ def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare 
     """The chosen frames, upright and prepared (T, h, w, 3), uint8 RGB, of a video file or of image files; only they are
     decoded, all readers are closed, and only a few frames are held that are not prepared yet.
 
-    Raises InputError that names the file where there is no video stream, no frame, more than MAX_FRAMES, or where a
-    chosen frame cannot be decoded.
+    Raises InputError that names the file where there is no video stream, no frame, more than MAX_FRAMES, where it
+    breaks off, or where a chosen frame cannot be decoded.
     """
 
     def choose_some(total: int) -> list[int]:
@@ -73,6 +74,7 @@ def read_frames(source: Path | Sequence[Path], choose: Choose, prepare: Prepare 
         return read_images(source, choose_some, prepare)
     if source.is_dir():
         raise InputError(f"{source}: holds no frames; {SKIP}")
+    decoded(refuse_cut, source)
     if decord is not None:
         try:
             return read_with_decord(source, choose_some, prepare)
@@ -220,7 +222,7 @@ def read_images(files: Sequence[Path], choose: Choose, prepare: Prepare) -> np.n
 
 
 def decoded(read: Callable[[Path], Any], path: Path) -> Any:
-    """What `read` gives of an image. Raises InputError with the way out."""
+    """What `read` gives of a file. Raises InputError with the way out."""
     try:
         return read(path)
     except InputError as error:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from common.console import InputError, print_once
 
 from pose_layouts import read_layout, swapped_pairs
-from poses import Pose, nearest_filled
+from poses import Pose, common_unit, in_unit, nearest_filled
 
 if TYPE_CHECKING:
     from clip_folders import ClipExample
@@ -34,7 +34,8 @@ class PosePreprocessing:
 
     num_points: K. frame_stride: 0: spread over the whole clip. confidence: whether the third number is one, from 0 to
     1; else it is not read, and the channel says which points were found. names, parents, pairs: of Layout, None where
-    unknown. num_clips: samples of a clip that a prediction averages. num_crops: 1.
+    unknown. num_clips: samples of a clip that a prediction averages. num_crops: 1. unit: pixels or shares of the frame,
+    what places are read in; None: as they are (a run from before there was this).
     """
 
     num_frames: int
@@ -47,6 +48,7 @@ class PosePreprocessing:
     num_clips: int
     num_crops: int = 1
     upscale: str = "none"  # as of the models of frames, which predict.py looks at
+    unit: str | None = None
 
     def dataset(
         self, examples: Sequence["ClipExample"], cache_dir: None = None, augmentation: Any = None, seed: int = 0
@@ -112,6 +114,7 @@ def make_pose_preprocessing(
         parents=layout and layout.parents,
         pairs=layout and [list(pair) for pair in layout.pairs],
         num_clips=args.num_clips,
+        unit=common_unit([row.pose for row in rows]),
     )
 
 
@@ -167,20 +170,21 @@ def normalised(pose: Pose, preprocessing: PosePreprocessing) -> np.ndarray:
     """(F, K, 3) of x, y and confidence: filled from the nearest frames, in units of the person, from its centre.
 
     Confidence is 0 where a point was not found. Raises InputError where a third number was to be a confidence and is
-    none.
+    none, and as in_unit() does.
     """
     found = pose.found
+    places = in_unit(pose, preprocessing.unit)
     third = pose.points[..., 2]
     if preprocessing.confidence and (bad := np.isfinite(third) & ((third < 0) | (third > 1))).any():
         value = third[bad][0]
         raise InputError(f"{pose.source}: {value:g} is no confidence, the training clips have 0 to 1 there")
     score = np.where(np.isfinite(third), third, 1.0) if preprocessing.confidence else np.ones_like(third)
     score = np.where(found, score, 0.0).astype(np.float32)
-    xy = nearest_filled(pose.points[..., :2], found)
+    xy = nearest_filled(places, found)
     ever = found.any(axis=0)
-    centre, size = person(pose.points[..., :2], found & (score >= CONFIDENT), preprocessing.names)
+    centre, size = person(places, found & (score >= CONFIDENT), preprocessing.names)
     if size is None:
-        centre, size = person(pose.points[..., :2], found, None)
+        centre, size = person(places, found, None)
     if size is None:  # nobody
         return np.zeros((*xy.shape[:2], 3), np.float32)
     xy = (xy - centre) / size

@@ -19,6 +19,7 @@ from common.targets import Classes
 
 from decode import read_frames
 from pose_input import PosePreprocessing, normalised, sampled
+from poses import unit_of
 
 if TYPE_CHECKING:
     from common.run import Run
@@ -154,7 +155,8 @@ def plot_clips(rows: Sequence["ClipExample"], titles: Sequence[str], parents: Se
         try:
             image = read_frames(row.frames or row.path, lambda total: [total // 2], lambda frames: frames)[0]
             axes.imshow(image)
-            scale = np.array(image.shape[1::-1]) / (row.pose.size or image.shape[1::-1])
+            size = np.array(image.shape[1::-1])
+            scale = size if unit_of(row.pose) == "shares" else size / (row.pose.size or size)
         except InputError:
             axes.invert_yaxis()
             scale = np.ones(2)

@@ -20,6 +20,7 @@ from common.console import InputError, print_once
 from common.files import read_json_data
 from common.guards.listing import seen_files
 from common.guards.spelling import nfc
+from common.tables.media import found_as
 
 if TYPE_CHECKING:
     from clip_folders import ClipExample
@@ -28,6 +29,7 @@ KEY = "2d_pos"
 MANY_MISSING = 0.5  # of a clip's frames: the clips above it are named
 MOST_CONFIDENT = 2  # of what a third number may be: coordinates go beyond it, unless they are shares of the frame
 LARGEST = 1e9  # of a coordinate, in any unit: float32 holds its square
+FEW_PIXELS = 8  # a person's usual place is further from the corner, in pixels
 BOX_MARGIN = 0.15  # of the person's height and width: hands and head end beyond the last key point
 BOX_SMOOTHING = 5  # frames over which the person's box is averaged
 
@@ -56,8 +58,9 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     wish: file, a --pose_file or None; names, a --pose_names or None; points, how many a trained model has, None:
     unknown, and those of the first rows from then on; optional, whether it is all right that no row has a pose; boxes,
     whether the points crop the frames; pixels, whether anything reads the frames; taken, source -> clip of the rows
-    before, which is added to. Says how many frames have nobody. Raises InputError for rows without a pose among rows
-    with, for a pose of two clips, and for what parse_pose() and settle() refuse.
+    before, which is added to; unit, that of the first rows from then on. Says how many frames have nobody. Raises
+    InputError for rows without a pose among rows with, for a pose of two clips, and for what parse_pose(), settle() and
+    in_unit() refuse.
     """
     entries = read_pose_files(wish["file"]) if wish["file"] else {}
     if wish["names"] is not None:
@@ -82,11 +85,14 @@ def add_poses(rows: Sequence["ClipExample"], path: str | Path, wish: dict[str, A
     finder.say_elsewhere(path)
     settle(poses)
     wish["points"] = check_points(poses, wish["points"])
+    wish["unit"] = wish.get("unit") or common_unit(poses)
+    for pose in poses:
+        in_unit(pose, wish["unit"])
     for row, pose in zip(rows, poses, strict=True):
         row.pose = pose
         row.pixels = wish["pixels"]
         row.boxes = person_boxes(pose) if wish["boxes"] else None
-    if wish["boxes"] and (shares := sum(map(are_shares, poses))):
+    if shares := sum(map(are_shares, poses)):
         print_once(
             f"{Path(path).name}: the key points of {shares} clips are read as shares of the frame, not as pixels"
         )
@@ -133,7 +139,7 @@ def say_missing(rows: Sequence["ClipExample"], path: str | Path) -> None:
 def read_pose_files(path: str | Path) -> dict[str, tuple[Any, str]]:
     """Clip -> (content, file) of a --pose_file, or of all JSON files in a folder of them. Raises InputError."""
     path = Path(path)
-    files = [Path(file) for file in seen_files(path) if file.endswith(".json")] if path.is_dir() else [path]
+    files = [Path(file) for file in seen_files(path) if file.lower().endswith(".json")] if path.is_dir() else [path]
     entries: dict[str, tuple[Any, str]] = {}
     for file in files:
         content = read_json_data(file)
@@ -202,9 +208,8 @@ def find_pose(row: "ClipExample", folder: Path, finder: Finder, wanted: int | No
     if entry := finder.find(row.id):
         return parse_pose(*entry, wanted)
     stem = row.path.name if row.path.is_dir() else row.path.stem
-    beside = row.path.parent / f"{stem}.json"
-    for record in (beside, row.path / f"{stem}.json", folder / f"{stem}.json"):
-        if record.is_file():
+    for place in (row.path.parent, row.path, folder):
+        for record in found_as(place, (f"{stem}.json",), ()):
             content = read_json_data(record)
             if frames_of(content) is not None:
                 read.add(str(record))
@@ -394,9 +399,41 @@ def person_boxes(pose: Pose) -> np.ndarray:
 
 
 def are_shares(pose: Pose) -> bool:
-    """Whether the points are shares of the frame and not pixels: nobody is as small as MOST_CONFIDENT pixels."""
-    furthest = np.nanmax(np.abs(pose.points[..., :2]), initial=0)
-    return pose.size is not None and 0 < furthest <= MOST_CONFIDENT < min(pose.size) / 8
+    """Whether the points are shares of a frame whose size is known."""
+    return pose.size is not None and unit_of(pose) == "shares"
+
+
+def unit_of(pose: Pose) -> str | None:
+    """shares (of the frame), where half of the points that are found lie between 0 and 1, and few below: points may lie
+    beyond the frame. Else pixels, None where they may be anything, such as metres, or in a frame of few pixels."""
+    xy = pose.points[pose.found][:, :2]
+    if not len(xy) or pose.size is not None and min(pose.size) <= MOST_CONFIDENT * FEW_PIXELS:
+        return None
+    if np.median(xy.max(axis=1)) > FEW_PIXELS:
+        return "pixels"
+    inside = ((xy >= 0) & (xy <= 1)).all(axis=1).mean()
+    return "shares" if inside >= 0.5 and (xy < 0).any(axis=1).mean() <= 0.1 else None
+
+
+def common_unit(poses: Sequence[Pose]) -> str | None:
+    """The unit in which the points of all these clips can be read; None where no clip says one."""
+    units = {unit_of(pose) for pose in poses} - {None}
+    unknown = any(pose.size is None and unit_of(pose) == "shares" for pose in poses)
+    return None if not units else "shares" if unknown else "pixels"
+
+
+def in_unit(pose: Pose, unit: str | None) -> np.ndarray:
+    """(F, K, 2) x and y in this unit, as they are where it or theirs is None. Shares are in no shape but the frame's,
+    16 wide and 9 high are both 1. Raises InputError where theirs is another and the frame's size is unknown."""
+    xy = pose.points[..., :2]
+    own = unit_of(pose)
+    if unit is None or own is None or own == unit:
+        return xy
+    if pose.size is None:
+        what = "shares of the frame, other clips have pixels" if own == "shares" else "pixels, other clips have shares"
+        raise InputError(f"{pose.source}: its key points are {what}; expected the frame's width and height, key size")
+    size = np.array(pose.size, np.float32)
+    return xy * size if unit == "pixels" else xy / size
 
 
 def fill_rows(values: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.console import InputError, first_line
 from common.files import atomic_write, read_json, sha256, write_json
+from common.guards.breaks import refuse_cut
 from common.guards.images import image_size, open_image
 from common.guards.listing import VIDEO_SUFFIXES
 from common.guards.videos import orientation, promised_frames, promised_seconds, upright_pixels
@@ -192,3 +193,4 @@ def video_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:
         raise InputError(f"{path}: cannot be decoded as a video (it holds no frames)")
     if number < WHOLE * promised:
         raise InputError(f"{path}: only {number} of {promised:.0f} frames can be decoded")
+    refuse_cut(path)

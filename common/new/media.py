@@ -5,6 +5,7 @@ are not copied: data/ has links to where they lie.
 """
 
 import argparse
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from common.console import InputError
 from common.files import atomic_write
-from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from common.guards.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_hidden
 from common.guards.spelling import nfc
 from common.new.answers import find_submission, order_of_sample
 from common.new.build import (
@@ -79,23 +80,25 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
         raise InputError(f"--test: {args.test} is no folder, expected a folder of {media.option}")
     sample = read_sample(args.sample) if args.sample else None
     files = {"train_file": media.option, "test_file": "test", "sample_submission_file": "sample_submission.csv"}
-    links = {media.option: where}
-    if args.test and Path(args.test).is_dir():
-        links["test"] = args.test
     row_id = args.id
+    start = Path(where)
     if args.labels:
         tables = read_media_tables(args, sample)
+        start = folder_meant(tables, start, media, args.path)
+        if start != Path(where):
+            yield f"--{media.option}: the tables name files from the folder above, {start}, which is taken"
         table = tables["train"]
-        column, target, said = look_at_table(args, tables, media, Path(where))
+        column, target, said = look_at_table(args, tables, media, start)
         row_id = find_media_id(args, tables, column)
-        check_test(tables, Path(args.test) if args.test else None, row_id or column, column, media, Path(where))
+        yield from check_test(tables, Path(args.test) if args.test else None, row_id or column, column, media, start)
         files["train_file"] = Path(args.labels).name
         if args.test and not Path(args.test).is_dir():
             files["test_file"] = Path(args.test).name
     else:
         column = None
-        target = folders_of_classes(Path(where))
+        target = folders_of_classes(start)
         said = [f"target: labels, the folders of {where}: {', '.join(target.names):.200}"]
+    links = {media.option: start, **({"test": args.test} if args.test and Path(args.test).is_dir() else {})}
     if args.labels:  # of folders the names' order is that of the labels
         target.names = order_of_sample(sample, target)
     metric = find_metric_name(args.metric, target)
@@ -122,12 +125,13 @@ def build_media(args: argparse.Namespace, recipe: Path, folder: Path) -> Iterato
 
 def folders_of_classes(where: Path) -> Target:
     """The folders in a folder are the labels. Raises InputError for fewer than two."""
-    names = sorted(p.name for p in where.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = [p for p in where.iterdir() if p.is_dir() and not is_hidden(p.name) and any(p.iterdir())]
+    names = sorted({nfc(p.name) for p in folders})
     if len(names) < 2:
         raise InputError(
             f"{where}: holds {len(names)} folders, expected one a class, or --labels with a table of labels"
         )
-    counts = {name: sum(1 for _ in (where / name).iterdir()) for name in names}
+    counts = {name: sum(1 for p in folders if nfc(p.name) == name for _ in p.iterdir()) for name in names}
     return Target("labels", ["label"], names, "a folder per class", counts)
 
 
@@ -139,6 +143,30 @@ def read_media_tables(args: argparse.Namespace, sample: Table | None) -> dict[st
     return tables | ({"sample": sample} if sample is not None else {})
 
 
+def folder_meant(tables: dict[str, Table], where: Path, media: Media, path: str | None) -> Path:
+    """The folder that the tables' names of files start from: where, or the one above it, where names such as
+    ./test/a.jpg and ./train/b.jpg are found from there only."""
+    if path and path not in tables["train"].header:
+        return where
+    columns = [path] if path else tables["train"].header
+    above = Path(os.path.abspath(where)).parent
+    for folder, deep in ((where, False), (above, False)):
+        if any(names_files(tables, column, folder, media, deep) for column in columns):
+            return folder
+    return where
+
+
+def names_files(tables: dict[str, Table], column: str, folder: Path, media: Media, deep: bool) -> bool:
+    """Whether a column's first cell, in each table that has it, names a file."""
+    parts = [tables[part] for part in ("train", "test") if part in tables and column in tables[part].header]
+    try:
+        return all(
+            find_file(folder, table.column(column)[0], media.suffixes, "", deep) for table in parts if len(table)
+        )
+    except InputError:
+        return False
+
+
 def look_at_table(
     args: argparse.Namespace, tables: dict[str, Table], media: Media, where: Path
 ) -> tuple[str, Target, list[str]]:
@@ -146,7 +174,7 @@ def look_at_table(
     table = tables["train"]
     columns = columns_of(table)
     targets = find_targets(tables, columns, args.target, {})
-    column = find_path_column(table, columns, targets, args.path, media, where)
+    column = find_path_column(tables, columns, targets, args.path, media, where)
     files: dict[Path, str] = {}
     for row, values in table.records():
         value = values[column]
@@ -179,14 +207,18 @@ def find_media_id(args: argparse.Namespace, tables: dict[str, Table], column: st
 
 def check_test(
     tables: dict[str, Table], test: Path | None, row_id: str, column: str, media: Media, where: Path
-) -> None:
-    """Raise InputError for a test table that names no file of the folder, and for ids that are not the sample's."""
+) -> Iterator[str]:
+    """A line on test files that have a label, if there is one. Raises InputError for a test table that names no file of
+    the folder, and for ids that are not the sample's."""
     sample = tables.get("sample")
     if "test" in tables:
         table = tables["test"]
         check_column(column, table, "the files' names")
-        for row, values in table.records():
+        files = [
             find_file(where, values[column], media.suffixes, f"{table.path}, row {row}, column {column}")
+            for row, values in table.records()
+        ]
+        yield from compare_files(tables, files, column, media, where)
         ids = table.column(row_id if row_id in table.header else column)
     elif test is not None and media.option == "images":
         endings = Path(tables["train"].column(column)[0]).suffix.lower() in media.suffixes
@@ -200,19 +232,32 @@ def check_test(
         )
 
 
+def compare_files(tables: dict[str, Table], files: list[Path], column: str, media: Media, where: Path) -> Iterator[str]:
+    """A line on test files that have a label: files of the same names in another folder may be meant."""
+    train = tables["train"]
+    labelled = {find_file(where, name, media.suffixes, "") for name in train.column(column)}
+    if both := [file for file in files if file in labelled]:
+        what = f"{len(both)} of {len(files)} test files have a label in {train.path} (first: {both[0]})"
+        yield f"warning: {what}; if files of another folder are meant, name it with --test"
+
+
 def find_path_column(
-    table: Table, columns: dict[str, Column], targets: list[str], path: str | None, media: Media, where: Path
+    tables: dict[str, Table],
+    columns: dict[str, Column],
+    targets: list[str],
+    path: str | None,
+    media: Media,
+    where: Path,
 ) -> str:
+    table = tables["train"]
     if path:
         return check_column(path, table, "--path")
-    names = [name for name in columns if name not in targets]
-    for name in sorted(names, key=lambda name: name.lower() not in FILE_NAMES):
-        first = columns[name].values[:1]
-        try:
-            if first and find_file(where, first[0], media.suffixes, ""):
+    names = [name for name in columns if name not in targets and len(table)]
+    known = sorted(names, key=lambda name: name.lower() not in FILE_NAMES)
+    for parts, deep in ((tables, False), (tables, True), ({"train": table}, True)):
+        for name in known:
+            if names_files(parts, name, where, media, deep):
                 return name
-        except InputError:
-            continue
     raise InputError(f"{table.path}: no column of {','.join(names):.200} names files of {where}; name it with --path")
 
 

@@ -17,6 +17,7 @@ from transformers import TimmWrapperForImageClassification
 
 from common.console import InputError, first_line
 from common.files import read_json
+from common.guards.breaks import refuse_cut
 from common.guards.videos import orientation, promised_frames, promised_seconds, upright_pixels
 from common.run import finished_folds
 
@@ -108,8 +109,9 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """(number, image (H, W, 3) uint8 RGB) of the frame on display at the moments 0, 1 / RATE, ... of a video; a frame
     that stays on display has the same number. The last moment is the last before the end of the last frame.
 
-    Raises InputError that names the file where it is no video, is damaged, or longer than LONGEST.
+    Raises InputError that names the file where it is no video, is damaged, breaks off, or is longer than LONGEST.
     """
+    refuse_cut(path)
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

@@ -113,6 +113,20 @@ def test_a_json_beside_a_video_is_the_same_layout_and_a_test_folder_has_no_label
     ]
 
 
+def test_endings_of_the_competitions_files_may_be_in_another_case(tmp_path):
+    write_competition(tmp_path / "up", [0, 1], suffix=".mp4")
+    (tmp_path / "up" / "file_1.mp4").rename(tmp_path / "up" / "file_1.MP4")
+    (tmp_path / "up" / "file_0.json").rename(tmp_path / "up" / "file_0.JSON")
+    rows = read(tmp_path / "up")
+    assert [(row.id, row.path.name, row.label) for row in rows] == [
+        ("./up\\file_0", "file_0.mp4", 0),
+        ("./up\\file_1", "file_1.MP4", 1),
+    ]
+    write_clip(tmp_path / "up" / "file_1.avi")
+    with pytest.raises(InputError, match=r"file_1.* has no file_1.json"):
+        read(tmp_path / "up")
+
+
 def test_folders_of_classes_hold_videos_of_any_kind_and_folders_of_frames_and_the_first_rows_hold_every_class(tmp_path):
     for name in ("left/a1.mp4", "left/a2.avi", "left/a10.gif", "right/b.mov", "right/c"):
         write_clip(tmp_path / name, frames=3)

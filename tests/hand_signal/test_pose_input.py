@@ -20,7 +20,7 @@ from hand_signal.pose_input import (
     sampled,
     short_part,
 )
-from hand_signal.poses import Pose
+from hand_signal.poses import Pose, common_unit, unit_of
 from tests.tools.poses import POINTS, person
 
 PLAIN = PosePreprocessing(8, 0, 9, True, None, None, None, 1)
@@ -45,6 +45,35 @@ def test_where_and_how_large_somebody_stands_does_not_matter(preprocessing):
     moved = points.copy()
     moved[..., :2] = 3.7 * points[..., :2] + [400, -90]
     assert np.allclose(normalised(pose(points), preprocessing), normalised(pose(moved), preprocessing), atol=1e-4)
+
+
+@pytest.mark.parametrize(("unit", "size"), [("pixels", (640, 240)), ("shares", (640, 240)), (None, None)])
+def test_shares_of_a_wide_frame_are_the_person_that_pixels_are(unit, size):
+    pixels = person(0, 1, size=(640, 240)).astype(np.float32)
+    shares = pixels / np.array([640, 240, 1], np.float32)
+    beyond = shares.copy()
+    beyond[:, 7:, 1] += 1.5  # hips that a model guesses below the picture
+    assert [unit_of(Pose(points, (640, 240), "f")) for points in (pixels, shares, beyond)] == [
+        "pixels",
+        *["shares"] * 2,
+    ]
+    how = replace(PLAIN, unit=unit)
+    one, other = (normalised(Pose(points, (640, 240), "f"), how) for points in (pixels, shares))
+    assert np.allclose(one, other, atol=1e-4) == (unit is not None)
+    if unit is None:
+        assert unit_of(Pose(shares - 0.5, None, "f")) is None  # metres around somebody's hips, perhaps
+        assert common_unit([Pose(shares, None, "f"), Pose(pixels, (640, 240), "f")]) == "shares"
+
+
+@pytest.mark.parametrize("unit", ["pixels", "shares"])
+def test_shares_and_pixels_need_the_size_of_the_frame_to_stand_beside_each_other(unit):
+    points = person(0, 1).astype(np.float32)
+    if unit == "pixels":
+        points[..., :2] /= 320
+    with pytest.raises(
+        InputError, match=f"f: its key points are .*, other clips have {unit}; expected the frame's width"
+    ):
+        normalised(Pose(points, None, "f"), replace(PLAIN, unit=unit))
 
 
 def test_with_names_the_torso_is_the_unit_and_its_middle_the_centre():

@@ -330,6 +330,27 @@ def test_points_as_shares_of_the_frame_crop_as_those_in_pixels_do():
     assert person_boxes(Pose(shares, (4, 4), "f")).max() < 2  # a frame of few pixels: these may be pixels
 
 
+def test_a_pose_file_beside_a_clip_may_end_in_another_case(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 1)
+    for clip, pose in entries.items():
+        write_json((tmp_path / "clips" / clip).with_suffix(".JSON"), pose)
+    assert all(row.pose is not None for row in read(tmp_path / "clips"))
+
+
+def test_a_file_of_shares_without_a_size_is_refused_beside_one_of_pixels(tmp_path):
+    entries = write_posed_clips(tmp_path / "clips", [0, 1], 2)
+    entries["k1/k1_1.mp4"] = {
+        "2d_pos": [[[x / 320, y / 240, c] for x, y, c in f] for f in entries["k1/k1_1.mp4"]["2d_pos"]]
+    }
+    del entries["k1/k1_0.mp4"]["size"]
+    with pytest.raises(InputError, match="k1_0.mp4': its key points are pixels, other clips have shares"):
+        read(tmp_path / "clips", file=str(write_json(tmp_path / "p.json", entries)))
+    entries["k1/k1_1.mp4"]["size"] = [320, 240]
+    wish = {**WISH, "file": str(write_json(tmp_path / "p.json", entries))}
+    read_examples(tmp_path / "clips", {"label_names": None, "group_by_number": 1, "poses": wish})
+    assert wish["unit"] == "pixels"
+
+
 def test_a_row_without_a_pose_is_a_row_as_before():
     row = ClipExample("a", Path("a.mp4"))
     assert row.pose is None and row.boxes is None and row.pixels

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_clips_that_a_table_names_have_their_frames_and_labels(files, monkeypatc
         ("reon_face", [], "--images: is missing"),
         ("reon_face", ["--images", "images"], "images: holds 0 folders, expected one a class, or --labels"),
         ("reon_face", ["--images", "clips", "--labels", "labels.csv", "--target", "kind", "--path", "fil"], "'file'"),
-        ("reon_face", ["--images", "classes", "--labels", "labels.csv", "--target", "kind"], "name it with --path"),
+        ("reon_face", ["--images", "clips", "--labels", "labels.csv", "--target", "kind"], "name it with --path"),
         ("reon_face", ["--images", "images", "--train", "labels.csv"], "--train: reon_face reads --images"),
         ("friends", ["--train", "labels.csv", "--images", "images"], "--images: is of images and clips"),
     ],
@@ -249,3 +250,45 @@ def test_a_test_table_that_does_not_fit_is_one_sentence(files, monkeypatch, test
         make(monkeypatch, "reon_face", *argv)
     assert fragment in str(raised.value)
     assert not (files / "made").exists()
+
+
+def open_contest(tmp_path, monkeypatch):
+    """open/train/T_N.png and open/test/E_N.png, whose tables name them ./train/T_N.png and ./test/E_N.png."""
+    monkeypatch.chdir(tmp_path)
+    train, test = ["id,img_path,kind"], ["id,img_path"]
+    for number in range(8):
+        draw(tmp_path / "open" / "train" / f"T_{number}.png", number)
+        draw(tmp_path / "open" / "test" / f"E_{number}.png", number)
+        train.append(f"T_{number},./train/T_{number}.png,{'ab'[number % 2]}")
+        test.append(f"E_{number},./test/E_{number}.png")
+    (tmp_path / "labels.csv").write_text("\n".join(train) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(test) + "\n")
+    (tmp_path / "sample.csv").write_text("id,kind\n" + "".join(f"E_{number},a\n" for number in range(8)))
+
+
+@pytest.mark.parametrize("images", ["open/train", "open/train/", "open"])
+def test_tables_whose_names_start_above_the_folder_are_read_from_there(tmp_path, monkeypatch, images):
+    open_contest(tmp_path, monkeypatch)
+    said = make(monkeypatch, "reon_face", "--images", images, *TABLES)
+    assert ("the folder above" in said) == (images != "open") and "warning" not in said
+    data = module(tmp_path / "made", monkeypatch)
+    layout = {"label_names": None, "subject_pattern": None}
+    for name, folder in (("labels.csv", "train/T"), ("test.csv", "test/E")):
+        rows = data.read_examples(tmp_path / "made" / "data" / name, layout)
+        assert [row.path.rpartition("/images/")[2] for row in rows] == [f"{folder}_{n}.png" for n in range(8)]
+        assert [row.id for row in rows] == [f"{folder[-1]}_{n}" for n in range(8)]
+
+
+def test_test_files_that_have_a_label_are_said(files, monkeypatch):
+    (files / "test.csv").write_text("file\np1\np3\n")
+    said = make(monkeypatch, "reon_face", "--images", "images", *TABLES[:-2])
+    assert "warning: 2 of 2 test files have a label in labels.csv (first: images/p1.png); if files of another" in said
+
+
+def test_what_systems_hide_is_no_class_nor_is_an_empty_folder_and_hangul_is_composed(files, monkeypatch):
+    for name in ("__MACOSX", unicodedata.normalize("NFD", "강")):
+        draw(files / "classes" / name / "x.png", 1)
+    (files / "classes" / "empty").mkdir()
+    assert f"classes: a, b, {unicodedata.normalize('NFC', '강')}\n" in make(
+        monkeypatch, "reon_face", "--images", "classes"
+    )

@@ -29,6 +29,7 @@ def test_a_name_is_found_in_both_unicode_forms_with_and_without_its_ending(tmp_p
 def test_a_name_without_an_ending_that_two_files_have_is_refused(tmp_path):
     for name in ("7.png", "7.jpg", "8.png"):
         (tmp_path / name).touch()
+    (tmp_path / "8").mkdir()  # no image
     assert find_file(tmp_path, "7.jpg", SUFFIXES, "t.csv").name == "7.jpg"
     assert find_file(tmp_path, "8", SUFFIXES, "t.csv").name == "8.png"
     with pytest.raises(InputError, match="row 2: '7' may be 7.png, 7.jpg; write its ending"):
@@ -77,3 +78,21 @@ def test_a_path_through_another_folder_is_not_read_as_one_of_this(tmp_path, caps
         find_file(tmp_path, f"/content/{tmp_path.name}/7.png", SUFFIXES, "t.csv")
     said = capsys.readouterr().out
     assert said.count(f"names that begin with /content/{tmp_path.name}/ are read as files of this folder") == 1
+
+
+def test_a_bare_name_is_found_in_a_subfolder_where_it_is_there_once(tmp_path, capsys):
+    for name in (f"a/{nfd('강')}.PNG", "b/2.png", "c/2.png", "c/d/3.png", "e/c/4.png", ".hidden/5.png", "clip/6/0.jpg"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    folder = tmp_path / "images"
+    for cell, found in (("강.png", f"a/{nfd('강')}.PNG"), ("3", "c/d/3.png"), ("c/4.png", "e/c/4.png")):
+        assert find_file(folder, cell, SUFFIXES, "t.csv") == folder / found
+    assert find_file(folder, "6", (".mp4",), "t.csv") == folder / "clip" / "6"  # a folder of frames
+    assert capsys.readouterr().out.count("names are looked for in its subfolders, too") == 1
+    with pytest.raises(InputError, match="row 2: .* holds no '2', but below it are b/2.png, c/2.png; write the folder"):
+        find_file(folder, "2", SUFFIXES, "t.csv, row 2")
+    for cell in ("5", "6", "b/3.png"):
+        with pytest.raises(InputError, match=f"holds no '{cell}'$"):
+            find_file(folder, cell, SUFFIXES, "t.csv")
+    with pytest.raises(InputError, match="holds no '3'$"):
+        find_file(folder, "3", SUFFIXES, "t.csv", deep=False)
