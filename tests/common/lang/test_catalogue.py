@@ -53,7 +53,7 @@ def test_sentences_are_korean_but_for_names():
 
 
 def test_values_come_through_as_they_are():
-    """Each template of values alone, one of them awkward. A value that holds what stands between two placeholders (a
+    """Each template of values alone, one of them awkward, each place with every other such value. A value that holds what stands between two placeholders (a
     colon, a space) can end up divided, which text alone cannot tell: fewer than 1 in 100, and only such values."""
     divided, count = [], 0
     for english, korean in KO["sentences"].items():
@@ -61,13 +61,13 @@ def test_values_come_through_as_they_are():
         if any(slot.isalpha() for slot in slots):
             continue
         for one in (slot for slot in slots if slot[0] != "n"):
-            for value in AWKWARD:
+            for value in AWKWARD[len(english) % 2 :: 2]:
                 values = {slot: "7" if slot[0] == "n" else value if slot == one else f"v{slot}" for slot in slots}
                 count += 1
                 if TRANSLATE(message := fill(english, values)) != fill(korean, values):
                     divided.append((value, message))
     assert not [pair for pair in divided if " " not in pair[0]]
-    assert count > 5000 and len(divided) < count / 100, divided
+    assert count > 3000 and len(divided) < count / 100, divided
 
 
 def test_a_text_that_is_a_sentence_is_translated_in_its_place():
