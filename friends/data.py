@@ -258,7 +258,7 @@ def make_examples(
             inside = 0 <= i + offset < len(utterances) and utterances[i + offset].dialogue == utterance.dialogue
             segments.append(lines[i + offset] if inside else NO_NEIGHBOUR)
         label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
-        examples.append(TextExample(utterance.id, segments, label, utterance.dialogue, places.index(0)))
+        examples.append(TextExample(utterance.id, segments, label, utterance.dialogue, places.index(0), context=True))
     return examples
 
 
@@ -276,7 +276,7 @@ def fill_template(
             values[name] = lines[i + offset] if inside else ""
         label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
         segments = [values[name] for name in fields]
-        row = TextExample(utterance.id, segments, label, utterance.dialogue, fields.index("current"), template)
+        row = TextExample(utterance.id, segments, label, utterance.dialogue, fields.index("current"), template, True)
         examples.append(row)
     return examples
 
