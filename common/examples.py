@@ -26,10 +26,16 @@ class TextExample:
     group: str = ""  # rows of one group stay in one fold; default: each row is a group
     main: int = 0
     template: str | None = None  # segments fill its fields, in order; None: they are joined as the tokenizer does
+    context: bool = False  # whether the others than `main` are lines around it, which have rows of their own
 
     def __post_init__(self) -> None:
         self.segments = [nfc(segment) for segment in self.segments]
         self.group = self.group or nfc(self.id)
+
+    @property
+    def own(self) -> list[str]:
+        """The segments but for the context."""
+        return [self.segments[self.main]] if self.context else self.segments
 
 
 def read_files(args: Any, read: Callable[[str], Sequence]) -> dict[str, Sequence]:

@@ -169,11 +169,12 @@ def read_json_dialogues(path: Path, mend: Callable[[str], str]) -> list[Utteranc
 def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]:
     """id,i_dialog,i_utterance,speaker,utterance[,emotion]; rows of one dialogue stand together, in order.
 
-    Says how many lines are missing in between: the context of the line behind them is the one before.
+    Columns are found by name, others are not read. Says how many lines are missing in between, or at a dialogue's
+    beginning, as of one that is cut in two files: the context of the line behind them is the one before.
     """
     table = read_table(path)
     header = table.header
-    if header not in (CSV_COLUMNS, [*CSV_COLUMNS, "emotion"]):
+    if not {*CSV_COLUMNS} <= {*header}:
         expected = f"expected {','.join(CSV_COLUMNS)} and, if labelled, emotion, or a .json file of EmotionLines"
         raise InputError(f"{path}, row 1: columns are {','.join(header)!r:.200}, {expected}")
     utterances: list[Utterance] = []
@@ -181,16 +182,17 @@ def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]
     finished: set[str] = set()
     first_row: dict[str, int] = {}
     gaps: list[int] = []
-    for row, fields in table.rows:
+    first: dict[int, int] = {}  # row of a dialogue's first line that is there -> its number
+    for row, entry in table.records(CSV_COLUMNS):
         where = f"{path}, row {row}"
-        entry = dict(zip(header, fields, strict=True))
+        emotion = entry.get("emotion") or None
         for key in ("i_dialog", "i_utterance"):
             if not (entry[key].isdecimal() and len(entry[key]) < 20):
                 raise InputError(f"{where}, column {key}: {entry[key]!r:.80}, a number from 0 was expected")
         check_id(entry["id"], "id", row, first_row, path)
         speaker = nfc(mend(entry["speaker"]))
         text = mend(entry["utterance"])
-        check_line(text, entry.get("emotion"), where)
+        check_line(text, emotion, where)
         dialogue = entry["i_dialog"]
         number = int(entry["i_utterance"])
         if dialogue in finished:
@@ -201,10 +203,13 @@ def read_kaggle_table(path: Path, mend: Callable[[str], str]) -> list[Utterance]
             raise InputError(f"{where}, column i_utterance: {number} after {last[1]}; {wanted}")
         if last[0] != dialogue:
             finished.add(last[0])
+            first[row] = number
         elif number > last[1] + 1:
             gaps.append(row)
         last = dialogue, number
-        utterances.append(Utterance(entry["id"], dialogue, speaker, text, entry.get("emotion")))
+        utterances.append(Utterance(entry["id"], dialogue, speaker, text, emotion))
+    counted_from = min([1, *first.values()])
+    gaps = sorted([*gaps, *(row for row, number in first.items() if number > counted_from)])
     if gaps:
         what = f"in front of {len(gaps)} rows lines of the dialogue are missing (first: row {gaps[0]})"
         print_once(f"{path.name}: {what}; their context is the last line that is there")
@@ -258,7 +263,7 @@ def make_examples(
             inside = 0 <= i + offset < len(utterances) and utterances[i + offset].dialogue == utterance.dialogue
             segments.append(lines[i + offset] if inside else NO_NEIGHBOUR)
         label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
-        examples.append(TextExample(utterance.id, segments, label, utterance.dialogue, places.index(0)))
+        examples.append(TextExample(utterance.id, segments, label, utterance.dialogue, places.index(0), context=True))
     return examples
 
 
@@ -276,7 +281,7 @@ def fill_template(
             values[name] = lines[i + offset] if inside else ""
         label = -1 if utterance.emotion is None else LABEL_NAMES.index(utterance.emotion)
         segments = [values[name] for name in fields]
-        row = TextExample(utterance.id, segments, label, utterance.dialogue, fields.index("current"), template)
+        row = TextExample(utterance.id, segments, label, utterance.dialogue, fields.index("current"), template, True)
         examples.append(row)
     return examples
 

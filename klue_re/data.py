@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 from common.console import InputError, print_once
 from common.examples import TextExample, check_id, check_text
 from common.files import read_json_data
-from common.guards.spelling import nfc, nfc_span
+from common.guards.spelling import look, nfc, nfc_span
 from common.options import TextPredictArguments, TextTaskArguments
 from common.submission import SubmissionFormat, most_likely_label, most_likely_number, probability_list
 from common.tables import read_table
@@ -45,7 +45,7 @@ TOKENIZERS_OWN = ("PAD", "UNK", "CLS", "SEP", "MASK")  # in brackets they are BE
 # Offsets that count something else than characters put entities that recur at wrong places.
 FAR = 2
 FEW_GUESSES, GUESSED_SHARE = 4, 0.01  # rows, at most, of which that is a mistake of their own
-UNLABELLED = (None, "blind")  # what stands in the label column of a test file
+UNLABELLED = (None, "blind", "")  # what stands in the label column of a test file
 TSV_COLUMNS = ["id", "sentence", "entity1", "e1_start", "e1_end", "entity2", "e2_start", "e2_end", "label"]
 NER_COLUMNS = ["id", "type1", "type2"]
 
@@ -280,13 +280,16 @@ def stated_span(fields: dict[str, str], number: int, where: str) -> tuple[int, i
 def find_entity(
     sentence: str, entity: str, stated: tuple[int, int], kind: str | None, number: int, where: str
 ) -> Entity:
-    """Entity 1 or 2 at its stated place if it stands there, else at the nearest place where it does. Raises
-    InputError."""
+    """Entity 1 or 2 at its stated place if it stands there, else at the nearest place where it does; at the stated one,
+    too, where that has it but for case, width or white space and no other place is near. Raises InputError."""
     if not entity.strip():
         raise InputError(f"{where}, column entity{number}: is empty")
     start, end = stated
     if sentence[start : end + 1] != entity:
         places = [place for place in range(len(sentence)) if sentence.startswith(entity, place)]
+        is_near = any(abs(place - start) <= FAR for place in places)
+        if not is_near and look(entity) and look(sentence[start : end + 1]) == look(entity):
+            return Entity(start, end, kind)
         if not places:
             found = f"characters {start} to {end} are {sentence[start : end + 1]!r:.80}"
             wanted = f"and {entity!r:.80} occurs nowhere in the sentence"

@@ -27,16 +27,30 @@ class TunedFormat(SubmissionFormat):
 
     def cells(self, logits: Logits) -> dict[str, Sequence]:
         cells = super().cells(logits)
-        if not self.offsets.any():
-            return cells
-        scores = to_scores(logits.logits, logits.labels)
-        shifted = super().cells(replace(logits, logits=scores + self.offsets))
+        shifted = super().cells(decided(logits, self.offsets))
         return {**cells, **{name: shifted[name] for name in self.tuned_columns(logits.label_names)}}
 
     def tuned_columns(self, label_names: Sequence[str]) -> list[str]:
         """The columns that hold what is decided."""
-        decided = {name: function for name, function in self.columns.items() if follows_decision(function)}
-        return SubmissionFormat(None, decided).column_names(label_names)
+        columns = {name: function for name, function in self.columns.items() if follows_decision(function)}
+        return SubmissionFormat(None, columns).column_names(label_names)
+
+
+@dataclass(frozen=True)
+class TunedLongFormat(LongFormat):
+    """The same of a row for each label."""
+
+    offsets: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def values(self, logits: Logits) -> dict[str, Sequence[Sequence]]:
+        shifted = super().values(decided(logits, self.offsets))
+        tuned = {name: cells for name, cells in shifted.items() if follows_decision(self.columns[name])}
+        return {**super().values(logits), **tuned}
+
+
+def decided(logits: Logits, offsets: np.ndarray) -> Logits:
+    """With offsets (C,) added to what to_scores() gives."""
+    return replace(logits, logits=to_scores(logits.logits, logits.labels) + offsets)
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,13 @@ class BlendSubmission:
     def write(self, path: Path, logits: Logits, offsets: np.ndarray) -> None:
         """Write it, check it. Raises InputError as Submission.write() does."""
         form = self.submission.format
-        tuned = TunedFormat(form.id_column, form.columns, offsets)
-        is_long = isinstance(form, LongFormat)
-        if offsets.any() and (is_long or not tuned.tuned_columns(logits.label_names)):
+        if offsets.any() and not any(map(follows_decision, form.columns.values())):
             print_once("the submission has no column of labels: the tuned decision changes nothing in it")
-        (self.submission if is_long else replace(self.submission, format=tuned)).write(path, logits)
+        if offsets.any() and isinstance(form, LongFormat):
+            form = TunedLongFormat(form.id_column, form.columns, form.label_column, offsets)
+        elif offsets.any():
+            form = TunedFormat(form.id_column, form.columns, offsets)
+        replace(self.submission, format=form).write(path, logits)
 
 
 def test_logits(paths: Sequence[Path], runs: Runs) -> list[Logits]:

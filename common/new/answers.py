@@ -1,10 +1,11 @@
 """The sample submission -> the line of data.py that says what is handed in, with the reason in words."""
 
+import json
 import re
 
 from common.console import InputError
 from common.guards.cells import kind_of
-from common.guards.samples import by_value, label_rows
+from common.guards.samples import by_value, label_rows, list_length
 from common.guards.spelling import nfc
 from common.new.code import as_source
 from common.new.kinds import SEPARATORS, Target
@@ -155,8 +156,7 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
         may_round = "; whole_number would round, if the contest wants it" * (kind == "integer")
         return "number", f"{column}: number, {as_there}{may_round}"
     if target.kind == "several":
-        function = joined(separator_of_sample(cells, target), any(map(is_list, cells)))
-        return function, f"{column}: {function}, {as_there}"
+        return answer_of_several(sample, column, target, metric)
     if any(cell.startswith("[") for cell in cells) and not set(cells) <= set(target.names):
         return "probability_list", f"{column}: probability_list, {as_there}"
     numeric = kind in ("integer", "number")
@@ -191,10 +191,37 @@ def answer_of(sample: Table, column: str, target: Target, metric: str) -> tuple[
     raise InputError(f"{sample.path}, column {column}: {what}")
 
 
+def answer_of_several(sample: Table, column: str, target: Target, metric: str) -> tuple[str, str]:
+    """answer_of() where a row has several labels. Raises InputError for cells that hold others, or no names."""
+    cells = sample.column(column)
+    separator = separator_of_sample(cells, target)
+    function = joined(separator, any(map(is_list, cells)))
+    names = [listed(cell, separator) for cell in cells]
+    others = [cell for cell, row in zip(cells, names, strict=True) if not is_each_once(row, target.names)]
+    if not others:
+        return function, f"{column}: {function}, as the sample has there"
+    if all(list_length(cell) == len(target.names) for cell in cells):
+        marks = all(number in (0, 1) for cell in cells for number in json.loads(cell))
+        function = "label_marks" if marks and metric not in OF_PROBABILITIES else "probability_list"
+        order = ", ".join(target.names)
+        return function, f"{column}: {function}, as the sample has there, for {order:.200} in this order"
+    if len(set(cells)) == 1 and len(names[0]) < 2:
+        return function, f"{column}: {function} ({others[0]!r:.20} there is a placeholder)"
+    wrong = next((name for name in listed(others[0], separator) if name not in target.names), others[0])
+    what = f"{others[0]!r:.80} holds {wrong!r:.80}, which is not one of {', '.join(target.names):.200}"
+    raise InputError(f"{sample.path}, column {column}: {what}{nearest(wrong, target.names)}; or leave --sample out")
+
+
+def is_each_once(row: list[str], names: list[str]) -> bool:
+    """Whether a cell's names are among these, each once."""
+    return len(set(row)) == len(row) and set(row) <= set(names)
+
+
 def separator_of_sample(cells: list[str], target: Target) -> str:
     """What separates the labels of the sample's cells where it holds several; else as in the training file."""
     for separator in dict.fromkeys((target.separator, *SEPARATORS)):
         names = [listed(cell, separator) for cell in cells]
         if any(len(row) > 1 for row in names) and all(name in target.names for row in names for name in row):
             return separator
-    return target.separator if len(target.columns) == 1 else " "
+    of_words = "," if any(" " in name for name in target.names) else " "
+    return target.separator if len(target.columns) == 1 else of_words

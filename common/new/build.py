@@ -214,6 +214,9 @@ def check_test_labels(tables: dict[str, Table], target: Target) -> None:
                 what = "is empty in all rows, which reads as no label in each; take the column out"
                 raise InputError(f"{table.path}, column {column}: {what}")
             continue
+        if len(cells) > 1 and len(set(cells)) == 1 and is_no_target(cells[0], target):
+            what = f"is {cells[0].strip()!r:.80} in all rows, which is none of the training file's"
+            raise InputError(f"{table.path}, column {column}: {what}; take the column out if it is a placeholder")
         for (row, _), cell in zip(table.rows, cells, strict=True):
             where = f"{table.path}, row {row}, column {column}"
             if target.kind == "number":
@@ -225,6 +228,20 @@ def check_test_labels(tables: dict[str, Table], target: Target) -> None:
                         raise InputError(f"{where}: {found} of {tables['train'].path}{nearest(name, target.names)}")
             else:
                 label_number(cell or None, target.names, where)
+
+
+def is_no_target(cell: str, target: Target) -> bool:
+    """Whether a cell is none of the target's labels, or no number."""
+    if target.kind == "several":
+        return not set(listed(cell, target.separator)) <= set(target.names)
+    try:
+        if target.kind == "number":
+            number_of(cell, "", target.decimal, target.thousands)
+        else:
+            label_number(cell, target.names, "")
+    except InputError:
+        return True
+    return False
 
 
 def find_numbering(tables: dict[str, Table], row_id: str | None) -> int | None:

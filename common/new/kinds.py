@@ -192,7 +192,9 @@ def stated_separator(train: Table, column: Column) -> str:
 
 
 def several_labels(train: Table, column: Column, separator: str, kind: str | None) -> Target:
-    counts = Counter(name for cell in column.cells for name in listed(cell, separator))
+    held = [listed(cell, separator) for cell in column.cells]
+    refuse_marks(train, column, held)
+    counts = Counter(name for names in held for name in names)
     if len(counts) < 2:
         raise InputError(f"{train.path}, column {column.name}: {len(counts)} label, expected two or more")
     names = in_order(counts)
@@ -208,6 +210,23 @@ def several_labels(train: Table, column: Column, separator: str, kind: str | Non
         bool(column.empty),
         is_list(column.values[0]),
     )
+
+
+def refuse_marks(train: Table, column: Column, held: Sequence[list[str]]) -> None:
+    """Raise InputError for cells that are a 0 or 1 for each label in place of names, and for one that has a name twice.
+    held: the names of each cell."""
+    twice = next((i for i, names in enumerate(held) if len(set(names)) < len(names)), None)
+    sizes = {len(names) for names in held}
+    marks = {name for names in held for name in names} <= {"0", "1", "0.0", "1.0"}
+    cell = column.cells[twice or 0]
+    row = train.rows[twice or 0][0]
+    if marks and len(sizes) == 1 and max(sizes) > 1:
+        what = f"{cell!r:.80} is a 0 or 1 for each of several labels; make a column of each, --target a,b,c"
+        raise InputError(f"{train.path}, row {row}, column {column.name}: {what}")
+    if twice is not None:
+        name = next(name for name in held[twice] if held[twice].count(name) > 1)
+        what = f"{cell!r:.80} has the label {name!r:.80} twice, expected each once"
+        raise InputError(f"{train.path}, row {row}, column {column.name}: {what}")
 
 
 def number(train: Table, column: Column, kind: str | None, metric: str | None, style: tuple[str, str] | None) -> Target:

@@ -12,8 +12,8 @@ from common.options.task_module import arguments_of
 
 
 def read_texts(data: ModuleType, paths: Sequence[str], model_name_or_path: str) -> list[str]:
-    """The main segment of every row, as the task's own read_examples() reads it with its default options; each text
-    once, in the order of the files. Says how many are repeated. Raises InputError as the task does."""
+    """The segments of every row but its context, as the task's own read_examples() reads them with its default options;
+    each text once, in the order of the files. Says how many are repeated. Raises InputError as the task does."""
     args = arguments_of(data)(model_name_or_path=model_name_or_path, train_file=paths[0])
     preprocessing = data.make_preprocessing(args)
     texts = []
@@ -22,7 +22,7 @@ def read_texts(data: ModuleType, paths: Sequence[str], model_name_or_path: str) 
         check_examples(rows, path)
         if not isinstance(rows[0], TextExample):
             raise InputError(f"{path}: holds no texts; pretraining is for the folders of texts")
-        texts += [row.segments[row.main] for row in rows]
+        texts += [text for row in rows for text in row.own]
     distinct = list(dict.fromkeys(texts))
     print_once(f"{len(texts)} texts, {len(distinct)} different ones, which are read once each")
     return distinct

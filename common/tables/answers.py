@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "label_json",
     "label_list",
+    "label_marks",
     "label_words",
     "labels_joined",
     "most_likely_label",
@@ -78,8 +79,8 @@ def whole_number(logits: "Logits") -> list[str]:
 
 
 def yes_or_no(logits: "Logits") -> list[list[str]]:
-    """For each of C labels N cells 1 or 0; for a column of every label of several."""
-    return np.char.mod("%d", (logits.logits > 0).T).tolist()
+    """For each of C labels N cells 1 or 0; for a column of every label. Of one class a row the likeliest is 1."""
+    return np.char.mod("%d", given(logits).T).tolist()
 
 
 def label_list(logits: "Logits") -> list[str]:
@@ -104,15 +105,28 @@ class labels_joined:  # noqa: N801  (is written where the functions are)
 
 def label_json(logits: "Logits") -> list[str]:
     """N cells like `[2, 3, 4]`, or `["a", "b"]`; `[]` where a row has no label."""
-    rows = [[logits.label_names[c] for c in np.flatnonzero(row > 0)] for row in logits.logits]
+    rows = [[logits.label_names[c] for c in np.flatnonzero(row)] for row in given(logits)]
     plain = all(name.isdecimal() for name in logits.label_names)
     return [f"[{', '.join(names)}]" if plain else json.dumps(names, ensure_ascii=False) for names in rows]
 
 
+def label_marks(logits: "Logits") -> list[str]:
+    """N cells like `[0, 1, 1]`: 1 or 0 for each of C labels, in their order."""
+    return [str(row) for row in given(logits).astype(int).tolist()]
+
+
 def chosen(logits: "Logits") -> list[list[str]]:
     """The labels of each row, at least one."""
-    rows = [np.flatnonzero(row > 0) if (row > 0).any() else [row.argmax()] for row in logits.logits]
+    pairs = zip(given(logits), logits.logits, strict=True)
+    rows = [np.flatnonzero(row) if row.any() else [own.argmax()] for row, own in pairs]
     return [[logits.label_names[c] for c in row] for row in rows]
+
+
+def given(logits: "Logits") -> np.ndarray:
+    """(N, C) bool: the labels of a row, above 0; where a row has one class, the likeliest."""
+    if logits.label_names.kind == "several":
+        return logits.logits > 0
+    return np.arange(len(logits.label_names)) == logits.logits.argmax(axis=1)[:, None]
 
 
 def answer_kind(function: Callable) -> str | None:
@@ -129,6 +143,7 @@ def answer_kind(function: Callable) -> str | None:
 def follows_decision(function: Callable) -> bool:
     """Whether a column's cells are what is decided, by the likeliest label or by thresholds, and no probabilities."""
     decided = (most_likely_label, most_likely_number, yes_or_no, label_list, label_words, label_json)
+    decided += (label_marks,)
     return function in decided or isinstance(function, labels_joined)
 
 

@@ -35,6 +35,10 @@ class LongFormat(SubmissionFormat):
         shares = [name for name, function in self.columns.items() if function is probability]
         return SubmissionFormat(None, self.columns).kinds(label_names) | dict.fromkeys(shares, "probability")
 
+    def values(self, logits: Logits) -> dict[str, Sequence[Sequence]]:
+        """Column -> C lists of N cells. Raises InputError for a function that gives others."""
+        return {name: of_labels(name, function(logits), logits) for name, function in self.columns.items()}
+
     def fit(self, sample: str | None, ids: Sequence[str], label_names: Sequence[str]) -> "LongSubmission":
         """As SubmissionFormat.fit(). Raises InputError for a sample that has not each id with each label once."""
         if not sample:
@@ -62,7 +66,7 @@ class LongSubmission(Submission):
         if logits is None or not is_first_process():
             return
         names = logits.label_names
-        values = {name: of_labels(name, function(logits), logits) for name, function in self.format.columns.items()}
+        values = self.format.values(logits)
         ids = [row_id for row_id in logits.ids.tolist() for _ in names] if self.ids is None else self.ids
         labels = list(range(len(names))) * len(logits.ids) if self.labels is None else self.labels
         place = {nfc(row_id): i for i, row_id in enumerate(logits.ids.tolist())}

@@ -44,8 +44,8 @@ def read_pseudo(args: Any, read: Callable[[str], Sequence], train: Sequence) -> 
 
 
 def text_of(row: TextExample) -> str:
-    """What makes a row a copy: its main text, in lower case and without white space."""
-    return "".join(row.segments[row.main].lower().split())
+    """What makes a row a copy: its own text, of a pair both, in lower case and without white space."""
+    return "\n".join("".join(segment.lower().split()) for segment in row.own)
 
 
 def check_pseudo(args: Any, rows: Sequence, train: Sequence, splits: Splits, label_names: Sequence[str]) -> None:

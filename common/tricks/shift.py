@@ -71,14 +71,14 @@ def compare_files(examples: dict[str, Sequence[TextExample]], seed: int) -> str:
     """A sentence on how well the texts of the training rows and those of the test rows can be told apart; groups as in
     the folds.
 
-    examples: rows by "train" and "test"; a row's text is its main segment. Raises InputError where there are no test
-    rows.
+    examples: rows by "train" and "test"; a row's text is all of it but its context. Raises InputError where there are
+    no test rows.
     """
     if "test" not in examples:
         raise InputError("adversarial_validation: compares train_file with test_file, and none was given")
     train = examples["train"]
     test = examples["test"]
-    texts = [[row.segments[row.main] for row in rows] for rows in (train, test)]
+    texts = [[" ".join(row.own) for row in rows] for rows in (train, test)]
     shift = adversarial_validation(*texts, [row.group for row in train], [f"test {row.group}" for row in test], seed)
     telling = ", ".join(f"{feature['feature']!r}" for feature in shift["features"][:5])
     auc = f"AUC {shift['auc']:.3f} ± {shift['standard_error']:.3f}"

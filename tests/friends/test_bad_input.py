@@ -117,11 +117,6 @@ DATA_FILES = {
         ["train.csv, row 5, column id", "'1'", "row 3"],
     ),
     "wrong-columns": ("train.csv", table(header="a,b"), ["train.csv, row 1", "a,b", HEADER]),
-    "columns-in-other-order": (
-        "train.csv",
-        table(header="i_dialog,id,i_utterance,speaker,utterance"),
-        ["row 1", HEADER],
-    ),
     "missing-column": ("train.csv", table(header="id,i_dialog,i_utterance,speaker"), ["row 1", HEADER]),
     "column-name-over-two-lines": ("train.csv", table(header='"id\nx",i_dialog'), ["row 1", HEADER]),
     "extra-field": ("train.csv", table(ROWS[0], [*ROWS[1], "more"]), ["train.csv, row 3", "6 fields", "expected 5"]),

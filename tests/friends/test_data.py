@@ -59,6 +59,34 @@ def test_the_kaggle_csv_with_bom_crlf_and_quotes_reads_the_same_lines(tmp_path, 
     ]
 
 
+def test_columns_are_found_by_name_and_an_empty_emotion_is_unknown(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "season,utterance,speaker,i_utterance,i_dialog,emotion,id\n1,Hi!,Ann,0,3,joy,a\n1,Oh.,Bo,1,3,,b\n"
+    )
+    rows = read_utterances(tmp_path / "t.csv", repair=True)
+    assert [(u.id, u.dialogue, u.speaker, u.text, u.emotion) for u in rows] == [
+        ("a", "3", "Ann", "Hi!", "joy"),
+        ("b", "3", "Bo", "Oh.", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        ([(0, 0), (0, 1), (1, 0)], None),
+        ([(0, 1), (0, 2), (1, 1)], None),  # counted from 1
+        ([(0, 2), (1, 0), (1, 1)], "1 rows lines of the dialogue are missing (first: row 2)"),
+        ([(0, 0), (1, 1), (2, 4), (2, 6)], "3 rows lines of the dialogue are missing (first: row 3)"),
+    ],
+)
+def test_a_dialogue_whose_beginning_stands_in_another_file_is_said(tmp_path, capsys, numbers, missing):
+    rows = "".join(f"{i},{dialogue},{number},Ann,Hi\n" for i, (dialogue, number) in enumerate(numbers))
+    (tmp_path / "t.csv").write_text("id,i_dialog,i_utterance,speaker,utterance\n" + rows)
+    read_utterances(tmp_path / "t.csv", repair=True)
+    printed = capsys.readouterr().out
+    assert missing in printed if missing else not printed
+
+
 @pytest.mark.parametrize(
     ("raw", "mended"),
     [
@@ -146,7 +174,7 @@ def test_lines_that_are_missing_in_a_dialogue_are_counted(tmp_path, capsys):
     lines = ["0,0,0,A,x", "1,0,9,B,y", "2,0,10,B,y", "3,1,3,A,z", "4,1,5,A,z"]
     path.write_text("\n".join(["id,i_dialog,i_utterance,speaker,utterance", *lines]), encoding="utf-8")
     assert len(read_utterances(path, repair=True)) == 5
-    told = "in front of 2 rows lines of the dialogue are missing (first: row 3)"
+    told = "in front of 3 rows lines of the dialogue are missing (first: row 3)"
     assert capsys.readouterr().out.startswith(f"t.csv: {told}; their context")
 
 

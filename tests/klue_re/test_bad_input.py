@@ -145,7 +145,7 @@ DATA_FILES = {
     "offset-of-50-digits": ("train.tsv", changed(4, "9" * 50), ["train.tsv, row 2, column e1_end", "position"]),
     "unknown-label": ("train.tsv", changed(8, "인물:직업"), ["train.tsv, row 2, column label", "'인물:직업'", "42", "인물:직업/직함"]),
     "label-a-number": ("train.tsv", changed(8, "0"), ["train.tsv, row 2, column label", "'0'"]),
-    "label-empty": ("train.tsv", changed(8, ""), ["train.tsv, row 2, column label", "''"]),
+    "label-empty": ("train.tsv", changed(8, ""), ["train.tsv", "1 of 3 rows", "no label", "id 2"]),
     "label-blind": ("train.tsv", changed(8, "blind"), ["train.tsv", "1 of 3 rows", "no label", "id 2"]),
     "one-label": ("train.tsv", tsv(ROWS[0], ["2", *ROWS[0][1:]]), ["train.tsv", "same label"]),
     "one-sentence": ("train.tsv", tsv(ROWS[0], ["2", *ROWS[0][1:8], "관계_없음"]), ["train_file", "one group"]),

@@ -100,6 +100,24 @@ def test_offsets_that_do_not_fit_are_repaired_to_the_nearest_place_and_counted(r
     assert note == "train.tsv: 2 rows, 1 of them with offsets that do not fit their entities, repaired (rows 1)"
 
 
+@pytest.mark.parametrize(
+    ("sentence", "entity"),
+    [
+        ("IBM은 미국의 회사이고 ibm은 아니다", "ibm"),
+        ("삼성\xa0전자는 한국 회사", "삼성 전자"),
+        ("ＩＢＭ은 미국 회사", "IBM"),
+    ],
+)
+def test_an_entity_stays_at_its_stated_place_where_that_has_it_in_another_case_or_width(read, sentence, entity):
+    row = ["w", sentence, entity, "0", str(len(entity) - 1), "회사", *map(str, place(sentence, "회사")), "관계_없음"]
+    (example,), note = read(tsv([row]))
+    assert (example.e1.start, example.e1.end) == (0, len(entity) - 1) and note == "train.tsv: 1 rows"
+
+
+def place(sentence, word):
+    return sentence.index(word), sentence.index(word) + len(word) - 1
+
+
 def test_offsets_in_bytes_are_refused_where_entities_recur(read):
     sentence = "이순신이 싸운 바다는 이순신의 고향"
     rows = [[f"w{i}", sentence, "이순신", "33", "41", "바다", "20", "25", "관계_없음"] for i in range(5)]
@@ -110,8 +128,9 @@ def test_offsets_in_bytes_are_refused_where_entities_recur(read):
     assert {example.e1.start for example in examples} == {12}
 
 
-def test_blind_is_an_unknown_label(read):
-    examples, _ = read(tsv([[*row[:8], "blind"] for row in ROWS]), "test.tsv")
+@pytest.mark.parametrize("cell", ["blind", ""])
+def test_blind_or_nothing_is_an_unknown_label(read, cell):
+    examples, _ = read(tsv([[*row[:8], cell] for row in ROWS]), "test.tsv")
     assert [example.label for example in examples] == [-1] * 3
 
 

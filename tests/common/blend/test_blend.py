@@ -17,7 +17,8 @@ from common.blend.selection import bagged_weights, blend, cross_fit, select
 from common.blend.submit import BlendSubmission
 from common.console import InputError
 from common.logits import Logits
-from common.submission import Submission, SubmissionFormat, most_likely_label, probability
+from common.submission import Submission, SubmissionFormat, most_likely_label, probability, score, yes_or_no
+from common.tables.long_rows import LongFormat
 from common.targets import Classes, Metric, Number, Ordered, SeveralLabels
 from tests.tools.scripts import ROOT
 
@@ -304,6 +305,19 @@ def test_a_tuned_decision_that_no_column_of_the_submission_takes_is_said(tmp_pat
         BlendSubmission(Submission(form)).write(tmp_path / f"{name}.csv", logits, np.array([0.0, -2.0]))
         assert ("changes nothing in it" in capsys.readouterr().out) == (name == "shares")
     assert (tmp_path / "labels.csv").read_text() == "Id,Predicted\na,no\nb,no\n"
+
+
+def test_a_tuned_decision_goes_into_a_submission_of_a_row_for_each_label(tmp_path, capsys):
+    target = SeveralLabels(["x", "y"])
+    logits = Logits(["a", "b"], np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32), [(-1, -1)] * 2, target)
+    (tmp_path / "sample.csv").write_text("id,label,set,p\nb,y,0,0.5\nb,x,0,0.5\na,x,0,0.5\na,y,0,0.5\n")
+    form = LongFormat("id", {"set": yes_or_no, "p": score}, label_column="label")
+    submission = form.fit(str(tmp_path / "sample.csv"), ["a", "b"], target)
+    BlendSubmission(submission).write(tmp_path / "out.csv", logits, np.array([2.0, -2.0]))
+    cells = [line.split(",") for line in (tmp_path / "out.csv").read_text().split()[1:]]
+    assert [row[:3] for row in cells] == [["b", "y", "0"], ["b", "x", "1"], ["a", "x", "1"], ["a", "y", "0"]]
+    assert [float(row[3]) for row in cells] == pytest.approx([0.731, 0.269, 0.731, 0.269], abs=1e-3)  # as they were
+    assert "changes nothing" not in capsys.readouterr().out
 
 
 def contest(folder, *lines):

@@ -177,6 +177,9 @@ SUBMISSIONS = {
     "number": (["0.5", "1.5"], ("score", "0"), '{"score": number}'),
     "lists": (["2,3", "2", "3"], ("target", "2,3"), '{"target": label_list}'),
     "lists in brackets": (["2,3", "2", "3"], ("target", "[2, 3]"), '{"target": label_json}'),
+    "0 or 1 of each label": (["2,3", "2", "3"], ("target", "[0, 1]"), '{"target": label_marks}'),
+    "shares of each label": (["2,3", "2", "3"], ("target", "[0.5, 0.5]"), '{"target": probability_list}'),
+    "placeholder of several labels": (["2,3", "2", "3"], ("target", "x"), '{"target": label_list}'),
 }
 
 
@@ -185,6 +188,12 @@ def test_the_sample_submission_says_what_is_handed_in(monkeypatch, tmp_path, cas
     cells, sample, expected = SUBMISSIONS[case]
     make(monkeypatch, tmp_path, "friends", *contest(tmp_path, cells * (60 // len(cells)), sample=sample))
     assert expected in (tmp_path / "made" / "data.py").read_text()
+
+
+def test_a_sample_of_other_labels_is_refused_where_rows_have_several(monkeypatch, tmp_path):
+    files = contest(tmp_path, ["2,3", "2", "3"] * 20, sample=("target", "2,4"))
+    sentence = refused(monkeypatch, tmp_path, "friends", *files)
+    assert "column target: '2,4' holds '4', which is not one of 2, 3" in sentence
 
 
 def test_columns_of_labels_are_told_and_give_the_order_of_the_labels(monkeypatch, tmp_path):
@@ -253,6 +262,8 @@ BAD = {
     "a target column": (["a", "b"] * 30, ["--target", "targets"], "no column 'targets' (nearest: 'target')"),
     "the target as text": (["a", "b"] * 30, ["--text", "text,target"], "is the target"),
     "a repeated id": (["a", "b"] * 30, ["--id", "keyword"], "row 3, column keyword: is empty"),
+    "0 or 1 in a list": (["[0, 1]", "[1, 1]"] * 30, [], "row 3, column target: '[1, 1]' is a 0 or 1 for each of"),
+    "a label twice": (['["a", "a"]', '["b"]'] * 30, [], "row 2, column target: '[\"a\", \"a\"]' has the label 'a'"),
     "words for ordered": (["a", "b"] * 30, ["--kind", "ordered"], "is not a number"),
 }
 
@@ -273,6 +284,10 @@ def test_an_id_in_two_rows_and_a_label_that_only_the_test_file_has_are_refused(m
     )
     test = write(tmp_path / "test.csv", ["id", "text", "label"], [("7", "fog and mist", "bb")])
     assert "test.csv, row 2, column label: 'bb' is not one of the 2 labels" in refused(
+        monkeypatch, tmp_path, "friends", *files, "--test", test
+    )
+    write(tmp_path / "test.csv", ["id", "text", "label"], [("7", "fog and mist", "?"), ("8", "dew and frost", "?")])
+    assert "test.csv, column label: is '?' in all rows, which is none of the training file's" in refused(
         monkeypatch, tmp_path, "friends", *files, "--test", test
     )
     sample = write(tmp_path / "sample.csv", ["id", "label"], [("7", "a"), ("7", "a")])

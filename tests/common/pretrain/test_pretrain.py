@@ -111,6 +111,18 @@ def test_texts_are_the_lines_themselves_and_each_is_read_once(tmp_path, capsys):
     assert "3 texts, 2 different ones" in capsys.readouterr().out
 
 
+def test_both_texts_of_a_pair_are_read(tmp_path):
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "data.py").write_text(
+        "from common.examples import TextExample\nfrom common.options import TextTaskArguments as TaskArguments\n"
+        "LABEL_NAMES = ['a', 'b']\n\n\ndef make_preprocessing(args):\n    return {}\n\n\n"
+        "def read_examples(path, preprocessing):\n"
+        "    return [TextExample(str(i), ['question', f'answer {i}'], 0) for i in range(2)]\n"
+    )
+    found = read_texts(load_data_module(tmp_path / "pairs"), ["t.csv"], "scratch")
+    assert found == ["question", "answer 0", "answer 1"]
+
+
 def run(worker, folder, *argv, code=0):
     found, errors = worker.run(folder, PRETRAIN, ROOT / "friends", *SMALL, *argv)
     assert found == code, errors

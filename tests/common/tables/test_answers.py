@@ -20,14 +20,15 @@ from common.submission import (
     yes_or_no,
 )
 from common.tables.answers import check_list
-from common.targets import Number
+from common.targets import Classes, Number, SeveralLabels
 
 NAMES = ["2", "3", "4"]
 VALUES = np.array([[1.0, 2.0, -1.0], [-1.0, -2.0, -3.0]], np.float32)
 
 
-def logits():
-    return Logits(np.array(["007", "b\\ 1"]), VALUES, np.array([-1, -1]), NAMES)
+def logits(target=Classes):
+    names = target(NAMES)
+    return Logits(np.array(["007", "b\\ 1"]), VALUES, [names.unknown] * 2, names)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +48,21 @@ def test_a_submission_of_each_kind_is_written_with_the_samples_ids_and_passes_it
     sample = tmp_path / "sample.csv"
     sample.write_text(f"id,{','.join(names)}\n" + "".join(f"{i}{',0' * len(names)}\n" for i in ("b\\ 1", "007")))
     ids = ["b\\ 1", "007"]
-    Submission(form, str(sample), ids).write(tmp_path / "s.csv", logits())
+    Submission(form, str(sample), ids).write(tmp_path / "s.csv", logits(SeveralLabels))
     first, *rows = text.splitlines(keepends=True)
     assert (tmp_path / "s.csv").read_text() == first + "".join(reversed(rows))
+
+
+@pytest.mark.parametrize(
+    ("function", "cells"),
+    [
+        (yes_or_no, [["0", "1"], ["1", "0"], ["0", "0"]]),  # 0 or 1 of each label
+        (label_list, ["3", "2"]),
+        (label_json, ["[3]", "[2]"]),
+    ],
+)
+def test_where_a_row_has_one_class_the_likeliest_is_the_only_one_however_many_logits_are_above_0(function, cells):
+    assert function(logits()) == cells
 
 
 def test_whole_numbers_are_rounded_and_none_is_minus_0():

@@ -164,6 +164,15 @@ def test_copies_of_training_texts_are_left_out_and_counted(capsys):
         read_pseudo(pseudo_args("run"), lambda path: copies[:1], train)
 
 
+def test_a_pair_of_which_one_text_is_known_is_no_copy_but_a_line_with_another_context_is(capsys):
+    pair = TextExample("0", ["question", "answer"], 0)
+    new = TextExample("1", ["question", "another"], 1)
+    assert [row.id for row in read_pseudo(pseudo_args("run"), lambda path: [new], [pair])] == ["pseudo 1"]
+    line = TextExample("1", ["question", "another"], 1, context=True)
+    with pytest.raises(InputError, match="none is left"):
+        read_pseudo(pseudo_args("run"), lambda path: [line], [TextExample("0", ["question", "x"], 0, context=True)])
+
+
 def give_test_logits(run):
     """Each fold says something else of its 9 test rows: fold k is sure of rows k, k + 3 and k + 6 only."""
     for k in range(3):
