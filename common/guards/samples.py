@@ -116,7 +116,9 @@ def check_ids(
         if key in first_line:
             raise InputError(f"{where} is repeated, expected in row {first_line[key]} only")
         if key not in known:
-            raise InputError(f"{where} is not in {sample_path}, expected only its ids")
+            alike = next((other for other in expected if by_value(other.strip()) == by_value(row_id.strip())), None)
+            hint = "" if alike is None else f"; it is {alike!r:.80} there"
+            raise InputError(f"{where} is not in {sample_path}, expected only its ids{hint}")
         first_line[key] = line
     if missing := [row_id for row_id in expected if nfc(row_id) not in first_line]:
         what = f"{len(missing)} ids are missing (first: {missing[0]!r}), expected all {len(expected)} of {sample_path}"

@@ -16,7 +16,7 @@ from common.guards.spelling import nfc
 from common.tables.nearest import nearest
 
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")  # cells of a column that stands for one label, in any case
-MARKED = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
+MARKED = re.compile(r"<(e[0-9])>\s*(\S.*?)\s*</\1>", re.DOTALL)  # of an entity that is not empty
 PIECE = re.compile(r"(\{\{|\}\})|(\{[^{}]*\})|([^{}]+)|(.)")  # of a template
 PERCENT = re.compile("(?:%[0-9A-Fa-f]{2})+")
 # Lists as numpy writes them, without commas: ['a' 'b'], which Python would read as 'ab'; [1 2 3].
@@ -81,13 +81,15 @@ def decode_percent(text: str) -> str:
 
 
 def take_out_marks(text: str) -> tuple[str, dict[str, tuple[int, int]]]:
-    """A text without marks such as <e1>...</e1>, and name -> its first and last character there, from 0."""
+    """A text without the marks <e1>...</e1>, <e2>...</e2>, and name -> its first and last character there, from 0. What
+    is marked once more is called `e1 again`; other tags, as HTML's, are text."""
     plain = ""
     spans = {}
     place = 0
     for mark in MARKED.finditer(text):
         plain += text[place : mark.start()]
-        spans[mark[1]] = len(plain), len(plain) + len(mark[2]) - 1
+        name = f"{mark[1]} again" if mark[1] in spans else mark[1]
+        spans[name] = len(plain), len(plain) + len(mark[2]) - 1
         plain += mark[2]
         place = mark.end()
     return plain + text[place:], spans

@@ -86,6 +86,13 @@ def test_bad_probabilities_are_named_with_their_place(tmp_path, row, message):
         check(tmp_path, f"id,a,b\n7,{row}\n", sample, probability_columns=True)
 
 
+@pytest.mark.parametrize(("written", "wanted"), [("7.0", "7"), ("7", "007"), (" a", "a")])
+def test_an_id_that_the_sample_spells_otherwise_is_told_how(tmp_path, written, wanted):
+    sentence = f"id {written!r} is not in {tmp_path / 'sample.csv'}, expected only its ids; it is {wanted!r} there"
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        check(tmp_path, f"Id,Predicted\n{written},joy\n", f"Id,Predicted\n{wanted},joy\n")
+
+
 def test_sample_at_fault_is_named_itself(tmp_path):
     for sample in (SAMPLE + "1,joy\n", b"\xef\xbb\xbf", "Id,Predicted\n1\n"):
         with pytest.raises(InputError, match=re.escape(str(tmp_path / "sample.csv"))):

@@ -126,11 +126,19 @@ def test_a_number_is_finite_and_in_digits():
             number_of(value, "t")
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("<e1>a</e1> <e2>b</e2> <e1>c</e1>", ["e1", "e1 again", "e2"]), ("<e1> </e1> and <e2>b</e2>", ["e2"])],
+)
+def test_a_mark_that_stands_twice_or_around_nothing_is_seen(text, names):
+    assert sorted(take_out_marks(text)[1]) == names
+
+
 def test_texts_that_differ_in_case_and_spaces_are_the_same():
     assert same_text(["A  b", "c"]) == same_text(["a b ", "C"]) != same_text(["a", "b c"])
 
 
 def test_marks_are_taken_out_and_the_spans_hold_what_stood_between_them():
-    plain, spans = take_out_marks("The <e1> old arm </e1> of a <e2>chair</e2>, <b>ok")
-    assert plain == "The old arm of a chair, <b>ok"
+    plain, spans = take_out_marks("The <e1> old arm </e1> of <i>a <e2>chair</e2></i>, <b>ok")
+    assert plain == "The old arm of <i>a chair</i>, <b>ok"
     assert {name: plain[a : b + 1] for name, (a, b) in spans.items()} == {"e1": "old arm", "e2": "chair"}
