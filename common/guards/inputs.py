@@ -115,7 +115,9 @@ def rows_fingerprint(examples: dict[str, Sequence]) -> dict[str, dict[str, Any]]
     digest = hashlib.sha256()
     for name, rows in sorted(examples.items()):
         for row in rows:
-            fields = vars(row) if isinstance(row, TextExample) else (row.id, row.label)
+            fields: Any = (row.id, row.label)
+            if isinstance(row, TextExample):  # but for `context`, by which no model is trained
+                fields = {key: value for key, value in vars(row).items() if key != "context"}
             digest.update(f"{name}\0{fields!r}\0".encode())
     return {ROWS: {"sha256": digest.hexdigest()}}
 
