@@ -124,7 +124,7 @@ def test_a_copy_of_friends_with_the_pages_data_py_does_everything_on_a_csv_with_
 def test_every_submission_format_of_the_page_gives_a_cell_per_row():
     table = re.search(r"^\| the competition wants .*?\n\n", PAGE, re.MULTILINE | re.DOTALL)[0]
     formats = re.findall(r"`(SubmissionFormat\(.*?\))`", table)
-    assert len(formats) == 12
+    assert len(formats) == 13
     logits = Logits(
         np.array(["a", "b"]), np.array([[0.0, 1.0], [2.0, 0.0]], np.float32), np.array([-1, -1]), ["x", "y"]
     )

@@ -354,6 +354,7 @@ def test_full_determinism_is_on_while_a_fold_trains(tmp_path):
     assert seen and all(seen)
 
 
+@pytest.mark.slow
 def test_torch_compile_compiles(tmp_path, plain):
     from torch._dynamo.utils import counters
 

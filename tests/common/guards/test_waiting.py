@@ -17,7 +17,9 @@ PROGRAMS = sorted(
 )
 
 
-@pytest.mark.parametrize(("given", "wanted"), [({}, "300"), ({"GOMP_SPINCOUNT": "5"}, "5")])
+@pytest.mark.parametrize(
+    ("given", "wanted"), [({}, "300"), pytest.param({"GOMP_SPINCOUNT": "5"}, "5", marks=pytest.mark.slow)]
+)
 def test_openmp_reads_it_when_torch_is_imported_after_common(given, wanted):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     shown = subprocess.run(

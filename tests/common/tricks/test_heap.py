@@ -39,5 +39,6 @@ def test_the_next_step_gets_the_memory_of_the_last_one():
     assert int(run(False)[0]) > 10000  # 16,384 pages
 
 
+@pytest.mark.slow
 def test_what_the_environment_says_of_malloc_holds():
     assert run(True, MALLOC_ARENA_MAX="2")[0] == "False"
