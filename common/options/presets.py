@@ -70,8 +70,8 @@ def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, .
 
 
 def files_of_others(preset: dict[str, Any], given: set[str], data_fields: tuple[str, ...]) -> list[str]:
-    """The preset's files that go with another file than the one on the command line, which stands in front of them: with
-    another train_file all, with another test_file the sample; nothing where none is left out."""
+    """The preset's files that go with another file than the one on the command line, which stands in front of them:
+    with another train_file all, with another test_file the sample; nothing where none is left out."""
     for key, others in ("train_file", data_fields), ("test_file", ("sample_submission_file",)):
         if key in given:
             left = [name for name in others if name not in given and preset.get(name) is not None]
