@@ -41,8 +41,8 @@ class Runs:
 
 
 def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
-    """The runs' out-of-fold logits, calibrated where the run is. Raises InputError, which names the run, for one that has
-    none, that is another task's, or whose rows, labels or folds are others than those of the first."""
+    """The runs' out-of-fold logits, calibrated where the run is. Raises InputError, which names the run, for one that
+    has none, that is another task's, or whose rows, labels or folds are others than those of the first."""
     parts = []
     folds = []
     for path in map(Path, paths):
