@@ -162,9 +162,9 @@ class Ensemble:
             submission.write(path, logits)
             logits.save(path.with_suffix(".logits.npz"))
             print_once(f"{path}: {len(logits.ids)} rows", always=True)
+            path.with_suffix(".metrics.json").unlink(missing_ok=True)  # of what was predicted here before
             if known_rows(logits.labels).any():
-                metrics = all_metrics(logits, task_metrics, metric)
-                write_json(path.with_suffix(".metrics.json"), metrics)
+                write_json(path.with_suffix(".metrics.json"), metrics := all_metrics(logits, task_metrics, metric))
                 cells = [f"{value:.4f}" if isinstance(value, float) else str(value) for value in metrics.values()]
                 print_once(", ".join(f"{key} {cell}" for key, cell in zip(metrics, cells, strict=True)), always=True)
         self.cache.cleanup()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from common.blend.runs import Runs, load_runs, told_runs
+from common.blend.runs import Runs, load_runs, temperatures, told_runs
 from common.blend.scores import SCORES, Score, find_score, scores_of
 from common.blend.selection import bagged_weights, blend, cross_fit
 from common.blend.submit import expect_submission, test_logits
@@ -97,6 +97,8 @@ def main() -> None:
 
     if told := told_runs(args.runs):
         notes.append(f"{', '.join(told)}: had out-of-fold soft labels, so their scores here and weights are optimistic")
+    if hot := [str(path) for path in args.runs if temperatures(path)[0] != 1]:
+        notes.append(f"{', '.join(hot)}: calibrated; logits are divided by the run's temperature, as predict.py does")
     offsets = np.zeros(len(runs.target))
     if tuned_for:
         tuned = replace(chosen, logits=cross_fit_offsets(chosen.logits, runs.labels, runs.folds, tuned_for))

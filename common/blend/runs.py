@@ -1,7 +1,8 @@
 """Several K-fold runs of one task on the same rows: their out-of-fold logits, and the fold that held each row out."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ class Runs:
 
 
 def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
-    """The runs' out-of-fold logits. Raises InputError, which names the run, for one that has none, that is another
-    task's, or whose rows, labels or folds are others than those of the first."""
+    """The runs' out-of-fold logits, calibrated where the run is. Raises InputError, which names the run, for one that
+    has none, that is another task's, or whose rows, labels or folds are others than those of the first."""
     parts = []
     folds = []
     for path in map(Path, paths):
@@ -50,12 +51,37 @@ def load_runs(paths: Sequence[str | Path], task: str) -> Runs:
         if parts:
             part = like_first(part, parts[0], path, paths[0])
         fold = fold_of_rows(path, part.ids)
+        part = calibrated(part, path, fold)
         if folds and not np.array_equal(partition(fold), partition(folds[0])):
             raise InputError(f"{path}: has split the rows into other folds than {paths[0]}; expected the same folds")
         parts.append(part)
         folds.append(fold)
         note_other_file(path, "train_file", sha256_of_run(paths[0], "train_file"), f"that of {paths[0]}")
     return Runs(short_names(paths), parts, folds[0])
+
+
+def temperatures(run_dir: Path) -> tuple[float, list[float]]:
+    """What a run's logits are divided by for its submission, and fold by fold what the other folds want; 1 and none
+    where nothing was calibrated. Raises InputError where calibration.json is damaged."""
+    path = run_dir / "calibration.json"
+    if not path.exists():
+        return 1.0, []
+    found = read_json(path)
+    values = [found.get("temperature"), *found.get("fold_temperatures", [])]
+    for value in values:
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise InputError(f"{path}: temperature is {value!r}, expected the number above 0 that train.py wrote")
+    return values[0], values[1:]
+
+
+def calibrated(part: Logits, run_dir: Path, folds: np.ndarray | None = None) -> Logits:
+    """A run's logits as its submission and predict.py have them: divided by its temperature. folds: (N,) of rows that
+    were held out, which get the temperature that the other folds want, so that they are measured cross-fitted."""
+    overall, of_folds = temperatures(run_dir)
+    divisor = np.full((len(part.ids), 1), overall, np.float32)
+    if folds is not None and folds.max() < len(of_folds):
+        divisor = np.array(of_folds, np.float32)[folds][:, None]
+    return replace(part, logits=part.logits / divisor)
 
 
 def check_task(run_dir: Path, task: str) -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from common.blend.decision import to_scores
-from common.blend.runs import Runs, note_other_file, sha256_of_run
+from common.blend.runs import Runs, calibrated, note_other_file, sha256_of_run
 from common.console import InputError, print_once
 from common.examples import TextExample
 from common.files import read_yaml
@@ -82,7 +82,7 @@ def test_logits(paths: Sequence[Path], runs: Runs) -> list[Logits]:
     for path, file in zip(paths, files, strict=True):
         if not file.exists():
             raise InputError(f"{path}: has no test_logits.npz, other runs have; predict the test file with all of them")
-        part = Logits.load(file)
+        part = calibrated(Logits.load(file), path)
         if part.label_names != runs.logits[0].label_names:
             raise InputError(f"{file}: its labels are others than those of the training rows")
         try:

@@ -22,7 +22,7 @@ from common.options.checks import check_predict_values, check_values, task_targe
 from common.options.fields import START_FIELDS, StoppingArguments
 from common.options.parser import Parser, actions_of, did_you_mean
 from common.options.paths import check_there, find_data_files
-from common.options.presets import choose_preset, files_there, read_preset, resolve_preset
+from common.options.presets import choose_preset, files_of_others, files_there, read_preset, resolve_preset
 from common.targets import Classes
 from common.targets.registry import METRICS
 
@@ -83,14 +83,16 @@ def parse_train_args(
     if config.name == "config.yaml":  # of a run: what its loop does not read, TrainingArguments has put there
         unread = {key for key in FIELDS & preset.keys() if refusal(key, task_arguments.LOOP)}
         preset = {key: value for key, value in preset.items() if key not in unread}
-    if "train_file" in given:  # another training set: the preset's other files do not belong to it
-        preset = {key: value for key, value in preset.items() if key not in task_arguments.DATA_FIELDS}
-    elif "test_file" in given:
-        preset.pop("sample_submission_file", None)
+    left = files_of_others(preset, given, task_arguments.DATA_FIELDS)
+    preset = {key: value for key, value in preset.items() if key not in left}
     parser.set_preset(preset, config)
     values = vars(parser.parse_known_args(argv)[0])
     QUIET[0] = values["quiet"]
     print_once(f"preset {config} ({why})")
+    if left:
+        print_once(
+            f"{left[0]} is given: going on without the preset's {', '.join(left[1:])}, which may go with another file"
+        )
     check_options(values, defaults, given, set(preset), task_arguments.LOOP)
     check_settings(launched, values, given | set(preset))
     try:

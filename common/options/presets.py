@@ -29,10 +29,16 @@ def read_preset(path: Path, task_dir: Path | None = None) -> dict[str, Any]:
             f"{path}: is a search, for python -m common.search; expected a preset of train.py, one of those that it "
             "names"
         )
-    return {
-        key: str(beside / value) if isinstance(value, str) and value.startswith("./") else value
-        for key, value in preset.items()
-    }
+    return {key: placed(value, beside) for key, value in preset.items()}
+
+
+def placed(value: Any, beside: Path) -> Any:
+    """A value whose paths that begin with ./, also those of a list or of a stage, lie in the folder `beside`."""
+    if isinstance(value, list):
+        return [placed(item, beside) for item in value]
+    if isinstance(value, dict):
+        return {key: placed(item, beside) for key, item in value.items()}
+    return str(beside / value) if isinstance(value, str) and value.startswith("./") else value
 
 
 def choose_preset(
@@ -61,6 +67,16 @@ def resolve_preset(preset: dict[str, Any], base: Path, data_fields: tuple[str, .
         if isinstance(value, str) and (key != "model_name_or_path" or is_folder(value, base)):
             resolved[key] = str(base / value)
     return resolved
+
+
+def files_of_others(preset: dict[str, Any], given: set[str], data_fields: tuple[str, ...]) -> list[str]:
+    """The preset's files that go with another file than the one on the command line, which stands in front of them:
+    with another train_file all, with another test_file the sample; nothing where none is left out."""
+    for key, others in ("train_file", data_fields), ("test_file", ("sample_submission_file",)):
+        if key in given:
+            left = [name for name in others if name not in given and preset.get(name) is not None]
+            return [key, *left] if left else []
+    return []
 
 
 def files_there(task_dir: Path, competition_files: dict[str, str], other_files: dict[str, str]) -> dict[str, str]:

@@ -12,9 +12,11 @@ from sklearn.metrics import f1_score
 
 import common.blend.__main__ as command
 from common.blend.decision import best_offset, best_threshold, cross_fit_offsets, tune_offsets
+from common.blend.runs import load_runs
 from common.blend.scores import SCORES, find_score, score_of, scores_of
 from common.blend.selection import bagged_weights, blend, cross_fit, select
 from common.blend.submit import BlendSubmission
+from common.blend.submit import test_logits as find_test_logits
 from common.console import InputError
 from common.logits import Logits
 from common.submission import Submission, SubmissionFormat, most_likely_label, probability, score, yes_or_no
@@ -73,6 +75,22 @@ def labels():
 def run_blend(monkeypatch, *argv):
     monkeypatch.setattr(sys, "argv", ["blend", *map(str, argv)])
     command.main()
+
+
+def test_calibrated_runs_are_blended_at_their_temperatures_out_of_fold_at_those_of_the_other_folds(tmp_path, labels):
+    a, b = (make_run(tmp_path / n, "nsmc", labels, noisy_logits(labels, 0.5, i)) for i, n in enumerate("ab"))
+    plain = load_runs([a, b], "nsmc")
+    (a / "calibration.json").write_text(json.dumps({"temperature": 0.5, "fold_temperatures": [0.1, 0.2, 0.4]}))
+    runs = load_runs([a, b], "nsmc")
+    divisor = np.array([0.1, 0.2, 0.4])[runs.folds][:, None]
+    assert np.allclose(runs.logits[0].logits, plain.logits[0].logits / divisor, rtol=1e-5)
+    assert np.array_equal(runs.logits[1].logits, plain.logits[1].logits)
+    stored = [Logits.load(run / "test_logits.npz").logits for run in (a, b)]
+    tests = find_test_logits([a, b], runs)
+    assert np.allclose(tests[0].logits, stored[0] / 0.5) and np.array_equal(tests[1].logits, stored[1])
+    (a / "calibration.json").write_text('{"temperature": 0}')
+    with pytest.raises(InputError, match="calibration.json: temperature is 0"):
+        load_runs([a, b], "nsmc")
 
 
 def test_selection_gives_a_useless_run_nothing_and_prefers_the_better_of_two(labels):

@@ -88,6 +88,33 @@ def test_what_begins_with_a_dot_in_a_preset_lies_beside_it(task, tmp_path):
     assert read_preset(away / "p.yaml") == {"model_name_or_path": str(away / "bert"), "train_file": "sample/a.json"}
 
 
+def test_what_begins_with_a_dot_in_a_list_or_a_stage_of_a_preset_lies_beside_it_too(tmp_path):
+    (tmp_path / "p.yaml").write_text("teacher: [./a, b]\nstages: [{start: ./a, part: 1/2}]\n")
+    beside = str(tmp_path / "a")
+    assert read_preset(tmp_path / "p.yaml") == {
+        "teacher": [beside, "b"],
+        "stages": [{"start": beside, "part": "1/2"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"train_file"}, "train_file is given: going on without the preset's test_file, sample_submission_file,"),
+        ({"train_file", "test_file"}, "train_file is given: going on without the preset's sample_submission_file,"),
+        ({"test_file"}, "test_file is given: going on without the preset's sample_submission_file,"),
+        ({"train_file", "test_file", "sample_submission_file"}, None),
+    ],
+)
+def test_files_of_a_preset_that_another_file_leaves_out_are_named(task, capsys, given, said):
+    own = "train_file: sample/a.json\ntest_file: sample/a.json\nsample_submission_file: sample/a.json\n"
+    file = str(task / "sample" / "a.json")
+    args, _ = parse(task, *preset(task, own), *(word for name in sorted(given) for word in (f"--{name}", file)))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "is given" in line]
+    assert [line.partition(" which")[0] for line in lines] == ([said] if said else [])
+    assert args.sample_submission_file == (file if "sample_submission_file" in given else None)
+
+
 def test_a_copied_folder_without_a_demo_asks_for_its_data(task):
     (task / "configs" / "demo.yaml").unlink()
     with pytest.raises(InputError, match=r"data/train.json: no such file; put [^,]*--train_file$"):
