@@ -10,7 +10,7 @@ from tests.tools.scripts import ROOT, TORCHRUN, launch
 from tests.tools.videos import write_competition
 
 
-@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world_size", [2, 3])
 @pytest.mark.slow
 def test_several_processes_learn_from_clips_what_one_does_batch_norm_included(tmp_path, scripts, world_size):
     write_competition(tmp_path / "clips", [number % 3 for number in range(29)])

@@ -10,7 +10,7 @@ from tests.tools.faces import task_path, write_images
 from tests.tools.scripts import ROOT, TORCHRUN, launch
 
 
-@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world_size", [2, 3])
 @pytest.mark.slow
 def test_several_processes_learn_from_images_what_one_does_batch_norm_included(tmp_path, world_size):
     write_images(tmp_path / "images", range(8))

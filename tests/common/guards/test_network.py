@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from common.guards import network
 from common.guards.network import prefer_cache, within
+from tests.tools.params import first
 from tests.tools.scripts import ENVIRONMENT, ROOT
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -73,7 +74,7 @@ def test_what_asks_is_told_what_was_raised():
     assert within(1, lambda: 3) == 3
 
 
-@pytest.mark.parametrize("task", ["friends", pytest.param("reon_face", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", first(1, ["friends", "reon_face"]))
 def test_a_name_that_cannot_be_had_is_one_sentence_without_retries(task, tmp_path):
     endpoint = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "https://nowhere.invalid", "HF_HOME": str(tmp_path / "home")}
     environment = {key: value for key, value in ENVIRONMENT.items() if key.lower() not in PROXIES} | endpoint
